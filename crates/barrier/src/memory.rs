@@ -1,0 +1,70 @@
+//! Entries in memory, for tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use zeroize::Zeroizing;
+
+use crate::{Batch, Change, Entries, EntryError};
+
+/// Entries that live as long as the process and are not encrypted.
+#[derive(Default)]
+pub struct MemoryEntries(Mutex<BTreeMap<String, Zeroizing<Vec<u8>>>>);
+
+impl MemoryEntries {
+    fn keys(&self, prefix: &str) -> Vec<String> {
+        let entries = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        entries
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(key, _)| key[prefix.len()..].to_owned())
+            .collect()
+    }
+}
+
+#[async_trait]
+impl Entries for MemoryEntries {
+    async fn get(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>, EntryError> {
+        let entries = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(entries.get(key).cloned())
+    }
+
+    async fn list_page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: Option<usize>,
+    ) -> Result<Vec<String>, EntryError> {
+        let names: BTreeSet<_> = self
+            .keys(prefix)
+            .into_iter()
+            .map(|key| match key.find('/') {
+                Some(slash) => key[..=slash].to_owned(),
+                None => key,
+            })
+            .filter(|name| after.is_none_or(|after| name.as_str() > after))
+            .collect();
+        Ok(names.into_iter().take(limit.unwrap_or(usize::MAX)).collect())
+    }
+
+    async fn scan(&self, prefix: &str) -> Result<Vec<String>, EntryError> {
+        Ok(self.keys(prefix))
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), EntryError> {
+        let mut entries = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for change in batch.0 {
+            match change {
+                Change::Put(key, value) => {
+                    entries.insert(key, value);
+                }
+                Change::Delete(key) => {
+                    entries.remove(&key);
+                }
+            }
+        }
+        Ok(())
+    }
+}

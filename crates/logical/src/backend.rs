@@ -1,0 +1,88 @@
+//! The trait of everything that can be mounted.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use holdfast_barrier::View;
+use holdfast_types::{Clock, Random};
+
+use crate::{Auth, Error, Lease, MountInfo, Reply, Request};
+
+/// What a backend is built from.
+#[derive(Clone)]
+pub struct Context {
+    /// Its own corner of the store.
+    pub storage: View,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// The mount as it is when the backend is built. Later tuning reaches it by each request.
+    pub mount: Arc<MountInfo>,
+}
+
+/// Paths with rules of their own, relative to the mount. A trailing `*` matches any rest; a `+`
+/// segment any one segment.
+#[derive(Debug, Clone, Default)]
+pub struct SpecialPaths {
+    /// Served without a token: logins.
+    pub unauthenticated: Vec<String>,
+    /// Need the `sudo` capability as well.
+    pub sudo: Vec<String>,
+}
+
+/// Everything that can be mounted: engines, login methods, and `sys/` itself.
+///
+/// Methods take `&self` and may run at the same time: what must not interleave, a backend locks.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Answers one request, already authorised.
+    async fn handle(&self, request: &Request) -> Reply;
+
+    /// Paths with rules of their own.
+    fn special_paths(&self) -> SpecialPaths {
+        SpecialPaths::default()
+    }
+
+    /// Whether the target of a write exists, which makes it an update and not a create. None where
+    /// the path knows no such difference: every write is an update.
+    async fn exists(&self, _request: &Request) -> Result<Option<bool>, Error> {
+        Ok(None)
+    }
+
+    /// Called once after the mount or the unseal, before any request: replays write-ahead records.
+    async fn start(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Called about once a minute: rolls back what was left half done, tidies. Safe to repeat.
+    async fn tick(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Prolongs what a lease stands for until `lease.expires_at`. Returns the lease's new
+    /// `internal`, when it changed. 400 where this backend's leases cannot be renewed.
+    async fn renew(&self, _lease: &Lease) -> Result<Option<serde_json::Value>, Error> {
+        Err(Error::UnsupportedOperation)
+    }
+
+    /// Undoes what a lease stands for. It may be repeated after a crash or a failure, so undoing
+    /// what is undone already is a success.
+    async fn revoke(&self, _lease: &Lease) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Whether a login made here may be renewed: the role still exists and still allows it. Returns
+    /// the auth with the params that hold now.
+    async fn renew_login(&self, auth: Auth) -> Result<Auth, Error> {
+        Ok(auth)
+    }
+
+    /// Called before unmounting or sealing: closes connections. Stored state stays.
+    async fn stop(&self) {}
+
+    /// The text of `?help=1` for `path`.
+    fn help(&self, _path: &str) -> Option<String> {
+        None
+    }
+}

@@ -1,0 +1,82 @@
+//! How a backend refuses.
+
+use std::error::Error as StdError;
+
+use holdfast_barrier::EntryError;
+
+/// Why a request was not answered. The core alone knows the status code of each.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request makes no sense as it is: 400 with these words.
+    #[error("{0}")]
+    Invalid(String),
+    /// The login or the token has no right to this: 403 `permission denied`.
+    #[error("permission denied")]
+    Denied,
+    /// There is nothing here: 404 with an empty list of errors.
+    #[error("not found")]
+    NotFound,
+    /// The path exists but not for this operation: 405 `unsupported operation`.
+    #[error("unsupported operation")]
+    UnsupportedOperation,
+    /// No such path in this backend: 404 `unsupported path`.
+    #[error("unsupported path")]
+    UnsupportedPath,
+    /// An answer with this status and these words, where none of the others fits.
+    #[error("{message}")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// What the client reads.
+        message: String,
+    },
+    /// Too much at once: 429, or 503 where the server as a whole is at its limit.
+    #[error("{0}")]
+    Busy(String),
+    /// Storage, and whatever else a client can do nothing about: 500 `internal error`, except that
+    /// a sealed barrier is 503. The chain is logged.
+    #[error("{context}")]
+    Internal {
+        /// What was being done.
+        context: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// As `Internal`, but the client is shown the whole chain: a database that does not answer is
+    /// for the operator to read. Must hold no secret.
+    #[error("{context}")]
+    Upstream {
+        /// What was being done.
+        context: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// The storage behind the barrier.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+}
+
+impl Error {
+    /// A request that makes no sense: 400 with `message`.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid(message.into())
+    }
+
+    /// A failure that the client can do nothing about.
+    pub fn internal(
+        context: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self::Internal { context: context.into(), source: source.into() }
+    }
+
+    /// A failure of a system behind the backend, which the client is told of.
+    pub fn upstream(
+        context: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self::Upstream { context: context.into(), source: source.into() }
+    }
+}

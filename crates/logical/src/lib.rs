@@ -1,0 +1,23 @@
+//! What the core and its mounts say to each other.
+//!
+//! A request reaches the core by HTTP, is authenticated and authorised there, and is then handed
+//! to the [`Backend`] mounted at the longest matching prefix, with that prefix cut off. Engines,
+//! login methods and the server's own `sys/` all implement the same trait. What follows an answer
+//! (a lease, a token, wrapping, audit) is again the core's work: a backend only asks for it.
+
+mod backend;
+mod error;
+mod fields;
+mod request;
+mod response;
+
+pub use backend::{Backend, Context, SpecialPaths};
+pub use error::Error;
+pub use fields::Fields;
+pub use request::{Caller, Connection, MountInfo, Operation, Request};
+pub use response::{
+    Auth, BatchCell, EntityAlias, Lease, LeaseSpec, RawBody, Response, TokenKind, TokenParams,
+};
+
+/// What a backend answers: nothing is an empty success (204), or for a read "not found" (404).
+pub type Reply = Result<Option<Response>, Error>;

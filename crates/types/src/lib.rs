@@ -1,0 +1,15 @@
+//! What every part shares: secrets that do not print, clocks and randomness that come in as
+//! arguments, durations as Vault writes them.
+//!
+//! Nothing here does I/O beyond reading the system's clock and its random numbers, and both are
+//! behind traits.
+
+mod random;
+mod secret;
+mod time;
+mod ttl;
+
+pub use random::{Random, SystemRandom};
+pub use secret::{Secret, SecretBytes, SecretString, constant_time_eq};
+pub use time::{Clock, SystemClock, Timestamp, rfc3339};
+pub use ttl::{Ttl, TtlError, format_go_duration};

@@ -1,0 +1,4 @@
+//! The secrets server.
+
+pub mod audit;
+pub mod wire;
