@@ -1,2 +1,44 @@
-//! Checks.
-fn main() {}
+//! Checks, proofs and benchmarks: what a contributor and CI run beside the tests themselves.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod check;
+mod layers;
+mod metadata;
+mod prove;
+mod supply;
+
+/// Checks, proofs and benchmarks of this workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// What CI runs: formatting, lints, dependencies, all tests
+    Check,
+    /// Only the dependencies: bans and licences of deny.toml, direction between crates
+    Dependencies,
+    /// Run a proof at its full size
+    Prove(prove::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().task {
+        Task::Check => check::run(),
+        Task::Dependencies => check::dependencies(),
+        Task::Prove(args) => prove::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

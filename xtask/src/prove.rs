@@ -1,0 +1,55 @@
+//! `cargo xtask prove`: the long proofs at full size. `make test` runs each in its short form.
+
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use clap::ValueEnum;
+
+/// Which proof, and how large.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The proof
+    proof: Proof,
+    /// How many rounds instead of the full number
+    #[arg(long)]
+    rounds: Option<u32>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Proof {
+    /// The store: killed in the middle of writes, 200 times
+    Store,
+    /// Database users: 500, with kills between the steps
+    Database,
+    /// The platform: its supervisor killed at 30 random moments of its bootstrap
+    Bootstrap,
+    /// The platform: up and down with --purge, 10 times
+    Purge,
+}
+
+impl Proof {
+    /// The test that proves it, the variable that sets its size, and the full size.
+    fn test(self) -> (&'static [&'static str], &'static str, u32) {
+        match self {
+            Self::Store => (&["-p", "holdfast-barrier", "kill"], "HOLDFAST_PROVE_KILLS", 200),
+            Self::Database => (&["-p", "holdfast-engines", "kill"], "HOLDFAST_PROVE_USERS", 500),
+            Self::Bootstrap => (&["-p", "holdfast", "bootstrap_kill"], "HOLDFAST_PROVE_BOOTS", 30),
+            Self::Purge => (&["-p", "holdfast", "purge"], "HOLDFAST_PROVE_PURGES", 10),
+        }
+    }
+}
+
+/// Runs the proof's test at full size, or at the size asked for.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let (test, variable, full) = args.proof.test();
+    let rounds = args.rounds.unwrap_or(full);
+    let status = Command::new(env!("CARGO"))
+        .arg("test")
+        .args(test)
+        .args(["--", "--nocapture", "--test-threads=1"])
+        .env(variable, rounds.to_string())
+        .status()
+        .context("run cargo test")?;
+    ensure!(status.success(), "the proof failed");
+    Ok(())
+}
