@@ -1,0 +1,74 @@
+//! A certificate authority for tests.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+/// A certificate authority that lives as long as a test.
+pub struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+    der: Vec<u8>,
+}
+
+/// A certificate and its private key.
+pub struct Leaf {
+    /// The certificate alone, without its issuer.
+    pub certificate_pem: String,
+    /// The same in DER.
+    pub certificate_der: Vec<u8>,
+    /// The key, in PKCS #8.
+    pub key_pem: String,
+}
+
+impl Ca {
+    /// A new authority whose certificate's common name is `name`.
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("P-256 keys can be made");
+        let certificate = params.self_signed(&key).expect("a CA can sign itself");
+        let (pem, der) = (certificate.pem(), certificate.der().to_vec());
+        Self { issuer: Issuer::new(params, key), pem, der }
+    }
+
+    /// The authority's own certificate.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// The same in DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// A certificate for a server that is called `names`: DNS names, addresses, or URIs.
+    pub fn server(&self, names: &[&str]) -> Leaf {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("names that a certificate can hold");
+        self.issue(params, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A certificate for a client with this common name.
+    pub fn client(&self, common_name: &str) -> Leaf {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        self.issue(params, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn issue(&self, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Leaf {
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![usage];
+        let key = KeyPair::generate().expect("P-256 keys can be made");
+        let certificate = params.signed_by(&key, &self.issuer).expect("the CA can sign");
+        Leaf {
+            certificate_pem: certificate.pem(),
+            certificate_der: certificate.der().to_vec(),
+            key_pem: key.serialize_pem(),
+        }
+    }
+}
