@@ -1,1 +1,4 @@
-//! Placeholder.
+//! Login methods. Each is a [`Backend`](holdfast_logical::Backend) that turns proof of who
+//! somebody is into the [`Auth`](holdfast_logical::Auth) of which the core makes a token.
+
+pub mod token_params;

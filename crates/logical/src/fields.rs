@@ -1,9 +1,10 @@
 //! A request's fields, read with the leniency of Vault's field schemas.
 
 use std::collections::BTreeMap;
+use std::num::{IntErrorKind, ParseIntError};
 use std::time::Duration;
 
-use holdfast_types::Ttl;
+use holdfast_types::{Ttl, TtlError};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde_json::{Map, Value};
 
@@ -37,7 +38,7 @@ impl<'a> Fields<'a> {
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(Value::Number(number)) => Ok(Some(number.to_string())),
             Some(Value::Bool(flag)) => Ok(Some(u8::from(*flag).to_string())),
-            Some(_) => Err(wrong(name, "a string")),
+            Some(other) => Err(unconvertible(name, "string", other)),
         }
     }
 
@@ -51,52 +52,53 @@ impl<'a> Fields<'a> {
 
     /// A boolean; `"true"`, `"1"`, `1` and their opposites are taken too.
     pub fn bool(&self, name: &str) -> Result<Option<bool>, Error> {
-        match self.value(name) {
-            None => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(Value::Number(number)) => match number.as_i64() {
-                Some(value) => Ok(Some(value != 0)),
-                None => Err(wrong(name, "a boolean")),
-            },
-            Some(Value::String(text)) => match text.as_str() {
-                "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Some(true)),
-                "0" | "f" | "F" | "false" | "FALSE" | "False" | "" => Ok(Some(false)),
-                _ => Err(wrong(name, "a boolean")),
-            },
-            Some(_) => Err(wrong(name, "a boolean")),
+        let text = match self.value(name) {
+            None => return Ok(None),
+            Some(Value::Bool(flag)) => return Ok(Some(*flag)),
+            Some(Value::Number(number)) => number.to_string(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => return Err(unconvertible(name, "bool", other)),
+        };
+        match text.as_str() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Some(true)),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" | "" => Ok(Some(false)),
+            _ => Err(wrong(
+                name,
+                "'' cannot parse value as 'bool': strconv.ParseBool: invalid syntax",
+            )),
         }
     }
 
     /// A whole number; decimal text is taken too.
     pub fn integer(&self, name: &str) -> Result<Option<i64>, Error> {
-        match self.value(name) {
-            None => Ok(None),
-            Some(Value::Number(number)) => {
-                let whole = number.as_f64().filter(|value| value.fract() == 0.0);
-                match number.as_i64().or(whole.map(|value| value as i64)) {
-                    Some(value) => Ok(Some(value)),
-                    None => Err(wrong(name, "an integer")),
-                }
-            }
-            Some(Value::String(text)) if text.is_empty() => Ok(Some(0)),
-            Some(Value::String(text)) => {
-                text.trim().parse().map(Some).map_err(|_| wrong(name, "an integer"))
-            }
-            Some(_) => Err(wrong(name, "an integer")),
-        }
+        let text = match self.value(name) {
+            None => return Ok(None),
+            Some(Value::Bool(flag)) => return Ok(Some(i64::from(*flag))),
+            Some(Value::Number(number)) => number.to_string(),
+            Some(Value::String(text)) if text.is_empty() => return Ok(Some(0)),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => return Err(unconvertible(name, "int", other)),
+        };
+        text.parse().map(Some).map_err(|error: ParseIntError| {
+            let why = match error.kind() {
+                IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            wrong(name, &format!("'' cannot parse value as 'int': strconv.ParseInt: {why}"))
+        })
     }
 
-    /// A duration: seconds, or text such as `1h30m`.
+    /// A duration: whole seconds, or text such as `1h30m`.
     pub fn duration(&self, name: &str) -> Result<Option<Duration>, Error> {
-        match self.value(name) {
-            None => Ok(None),
-            Some(value @ (Value::Number(_) | Value::String(_))) => {
-                let ttl: Ttl = serde_json::from_value(value.clone()).map_err(|error| {
-                    Error::invalid(format!("error converting input for field {name:?}: {error}"))
-                })?;
-                Ok(Some(ttl.0))
-            }
-            Some(_) => Err(wrong(name, "a duration")),
+        let text = match self.value(name) {
+            None => return Ok(None),
+            Some(Value::Number(number)) => number.to_string(),
+            Some(Value::String(text)) => text.clone(),
+            Some(_) => return Err(wrong(name, "could not parse duration from input")),
+        };
+        match Ttl::parse(&text) {
+            Ok(ttl) => Ok(Some(ttl.0)),
+            Err(error) => Err(wrong(name, &duration_problem(&text, &error))),
         }
     }
 
@@ -110,12 +112,13 @@ impl<'a> Fields<'a> {
                 let texts = items.iter().map(|item| match item {
                     Value::String(text) => Ok(text.clone()),
                     Value::Number(number) => Ok(number.to_string()),
-                    _ => Err(wrong(name, "a list of strings")),
+                    other => Err(not_a_list(name, other)),
                 });
                 texts.collect::<Result<Vec<_>, _>>()?
             }
             Some(Value::Number(number)) => vec![number.to_string()],
-            Some(_) => return Err(wrong(name, "a list of strings")),
+            Some(Value::Object(map)) if map.is_empty() => Vec::new(),
+            Some(other) => return Err(not_a_list(name, other)),
         };
         let trimmed = items.iter().map(|item| item.trim().to_owned());
         Ok(Some(trimmed.filter(|item| !item.is_empty()).collect()))
@@ -134,7 +137,8 @@ impl<'a> Fields<'a> {
             None => Ok(None),
             Some(Value::Object(map)) => {
                 let pairs = map.iter().map(|(key, value)| {
-                    let value = scalar(value).ok_or_else(|| wrong(name, "a map of strings"))?;
+                    let value =
+                        scalar(value).ok_or_else(|| wrong(name, "expected a map of strings"))?;
                     Ok((key.clone(), value))
                 });
                 pairs.collect::<Result<_, _>>().map(Some)
@@ -143,13 +147,14 @@ impl<'a> Fields<'a> {
             Some(Value::String(_) | Value::Array(_)) => {
                 let items = self.strings(name)?.unwrap_or_default();
                 let pairs = items.iter().map(|item| {
-                    let (key, value) =
-                        item.split_once('=').ok_or_else(|| wrong(name, "a map of strings"))?;
+                    let (key, value) = item
+                        .split_once('=')
+                        .ok_or_else(|| wrong(name, "expected a map of strings"))?;
                     Ok((key.trim().to_owned(), value.trim().to_owned()))
                 });
                 pairs.collect::<Result<_, _>>().map(Some)
             }
-            Some(_) => Err(wrong(name, "a map of strings")),
+            Some(_) => Err(wrong(name, "expected a map of strings")),
         }
     }
 
@@ -163,14 +168,79 @@ impl<'a> Fields<'a> {
                     std::net::IpAddr::V6(v6) => IpNet::V6(Ipv6Net::from(v6)),
                 })
             });
-            net.ok_or_else(|| Error::invalid(format!("{name}: invalid CIDR {item:?}")))
+            net.ok_or_else(|| {
+                Error::invalid(format!(
+                    "error parsing address {item:?}: Unable to convert {item:?} to an IPv4 or \
+                     IPv6 address, or a UNIX Socket"
+                ))
+            })
         });
         nets.collect::<Result<_, _>>().map(Some)
     }
 }
 
-fn wrong(name: &str, kind: &str) -> Error {
-    Error::invalid(format!("error converting input for field {name:?}: expected {kind}"))
+// The words are those of Go's decoders, as OpenBao passes them on: clients match on them.
+
+fn wrong(name: &str, problem: &str) -> Error {
+    Error::invalid(format!("error converting input for field {name:?}: {problem}"))
+}
+
+fn unconvertible(name: &str, wanted: &str, value: &Value) -> Error {
+    let kind = go_type(value);
+    wrong(name, &format!("'' expected type '{wanted}', got unconvertible type '{kind}'"))
+}
+
+fn not_a_list(name: &str, item: &Value) -> Error {
+    let kind = go_type(item);
+    let problem = format!(
+        "1 error(s) decoding:\n\n* '[0]' expected type 'string', got unconvertible type '{kind}'"
+    );
+    wrong(name, &problem)
+}
+
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "json.Number",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// What Go's `time.ParseDuration` and Vault's wrapper around it say of `text`.
+fn duration_problem(text: &str, error: &TtlError) -> String {
+    match error {
+        TtlError::Negative(_) => {
+            let seconds = Ttl::parse(text.trim_start_matches('-')).unwrap_or_default().0.as_secs();
+            format!("cannot provide negative value '-{seconds}'")
+        }
+        TtlError::TooLong(_) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            "multiplication of durations resulted in overflow, one operand may be too large"
+                .to_owned()
+        }
+        TtlError::TooLong(_) => format!("time: invalid duration {text:?}"),
+        TtlError::Invalid(_) => {
+            let is_number = |c: char| c.is_ascii_digit() || c == '.';
+            let mut rest = text.trim_start_matches(['-', '+']);
+            loop {
+                let number = rest.len() - rest.trim_start_matches(is_number).len();
+                if number == 0 {
+                    return format!("time: invalid duration {text:?}");
+                }
+                rest = &rest[number..];
+                let unit = &rest[..rest.find(is_number).unwrap_or(rest.len())];
+                match unit {
+                    "" => return format!("time: missing unit in duration {text:?}"),
+                    "ns" | "us" | "µs" | "μs" | "ms" | "s" | "m" | "h" => {
+                        rest = &rest[unit.len()..];
+                    }
+                    _ => return format!("time: unknown unit {unit:?} in duration {text:?}"),
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -193,7 +263,6 @@ mod tests {
         assert_eq!(fields.string("number").unwrap().as_deref(), Some("5"));
         assert_eq!(fields.integer("digits").unwrap(), Some(7));
         assert_eq!(fields.bool("yes").unwrap(), Some(true));
-        assert_eq!(fields.bool("number").unwrap(), Some(true));
         assert_eq!(fields.duration("ttl").unwrap(), Some(Duration::from_secs(3600)));
         assert_eq!(fields.string("null").unwrap(), None);
         assert_eq!(fields.string("missing").unwrap(), None);
@@ -214,5 +283,47 @@ mod tests {
         assert_eq!(fields.string_map("pairs").unwrap().unwrap()["k"], "v");
         assert_eq!(fields.string_map("object").unwrap().unwrap()["k"], "1");
         assert_eq!(fields.cidrs("nets").unwrap().unwrap().len(), 2);
+    }
+    #[test]
+    fn refusals_are_worded_as_gos() {
+        let data = map(json!({
+            "ttl": ["bogus", "1x", "1h2", "h", 1.5, -1, "-1h", 99_999_999_999_u64, true],
+            "int": ["x", 1.5, []],
+            "bool": ["x", 2, []],
+        }));
+        let words = |name: &str, get: fn(Fields<'_>) -> Option<Error>| -> Vec<String> {
+            let items = data[name].as_array().unwrap().iter();
+            items
+                .map(|item| {
+                    let one = map(json!({ "f": item }));
+                    let error = get(Fields::new(&one)).expect("a refusal").to_string();
+                    error.replace("error converting input for field \"f\": ", "")
+                })
+                .collect()
+        };
+        assert_eq!(
+            words("ttl", |fields| fields.duration("f").err()),
+            [
+                "time: invalid duration \"bogus\"",
+                "time: unknown unit \"x\" in duration \"1x\"",
+                "time: missing unit in duration \"1h2\"",
+                "time: invalid duration \"h\"",
+                "time: missing unit in duration \"1.5\"",
+                "cannot provide negative value '-1'",
+                "cannot provide negative value '-3600'",
+                "multiplication of durations resulted in overflow, one operand may be too large",
+                "could not parse duration from input",
+            ]
+        );
+        let syntax = "'' cannot parse value as 'int': strconv.ParseInt: invalid syntax";
+        assert_eq!(
+            words("int", |fields| fields.integer("f").err()),
+            [syntax, syntax, "'' expected type 'int', got unconvertible type '[]interface {}'"]
+        );
+        let syntax = "'' cannot parse value as 'bool': strconv.ParseBool: invalid syntax";
+        assert_eq!(
+            words("bool", |fields| fields.bool("f").err()),
+            [syntax, syntax, "'' expected type 'bool', got unconvertible type '[]interface {}'"]
+        );
     }
 }
