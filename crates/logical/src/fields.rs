@@ -249,13 +249,13 @@ mod tests {
 
     use super::*;
 
-    fn map(value: Value) -> Map<String, Value> {
+    fn map(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
     #[test]
     fn scalars_are_lenient_and_composites_are_not() {
-        let data = map(json!({
+        let data = map(&json!({
             "text": "a", "number": 5, "flag": true, "digits": "7", "yes": "true", "list": ["a"],
             "ttl": "1h", "null": null
         }));
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn lists_and_maps_come_in_two_forms() {
-        let data = map(json!({
+        let data = map(&json!({
             "commas": "a, b,,c", "array": ["a", "b"], "pairs": ["k=v"], "object": {"k": 1},
             "nets": "10.0.0.0/8,::1"
         }));
@@ -286,7 +286,7 @@ mod tests {
     }
     #[test]
     fn refusals_are_worded_as_gos() {
-        let data = map(json!({
+        let data = map(&json!({
             "ttl": ["bogus", "1x", "1h2", "h", 1.5, -1, "-1h", 99_999_999_999_u64, true],
             "int": ["x", 1.5, []],
             "bool": ["x", 2, []],
@@ -295,7 +295,7 @@ mod tests {
             let items = data[name].as_array().unwrap().iter();
             items
                 .map(|item| {
-                    let one = map(json!({ "f": item }));
+                    let one = map(&json!({ "f": item }));
                     let error = get(Fields::new(&one)).expect("a refusal").to_string();
                     error.replace("error converting input for field \"f\": ", "")
                 })

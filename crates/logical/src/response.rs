@@ -43,7 +43,8 @@ impl Response {
         if keys.is_empty() {
             return None;
         }
-        Some(Self::data(serde_json::json!({ "keys": keys })))
+        let data = Map::from_iter([("keys".to_owned(), Value::from(keys))]);
+        Some(Self { data: Some(data), ..Self::default() })
     }
 
     /// The same with a warning added.
@@ -180,7 +181,7 @@ pub struct Auth {
     /// Whether the token can be renewed. Batch tokens never can.
     pub renewable: bool,
     /// Uses that this login consumes: committed in one batch with the token (full keys), so that
-    /// a secret_id is never spent without a token nor a token made without spending it.
+    /// a `secret_id` is never spent without a token nor a token made without spending it.
     pub settles: BatchCell,
 }
 
