@@ -1,1 +1,6 @@
-//! Placeholder.
+//! Clients of the protocols that the parts speak.
+//!
+//! A part knows another only through here, at an address from its configuration. So the embedded
+//! part and the real engine of its field meet the same code.
+
+pub mod vault;
