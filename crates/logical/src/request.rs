@@ -113,7 +113,9 @@ pub struct Request {
     pub id: String,
     /// What is to be done.
     pub operation: Operation,
-    /// The path below the mount, such as `data/app/db`. Percent-escapes are already decoded.
+    /// The path below the mount, such as `data/app/db`. Percent-escapes are already decoded. For a
+    /// list or a scan it is a folder: empty, or with a `/` at its end, whatever the client wrote.
+    /// A write never ends in `/`; no segment is `..`.
     pub path: String,
     /// The mount.
     pub mount: Arc<MountInfo>,

@@ -16,6 +16,9 @@ pub struct Response {
     pub data: Option<Map<String, Value>>,
     /// Asks for a lease on `data`.
     pub lease: Option<LeaseSpec>,
+    /// The envelope's `lease_duration` where there is no lease: how long a KV v1 secret says that
+    /// it may be kept.
+    pub ttl: Option<Duration>,
     /// Asks for a token: only login paths may.
     pub auth: Option<Auth>,
     /// Goes into `warnings`.
