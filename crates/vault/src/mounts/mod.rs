@@ -1,0 +1,5 @@
+//! What is mounted where.
+
+mod registry;
+
+pub use registry::{MountClass, MountFactory, Registry};
