@@ -1,2 +1,5 @@
 //! The `holdfast` binary.
+#[allow(dead_code, unused_imports, reason = "the commands that use it follow")]
+mod apply;
+
 fn main() {}
