@@ -4,6 +4,7 @@
 //! a third; everything else is read and written at its own path.
 
 use async_trait::async_trait;
+use holdfast_client::vault::{Method, VaultClient};
 use serde_json::{Map, Value, json};
 
 use super::desired::Object;
@@ -12,14 +13,32 @@ use super::diff::Actual;
 /// One request to the secrets server, with a token that may make it.
 #[async_trait]
 pub(crate) trait Engine: Send + Sync {
-    /// `method` (`GET`, `POST`, `DELETE`) on `path`, which has no `/v1/`. Gives the status and the
-    /// JSON body (null where there is none) of every answer, also of refusals.
+    /// `method` on `path`, which has no `/v1/`. Gives the status and the JSON body (null where
+    /// there is none) of every answer, also of refusals.
     async fn request(
         &self,
-        method: &'static str,
+        method: Method,
         path: &str,
         body: Option<&Value>,
     ) -> Result<(u16, Value), EngineError>;
+}
+
+#[async_trait]
+impl Engine for VaultClient {
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), EngineError> {
+        let answer = async {
+            let response = self.request(method.clone(), path, body, &[]).await?;
+            Ok((response.status.as_u16(), response.json()?))
+        };
+        answer.await.map_err(|source: holdfast_client::vault::VaultError| {
+            EngineError::Unreachable { method, path: path.to_owned(), source: source.into() }
+        })
+    }
 }
 
 /// Why the secrets server did not do what it was asked.
@@ -29,7 +48,7 @@ pub(crate) enum EngineError {
     #[error("{method} {path}")]
     Unreachable {
         /// The method.
-        method: &'static str,
+        method: Method,
         /// The API path.
         path: String,
         /// Why not.
@@ -40,7 +59,7 @@ pub(crate) enum EngineError {
     #[error("{method} {path}: {status}: {}", errors.join("; "))]
     Refused {
         /// The method.
-        method: &'static str,
+        method: Method,
         /// The API path.
         path: String,
         /// The HTTP status.
@@ -60,11 +79,11 @@ pub(crate) enum EngineError {
 
 /// The id by which the engine is known from now on.
 pub(crate) async fn id(engine: &dyn Engine) -> Result<String, EngineError> {
-    let path = "sys/health?sealedcode=200&standbyok=true";
-    let (status, body) = engine.request("GET", path, None).await?;
+    let path = "sys/health";
+    let (status, body) = engine.request(Method::GET, path, None).await?;
     match body["cluster_id"].as_str() {
         Some(id) if !id.is_empty() => Ok(id.to_owned()),
-        _ => Err(refused("GET", path, status, &body)),
+        _ => Err(refused(Method::GET, path, status, &body)),
     }
 }
 
@@ -73,7 +92,7 @@ pub(crate) async fn read(engine: &dyn Engine, path: &str) -> Result<Actual, Engi
     if let Some(device) = path.strip_prefix("sys/audit/") {
         return read_audit(engine, device).await;
     }
-    let (status, body) = engine.request("GET", path, None).await?;
+    let (status, body) = engine.request(Method::GET, path, None).await?;
     let mount = path.starts_with("sys/mounts/") || path.starts_with("sys/auth/");
     match status {
         200 => {
@@ -87,14 +106,14 @@ pub(crate) async fn read(engine: &dyn Engine, path: &str) -> Result<Actual, Engi
         404 => Ok(Actual::Absent),
         400 if mount => Ok(Actual::Absent),
         405 => Ok(Actual::Unreadable),
-        _ => Err(refused("GET", path, status, &body)),
+        _ => Err(refused(Method::GET, path, status, &body)),
     }
 }
 
 async fn read_audit(engine: &dyn Engine, device: &str) -> Result<Actual, EngineError> {
-    let (status, body) = engine.request("GET", "sys/audit", None).await?;
+    let (status, body) = engine.request(Method::GET, "sys/audit", None).await?;
     if status != 200 {
-        return Err(refused("GET", "sys/audit", status, &body));
+        return Err(refused(Method::GET, "sys/audit", status, &body));
     }
     let found = &body["data"][format!("{}/", device.trim_end_matches('/'))];
     Ok(found.as_object().map_or(Actual::Absent, |fields| Actual::Fields(fields.clone())))
@@ -120,7 +139,7 @@ pub(crate) async fn write(
         _ => {
             let mut body = object.fields.clone();
             body.extend(secret_fields);
-            expect(engine, "POST", path, Some(&Value::Object(body))).await
+            expect(engine, Method::POST, path, Some(&Value::Object(body))).await
         }
     }
 }
@@ -150,12 +169,12 @@ async fn tune(
         }
     }
     let path = format!("{}/tune", object.path);
-    expect(engine, "POST", &path, Some(&Value::Object(body))).await
+    expect(engine, Method::POST, &path, Some(&Value::Object(body))).await
 }
 
 /// Removes what is at `path`. What is gone already is no error.
 pub(crate) async fn remove(engine: &dyn Engine, path: &str) -> Result<(), EngineError> {
-    match expect(engine, "DELETE", path, None).await {
+    match expect(engine, Method::DELETE, path, None).await {
         Err(EngineError::Refused { status: 404, .. }) => Ok(()),
         other => other,
     }
@@ -163,18 +182,18 @@ pub(crate) async fn remove(engine: &dyn Engine, path: &str) -> Result<(), Engine
 
 async fn expect(
     engine: &dyn Engine,
-    method: &'static str,
+    method: Method,
     path: &str,
     body: Option<&Value>,
 ) -> Result<(), EngineError> {
-    let (status, answer) = engine.request(method, path, body).await?;
+    let (status, answer) = engine.request(method.clone(), path, body).await?;
     if (200..300).contains(&status) {
         return Ok(());
     }
     Err(refused(method, path, status, &answer))
 }
 
-fn refused(method: &'static str, path: &str, status: u16, body: &Value) -> EngineError {
+fn refused(method: Method, path: &str, status: u16, body: &Value) -> EngineError {
     let errors = body["errors"].as_array().unwrap_or(&Vec::new()).clone();
     let words = |error: &Value| error.as_str().map_or(json!(error).to_string(), str::to_owned);
     let errors = errors.iter().map(words).map(|text| text.trim().to_owned()).collect();

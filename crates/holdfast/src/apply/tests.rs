@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use holdfast_client::vault::Method;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -22,7 +23,7 @@ struct FakeEngine {
 impl Engine for FakeEngine {
     async fn request(
         &self,
-        method: &'static str,
+        method: Method,
         path: &str,
         body: Option<&Value>,
     ) -> Result<(u16, Value), EngineError> {
@@ -30,12 +31,12 @@ impl Engine for FakeEngine {
             return Ok((200, json!({ "cluster_id": "fake" })));
         }
         let mut objects = self.objects.lock().unwrap();
-        if method != "GET" {
+        if method != Method::GET {
             self.writes.lock().unwrap().push(format!("{method} {path}"));
         }
         let mount = path.starts_with("sys/mounts/");
         match method {
-            "GET" => match objects.get(path) {
+            Method::GET => match objects.get(path) {
                 Some(fields) => {
                     let mut fields = fields.clone();
                     fields.remove("password");
@@ -44,7 +45,7 @@ impl Engine for FakeEngine {
                 None if mount => Ok((400, json!({ "errors": ["No secret engine mount"] }))),
                 None => Ok((404, json!({ "errors": [] }))),
             },
-            "DELETE" => {
+            Method::DELETE => {
                 objects.remove(path);
                 Ok((204, Value::Null))
             }
