@@ -39,6 +39,9 @@ for package in $wanted; do
         major=$(postgres_major)
         [ "${major:-0}" -ge 15 ] && continue
     fi
+    if [ "$package" = postgresql-client ] && command -v psql >/dev/null; then
+        continue
+    fi
     installed "$package" || missing="$missing $package"
 done
 
@@ -59,8 +62,8 @@ else
 fi
 
 echo "Holdfast needs these packages, from your distribution:$missing"
-case $missing in
-*postgresql*) echo "PostgreSQL comes without its default cluster: nothing will listen on 5432." ;;
+case "$missing " in
+*' postgresql '*) echo "PostgreSQL comes without its default cluster: nothing will listen on 5432." ;;
 esac
 if [ -t 0 ] && [ -t 1 ]; then
     printf 'Install them now%s? [Y/n] ' "${sudo:+ with sudo}"
@@ -72,8 +75,8 @@ if [ -t 0 ] && [ -t 1 ]; then
 fi
 
 # The package would make a cluster of its own on 5432 and start it.
-case $missing in
-*postgresql*)
+case "$missing " in
+*' postgresql '*)
     if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
         $sudo mkdir -p /etc/postgresql-common
         echo 'create_main_cluster = false' | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
