@@ -2,5 +2,6 @@
 
 pub mod audit;
 pub mod core;
+pub mod http;
 pub mod mounts;
 pub mod wire;

@@ -1,0 +1,106 @@
+//! Request bodies in JSON, within bounds, and refused in the real server's words.
+
+use serde_json::{Map, Value};
+
+mod explain;
+
+/// How deep arrays and objects may be nested.
+const MAX_DEPTH: usize = 100;
+/// How many values a body may hold. A parsed value takes up to a hundred times the memory of its
+/// text (`1,1,1,...`), so the bound on bytes alone does not bound memory.
+const MAX_VALUES: usize = 300_000;
+
+/// Why a body is refused: 400 with these words.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum JsonError {
+    /// It is not a JSON object; the words are those of the real server.
+    #[error("failed to decode JSON input: {0}")]
+    Malformed(String),
+    /// It is nested deeper than any API call has use for.
+    #[error("failed to decode JSON input: exceeded max depth")]
+    TooDeep,
+    /// It holds more values than any API call has use for.
+    #[error("refused JSON input due to high complexity: exceeded maximum number of values")]
+    TooMany,
+}
+
+/// Parses a body. Nothing, blanks and `null` are an empty object; what follows the first JSON value
+/// is ignored, as the real server does. Bytes that are no UTF-8 are replaced by U+FFFD.
+///
+/// # Errors
+/// What is wrong with it, without quoting more than one character.
+pub(super) fn parse(body: &[u8]) -> Result<Map<String, Value>, JsonError> {
+    check_bounds(body)?;
+    let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
+    match values.next() {
+        None | Some(Ok(Value::Null)) => Ok(Map::new()),
+        Some(Ok(Value::Object(fields))) => {
+            let rest = body.get(values.byte_offset()..).unwrap_or_default();
+            match explain::trailing(rest) {
+                None => Ok(fields),
+                Some(reason) => Err(JsonError::Malformed(reason)),
+            }
+        }
+        Some(Ok(other)) => {
+            let kind = match other {
+                Value::Bool(_) => "bool",
+                Value::Number(_) => "number",
+                Value::String(_) => "string",
+                _ => "array",
+            };
+            Err(JsonError::Malformed(format!(
+                "json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+            )))
+        }
+        Some(Err(error)) => match std::str::from_utf8(body) {
+            Err(_) => parse(String::from_utf8_lossy(body).as_bytes()),
+            Ok(text) => Err(JsonError::Malformed(
+                explain::syntax_error(text).unwrap_or_else(|| without_position(&error)),
+            )),
+        },
+    }
+}
+
+/// One pass over the bytes, which counts without understanding: enough to bound what the parser
+/// will build.
+fn check_bounds(body: &[u8]) -> Result<(), JsonError> {
+    let (mut depth, mut values) = (0usize, 0usize);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in body {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => {
+                depth += 1;
+                values += 1;
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' => values += 1,
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(JsonError::TooDeep);
+        }
+        if values > MAX_VALUES {
+            return Err(JsonError::TooMany);
+        }
+    }
+    Ok(())
+}
+
+/// serde's message without "at line 1 column 7", for what [`explain`] takes for valid.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,386 @@
+//! Accepting connections, serving them, and ending in good order.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_logical::Connection;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, error, info_span, warn};
+
+use super::activity::{Activity, Patience, Verdict, Watched};
+use super::bind::{self, ACCEPT_PAUSE, BindError, Socket};
+use super::response::to_http;
+use super::tls::{Tls, TlsError};
+use super::{Capacity, Inherited, Limits, ListenerSettings, Parts, request};
+use crate::wire::Outgoing;
+
+/// How long a connection that was told to end may take to do so.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A bound listener, not serving yet.
+pub struct Listener {
+    socket: Socket,
+    tls: Option<Arc<Tls>>,
+    limits: Limits,
+}
+
+/// Why a listener cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenerError {
+    /// Its socket.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Its certificate, key or CAs.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl Listener {
+    /// Reads the certificate and binds the socket.
+    ///
+    /// # Errors
+    /// What is wrong with either, before anything is served.
+    pub fn open(
+        settings: ListenerSettings,
+        inherited: &mut Inherited,
+    ) -> Result<Self, ListenerError> {
+        let tls = settings.tls.map(Tls::load).transpose()?.map(Arc::new);
+        let socket = bind::bind(&settings.socket, inherited)?;
+        Ok(Self { socket, tls, limits: settings.limits })
+    }
+
+    /// The TCP address it listens on: with the real port where port 0 was asked for.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.local_addr().ok(),
+            Socket::Unix(..) => None,
+        }
+    }
+
+    /// Its TLS, for reloading.
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.clone()
+    }
+}
+
+/// Serves listeners until it is told to stop.
+pub struct Server {
+    shared: Arc<Shared>,
+    connections: Arc<Semaphore>,
+    drain: Duration,
+}
+
+struct Shared {
+    parts: Parts,
+    requests: Semaphore,
+    large_bodies: Semaphore,
+    /// Requests, also those whose client has gone.
+    work: TaskTracker,
+}
+
+impl Server {
+    /// A server that passes requests on to `parts.handler`.
+    pub fn new(parts: Parts, capacity: &Capacity) -> Self {
+        let shared = Shared {
+            parts,
+            requests: Semaphore::new(capacity.requests),
+            large_bodies: Semaphore::new(capacity.large_bodies),
+            work: TaskTracker::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            connections: Arc::new(Semaphore::new(capacity.connections)),
+            drain: capacity.drain,
+        }
+    }
+
+    /// Serves until `shutdown`. Then it accepts nothing more, lets the requests under way finish
+    /// for as long as the capacity's `drain` says, and returns.
+    pub async fn run(self, listeners: Vec<Listener>, shutdown: CancellationToken) {
+        let connections = TaskTracker::new();
+        let accepting = TaskTracker::new();
+        let socket_files: Vec<_> = listeners
+            .iter()
+            .filter_map(|listener| match &listener.socket {
+                Socket::Unix(_, path) => path.clone(),
+                Socket::Tcp(_) => None,
+            })
+            .collect();
+        // Cancelled when the time to drain is over.
+        let abort = CancellationToken::new();
+        for listener in listeners {
+            let acceptor = Acceptor {
+                shared: Arc::clone(&self.shared),
+                tls: listener.tls,
+                limits: Arc::new(listener.limits),
+                permits: Arc::clone(&self.connections),
+                connections: connections.clone(),
+                shutdown: shutdown.clone(),
+                abort: abort.clone(),
+            };
+            accepting.spawn(acceptor.run(listener.socket));
+        }
+        accepting.close();
+        shutdown.cancelled().await;
+        accepting.wait().await;
+        for path in socket_files {
+            let _ = std::fs::remove_file(path);
+        }
+        connections.close();
+        self.shared.work.close();
+        let drained = async {
+            connections.wait().await;
+            self.shared.work.wait().await;
+        };
+        if tokio::time::timeout(self.drain, drained).await.is_err() {
+            let requests = self.shared.parts.in_flight.count();
+            warn!(requests, "requests were still under way when the time to drain was over");
+            abort.cancel();
+            connections.wait().await;
+        }
+    }
+}
+
+/// One listener's accept loop.
+#[derive(Clone)]
+struct Acceptor {
+    shared: Arc<Shared>,
+    tls: Option<Arc<Tls>>,
+    limits: Arc<Limits>,
+    permits: Arc<Semaphore>,
+    connections: TaskTracker,
+    shutdown: CancellationToken,
+    abort: CancellationToken,
+}
+
+impl Acceptor {
+    async fn run(self, socket: Socket) {
+        loop {
+            let permit = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return,
+                permit = Arc::clone(&self.permits).acquire_owned() => permit,
+            };
+            let Ok(permit) = permit else { return };
+            let accepted = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return,
+                accepted = accept(&socket) => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, mostly: the listener must outlive it.
+                    warn!(%error, "accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let acceptor = self.clone();
+            self.connections.spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = acceptor.abort.cancelled() => {}
+                    () = acceptor.connection(stream, peer) => {}
+                }
+                drop(permit);
+            });
+        }
+    }
+
+    /// Serves one connection to its end.
+    async fn connection(&self, stream: Stream, peer: Option<SocketAddr>) {
+        let mut connection = Connection {
+            remote_address: peer.map(|peer| peer.ip()),
+            remote_port: peer.map_or(0, |peer| peer.port()),
+            ..Connection::default()
+        };
+        let Some(tls) = &self.tls else {
+            return match stream {
+                Stream::Tcp(stream) => self.serve(stream, connection).await,
+                Stream::Unix(stream) => self.serve(stream, connection).await,
+            };
+        };
+        let handshake = async {
+            match stream {
+                Stream::Tcp(stream) => tls.acceptor().accept(Box::new(stream) as BoxStream).await,
+                Stream::Unix(stream) => tls.acceptor().accept(Box::new(stream) as BoxStream).await,
+            }
+        };
+        let stream = tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => return,
+            done = tokio::time::timeout(self.limits.handshake_timeout, handshake) => done,
+        };
+        match stream {
+            Ok(Ok(stream)) => {
+                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                connection.client_certificates =
+                    chain.iter().map(|certificate| certificate.to_vec()).collect();
+                self.serve(stream, connection).await;
+            }
+            Ok(Err(error)) => debug!(%error, ?peer, "TLS handshake failed"),
+            Err(_) => debug!(?peer, "TLS handshake took too long"),
+        }
+    }
+
+    async fn serve<S>(&self, stream: S, connection: Connection)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let activity = Activity::new();
+        let service = service_fn(|request: Request<hyper::body::Incoming>| {
+            let active = activity.request();
+            let (shared, limits) = (Arc::clone(&self.shared), Arc::clone(&self.limits));
+            let connection = connection.clone();
+            async move {
+                let response = shared.answer(request, connection, &limits).await;
+                drop(active);
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        // The watchdog below takes this over.
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).keep_alive(true);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(128)
+            .keep_alive_interval(self.limits.idle_timeout)
+            .keep_alive_timeout(self.limits.header_timeout);
+        let stream = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
+        let mut serving = std::pin::pin!(builder.serve_connection(stream, service));
+        let patience =
+            Patience { head: self.limits.header_timeout, idle: self.limits.idle_timeout };
+        let mut look = Instant::now() + patience.head.min(patience.idle);
+        loop {
+            tokio::select! {
+                biased;
+                done = serving.as_mut() => {
+                    if let Err(error) = done {
+                        debug!(error = %error, "connection ended early");
+                    }
+                    return;
+                }
+                () = self.shutdown.cancelled() => {
+                    serving.as_mut().graceful_shutdown();
+                    // `abort` bounds this.
+                    let _ = serving.await;
+                    return;
+                }
+                () = tokio::time::sleep_until(look) => match activity.verdict(patience) {
+                    Verdict::Wait(until) => look = until,
+                    Verdict::HangUp => {
+                        debug!("a request's head took too long");
+                        return;
+                    }
+                    Verdict::Retire => {
+                        serving.as_mut().graceful_shutdown();
+                        let _ = tokio::time::timeout(FAREWELL, serving).await;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<hyper::body::Incoming>,
+        connection: Connection,
+        limits: &Limits,
+    ) -> Response<Full<Bytes>> {
+        let id = self.parts.random.uuid();
+        let path = request.uri().path().to_owned();
+        let method = method_name(request.method());
+        let remote = match connection.remote_address {
+            Some(address) => SocketAddr::new(address, connection.remote_port).to_string(),
+            None => String::new(),
+        };
+        let started = self.parts.clock.now();
+        let entered = self.parts.in_flight.enter(&id, started, remote, &path, method);
+        let span = info_span!("vault.request", request.id = %id, http.method = method);
+        let incoming =
+            match request::read(request, id, connection, limits, &self.large_bodies).await {
+                Ok(incoming) => incoming,
+                Err(refusal) => return to_http(refusal),
+            };
+        let Ok(permit) = self.requests.try_acquire() else {
+            return to_http(Outgoing::errors(503, ["too many requests are under way"]));
+        };
+        // Dropping a half-done request could leave a database user that no lease knows of. So it
+        // runs on its own, whatever becomes of the connection.
+        permit.forget();
+        let shared = Arc::clone(&self);
+        let work = async move {
+            let _entered = entered;
+            let _permit = ReturnPermit(&shared.requests);
+            shared.parts.handler.handle(incoming).await
+        };
+        let mut task = self.work.spawn(work.instrument(span));
+        match tokio::time::timeout(limits.request_timeout, &mut task).await {
+            Ok(Ok(outgoing)) => to_http(outgoing),
+            Ok(Err(failure)) => {
+                error!(error = %failure, path, "a request's task failed");
+                to_http(Outgoing::errors(500, ["internal error"]))
+            }
+            Err(_) => {
+                warn!(path, "a request takes too long; its client was told so");
+                to_http(Outgoing::errors(503, ["the request takes too long; it may still succeed"]))
+            }
+        }
+    }
+}
+
+/// Gives a request's place back, also when its task panics.
+struct ReturnPermit<'a>(&'a Semaphore);
+
+impl Drop for ReturnPermit<'_> {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
+    }
+}
+
+/// A stream without its type, so that TLS is compiled once.
+type BoxStream = Box<dyn ReadWrite>;
+
+trait ReadWrite: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> ReadWrite for T {}
+
+enum Stream {
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+async fn accept(socket: &Socket) -> std::io::Result<(Stream, Option<SocketAddr>)> {
+    match socket {
+        Socket::Tcp(listener) => {
+            let (stream, peer) = listener.accept().await?;
+            // Answers are small and complete: waiting for more to send only adds latency.
+            stream.set_nodelay(true)?;
+            Ok((Stream::Tcp(stream), Some(peer)))
+        }
+        Socket::Unix(listener, _) => Ok((Stream::Unix(listener.accept().await?.0), None)),
+    }
+}
+
+/// The method's name without keeping what a client made up.
+fn method_name(method: &http::Method) -> &'static str {
+    const KNOWN: [&str; 9] =
+        ["GET", "HEAD", "LIST", "SCAN", "HELP", "PUT", "POST", "PATCH", "DELETE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("OTHER")
+}
