@@ -1,5 +1,16 @@
 //! The `holdfast` binary.
+
+use std::process::ExitCode;
+
 #[allow(dead_code, unused_imports, reason = "the commands that use it follow")]
 mod apply;
+mod cli;
+#[allow(dead_code, reason = "the commands that use it follow")]
+mod vault;
 
-fn main() {}
+fn main() -> ExitCode {
+    // One provider for every TLS connection of the process, chosen before the first of them.
+    let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    debug_assert!(installed.is_ok(), "nothing runs before main");
+    cli::main(std::env::args_os())
+}

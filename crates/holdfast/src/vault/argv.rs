@@ -1,0 +1,244 @@
+//! Reads arguments the way Go's `flag` package does, and writes them the way clap does.
+//!
+//! `-field=x`, `--field=x` and `-field x` are one flag; flags end at the first argument that is
+//! none. clap knows the commands, their flags and how many arguments they take, so this module
+//! holds no table of its own.
+
+use std::ffi::{OsStr, OsString};
+use std::process::ExitCode;
+
+use clap::builder::ArgAction;
+use clap::{Arg, Command};
+
+/// What is wrong with a command line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// No such command; the commands on the way to it. The help of the last one is shown.
+    NoCommand(Vec<String>),
+    /// A sentence, the same as the official client's.
+    Usage(String),
+}
+
+/// `arguments` in clap's form, led by the name of `command`.
+pub(super) fn normalise(
+    command: &Command,
+    arguments: &[OsString],
+) -> Result<Vec<OsString>, Problem> {
+    let mut words = Words(Vec::new(), arguments.iter());
+    words.0.push(command.get_name().into());
+    let mut command = command;
+    let mut path = Vec::new();
+    while command.has_subcommands() {
+        let word = words.1.next().and_then(|word| word.to_str());
+        let found = word.and_then(|word| command.find_subcommand(word));
+        match (word, found) {
+            (_, Some(found)) => {
+                command = found;
+                path.push(found.get_name().to_owned());
+                words.0.push(found.get_name().into());
+            }
+            (Some("-h" | "-help" | "--help"), None) => return Ok(words.with("--help")),
+            (Some("-v" | "-version" | "--version"), None) if path.is_empty() => {
+                return Ok(words.with("version"));
+            }
+            (_, None) => return Err(Problem::NoCommand(path)),
+        }
+    }
+    words.flags(command)?;
+    words.positionals(command)?;
+    Ok(words.0)
+}
+
+impl Problem {
+    /// Tells it, and gives the exit code.
+    pub(super) fn report(&self, mut command: Command) -> ExitCode {
+        match self {
+            Self::Usage(text) => super::report(text, 1),
+            Self::NoCommand(path) => {
+                command.build();
+                let group = path.iter().try_fold(&command, |at, name| at.find_subcommand(name));
+                let help = group.unwrap_or(&command).clone().render_help();
+                anstream::eprintln!("{}", help.ansi());
+                // Of the command itself 127, of a group of commands 1, as in the official client.
+                ExitCode::from(if path.is_empty() { 127 } else { 1 })
+            }
+        }
+    }
+}
+
+/// What is written so far, and what is still to be read.
+struct Words<'a>(Vec<OsString>, std::slice::Iter<'a, OsString>);
+
+impl Words<'_> {
+    fn with(mut self, word: &str) -> Vec<OsString> {
+        self.0.push(word.into());
+        self.0
+    }
+
+    /// Reads flags up to the first argument that is none.
+    fn flags(&mut self, command: &Command) -> Result<(), Problem> {
+        loop {
+            let rest = self.1.as_slice();
+            let Some(word) = rest.first().and_then(|word| word.to_str()) else { return Ok(()) };
+            let Some(flag) = word.strip_prefix('-').filter(|flag| !flag.is_empty()) else {
+                return Ok(());
+            };
+            self.1.next();
+            let flag = flag.strip_prefix('-').unwrap_or(flag);
+            if flag.is_empty() {
+                return Ok(()); // `--` ends the flags.
+            }
+            if flag.starts_with(['-', '=']) {
+                return Err(Problem::Usage(format!("bad flag syntax: {word}")));
+            }
+            let (name, value) = match flag.split_once('=') {
+                Some((name, value)) => (name, Some(OsStr::new(value))),
+                None => (flag, None),
+            };
+            match find(command, name) {
+                Some(arg) => self.flag(arg, name, value)?,
+                None if matches!(name, "h" | "help") => {
+                    self.0.push(if name == "h" { "-h".into() } else { "--help".into() });
+                }
+                None => {
+                    let text = format!("flag provided but not defined: -{name}");
+                    return Err(Problem::Usage(text));
+                }
+            }
+        }
+    }
+
+    fn flag(&mut self, arg: &Arg, name: &str, value: Option<&OsStr>) -> Result<(), Problem> {
+        let mut word = OsString::from("--");
+        word.push(arg.get_long().unwrap_or(name));
+        if matches!(arg.get_action(), ArgAction::SetTrue) {
+            match value.and_then(OsStr::to_str).map(parse_bool) {
+                None | Some(Some(true)) => self.0.push(word),
+                Some(Some(false)) => {}
+                Some(None) => {
+                    let value = value.unwrap_or_default().to_string_lossy();
+                    return Err(Problem::Usage(format!(
+                        "invalid boolean value {value:?} for -{name}: parse error"
+                    )));
+                }
+            }
+            return Ok(());
+        }
+        let value = value.or_else(|| self.1.next().map(OsString::as_os_str));
+        let Some(value) = value else {
+            return Err(Problem::Usage(format!("flag needs an argument: -{name}")));
+        };
+        word.push("=");
+        word.push(value);
+        self.0.push(word);
+        Ok(())
+    }
+
+    /// Checks how many arguments there are, and passes them on.
+    fn positionals(&mut self, command: &Command) -> Result<(), Problem> {
+        let wants_help = self.0.last().is_some_and(|word| word == "-h" || word == "--help");
+        let got = self.1.len();
+        let required = command.get_positionals().filter(|arg| arg.is_required_set()).count();
+        let most: usize = command
+            .get_positionals()
+            .map(|arg| match arg.get_action() {
+                ArgAction::Append => usize::MAX / 64,
+                _ => 1,
+            })
+            .sum();
+        let (kind, want) = match got {
+            _ if wants_help => return Ok(()),
+            got if got < required => ("Not enough", required),
+            got if got > most => ("Too many", most),
+            _ => {
+                if got > 0 {
+                    self.0.push("--".into());
+                    self.0.extend(self.1.by_ref().cloned());
+                }
+                return Ok(());
+            }
+        };
+        Err(Problem::Usage(format!("{kind} arguments (expected {want}, got {got})")))
+    }
+}
+
+/// The flag called `name`: by its long name, an alias, or its letter.
+fn find<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
+    let mut letters = name.chars();
+    let letter = letters.next().filter(|_| letters.next().is_none());
+    command.get_opts().find(|arg| {
+        arg.get_long() == Some(name)
+            || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
+            || (letter.is_some() && arg.get_short() == letter)
+    })
+}
+
+/// As Go's `strconv.ParseBool`.
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{arg, value_parser};
+
+    use super::*;
+
+    fn command() -> Command {
+        Command::new("bao").subcommand(Command::new("status")).subcommand(
+            Command::new("kv").subcommand(
+                Command::new("put")
+                    .arg(arg!(--field <FIELD>))
+                    .arg(arg!(-f - -force))
+                    .arg(Arg::new("path").required(true))
+                    .arg(arg!([data] ...).value_parser(value_parser!(String))),
+            ),
+        )
+    }
+
+    #[test]
+    fn arguments_are_read_as_go_reads_them() {
+        for (line, want) in [
+            ("status", Ok("bao status")),
+            ("kv put a", Ok("bao kv put -- a")),
+            ("kv put -field=x a", Ok("bao kv put --field=x -- a")),
+            ("kv put --field x a b=c", Ok("bao kv put --field=x -- a b=c")),
+            ("kv put -f a -field=x", Ok("bao kv put --force -- a -field=x")),
+            ("kv put -force=false a -", Ok("bao kv put -- a -")),
+            ("kv put -- -a", Ok("bao kv put -- -a")),
+            ("kv put -h", Ok("bao kv put -h")),
+            ("kv -help", Ok("bao kv --help")),
+            ("-v", Ok("bao version")),
+            ("kv put -nope a", Err("flag provided but not defined: -nope")),
+            ("kv put -field", Err("flag needs an argument: -field")),
+            ("kv put -force=x a", Err("invalid boolean value \"x\" for -force: parse error")),
+            ("kv put ---a", Err("bad flag syntax: ---a")),
+            ("kv put", Err("Not enough arguments (expected 1, got 0)")),
+            ("status a", Err("Too many arguments (expected 0, got 1)")),
+        ] {
+            let arguments: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            let got = normalise(&command(), &arguments).map(|words| {
+                let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+                words.join(" ")
+            });
+            let want = match want {
+                Ok(want) => Ok(want.to_owned()),
+                Err(text) => Err(Problem::Usage(text.to_owned())),
+            };
+            assert_eq!(got, want, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_command_names_the_group_it_was_sought_in() {
+        for (line, want) in [("frob", &[][..]), ("kv frob", &["kv"]), ("kv", &["kv"])] {
+            let arguments: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            let want = want.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(normalise(&command(), &arguments), Err(Problem::NoCommand(want)), "{line}");
+        }
+    }
+}

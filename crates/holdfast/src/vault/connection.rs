@@ -1,0 +1,209 @@
+//! Flags and variables that say where the server is, whom to trust and who is asking.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use holdfast_client::vault::{Address, Trust, VaultClient, VaultConfig, VaultError};
+use holdfast_types::{SecretBytes, SecretString, Ttl, format_go_duration};
+
+use super::token_file::TokenFile;
+use super::{Failure, environment};
+
+/// Where a server is when nothing says so.
+const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
+
+/// The flags of every command that talks to a server.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub(super) struct Connection {
+    /// The server: `http(s)://host:port` or `unix:///path` [env: `BAO_ADDR`, `VAULT_ADDR`]
+    /// [default: `https://127.0.0.1:8200`]
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    address: Option<String>,
+    /// An agent to ask in the server's place [env: `BAO_AGENT_ADDR`]
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    agent_address: Option<String>,
+    /// PEM file of the authorities to trust, and no other [env: `BAO_CACERT`]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    ca_cert: Option<String>,
+    /// Directory of such files [env: `BAO_CAPATH`]
+    #[arg(long, value_name = "DIRECTORY", hide_short_help = true)]
+    ca_path: Option<String>,
+    /// PEM file of the client's certificate; `-client-key` belongs to it [env: `BAO_CLIENT_CERT`]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    client_cert: Option<String>,
+    /// PEM file of the key of `-client-cert` [env: `BAO_CLIENT_KEY`]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    client_key: Option<String>,
+    /// The name to expect in the server's certificate [env: `BAO_TLS_SERVER_NAME`]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    tls_server_name: Option<String>,
+    /// Do not check the server's certificate: anyone in between can read and change everything
+    /// [env: `BAO_SKIP_VERIFY`]
+    #[arg(long, hide_short_help = true)]
+    tls_skip_verify: bool,
+    /// The namespace to work in [env: `BAO_NAMESPACE`]
+    #[arg(long, alias = "ns", value_name = "PATH", hide_short_help = true)]
+    namespace: Option<String>,
+    /// Have the answer wrapped: print a token that gives it out once [env: `BAO_WRAP_TTL`]
+    #[arg(long, value_name = "DURATION", value_parser = Ttl::parse, hide_short_help = true)]
+    wrap_ttl: Option<Ttl>,
+    /// A further header field, `name=value`; may be repeated
+    #[arg(long, value_name = "FIELD", hide_short_help = true)]
+    header: Vec<String>,
+    /// Never ask at the terminal
+    #[arg(long, hide_short_help = true)]
+    pub(super) non_interactive: bool,
+}
+
+impl Connection {
+    /// A client with the token of the environment, else the one that `login` stored.
+    pub(super) fn client(&self) -> Result<VaultClient, Failure> {
+        let client = self.client_without_token()?;
+        let token = match environment::read("TOKEN") {
+            Some(token) => Some(SecretString::new(token)),
+            None => TokenFile::find()?.read()?,
+        };
+        Ok(client.with_token(token))
+    }
+
+    /// A client without a token.
+    pub(super) fn client_without_token(&self) -> Result<VaultClient, Failure> {
+        let local = |error: &dyn std::error::Error| Failure::Local(chain(error));
+        VaultClient::new(&self.config()?).map_err(|error| local(&error))
+    }
+
+    fn config(&self) -> Result<VaultConfig, Failure> {
+        let address = self
+            .agent_address
+            .clone()
+            .or_else(|| environment::read("AGENT_ADDR"))
+            .or_else(|| self.address.clone())
+            .or_else(|| environment::read("ADDR"))
+            .unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
+        let address: Address =
+            address.parse().map_err(|error| Failure::Local(format!("{error}")))?;
+        let mut config = VaultConfig::new(address);
+        config.trust = self.trust()?;
+        config.identity = self.identity()?;
+        config.server_name =
+            self.tls_server_name.clone().or_else(|| environment::read("TLS_SERVER_NAME"));
+        if let Some(timeout) = environment::read_duration("CLIENT_TIMEOUT")? {
+            config.timeout = timeout;
+        }
+        // Whoever sits at a terminal wants to hear of a failure at once.
+        config.max_retries = match environment::read("MAX_RETRIES") {
+            None => 0,
+            Some(text) => text.parse().map_err(|error| {
+                Failure::Local(format!("could not parse BAO_MAX_RETRIES: {error}"))
+            })?,
+        };
+        config.namespace = self
+            .namespace
+            .clone()
+            .or_else(|| environment::read("NAMESPACE"))
+            .map(|path| format!("{}/", path.trim_matches('/')))
+            .filter(|path| path != "/");
+        config.wrap_ttl = self
+            .wrap_ttl
+            .map(|ttl| ttl.0)
+            .or(environment::read_duration("WRAP_TTL")?)
+            .filter(|ttl| *ttl > Duration::ZERO)
+            .map(format_go_duration);
+        config.headers = self.headers()?;
+        Ok(config)
+    }
+
+    fn trust(&self) -> Result<Trust, Failure> {
+        if self.tls_skip_verify || environment::read_bool("SKIP_VERIFY")? {
+            return Ok(Trust::Anyone);
+        }
+        if let Some(file) = &self.ca_cert {
+            return Ok(Trust::File(file.into()));
+        }
+        if let Some(directory) = &self.ca_path {
+            return Ok(Trust::Directory(directory.into()));
+        }
+        Ok(if let Some(pem) = environment::read("CACERT_BYTES") {
+            Trust::Pem(pem.into_bytes())
+        } else if let Some(file) = environment::read("CACERT") {
+            Trust::File(file.into())
+        } else if let Some(directory) = environment::read("CAPATH") {
+            Trust::Directory(directory.into())
+        } else {
+            Trust::System
+        })
+    }
+
+    fn identity(&self) -> Result<Option<SecretBytes>, Failure> {
+        let bytes =
+            environment::read("CLIENT_CERT_BYTES").zip(environment::read("CLIENT_KEY_BYTES"));
+        if let Some((certificate, key)) = bytes {
+            return Ok(Some(SecretBytes::new(format!("{certificate}\n{key}").into_bytes())));
+        }
+        let certificate = self.client_cert.clone().or_else(|| environment::read("CLIENT_CERT"));
+        let key = self.client_key.clone().or_else(|| environment::read("CLIENT_KEY"));
+        match (certificate, key) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => {
+                let mut config = VaultConfig::new(
+                    DEFAULT_ADDRESS.parse().map_err(|error| Failure::Local(format!("{error}")))?,
+                );
+                config
+                    .read_identity(Path::new(&certificate), Path::new(&key))
+                    .map_err(|error| Failure::Local(chain(&error)))?;
+                Ok(config.identity)
+            }
+            _ => Err(Failure::Local("both client cert and client key must be provided".into())),
+        }
+    }
+
+    fn headers(&self) -> Result<Vec<(String, String)>, Failure> {
+        self.header
+            .iter()
+            .map(|field| match field.split_once('=') {
+                Some((name, _)) if name.to_ascii_lowercase().starts_with("x-vault-") => {
+                    Err(Failure::Local(format!(
+                        "failed to setup Headers[{name}]: Header starting by 'X-Vault-' are for \
+                         internal usage only"
+                    )))
+                }
+                Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+                None => Err(Failure::Local(format!("missing = in KV pair: {field:?}"))),
+            })
+            .collect()
+    }
+}
+
+/// What went wrong, in the official client's layout where the server said it, with the cause and
+/// a way out where nothing answered.
+pub(super) fn explain(error: &VaultError) -> String {
+    if let Some(failure) = error.failure() {
+        let kind = if failure.raw { "Raw Message" } else { "Errors" };
+        let list: String = match &failure.errors[..] {
+            [text] if failure.raw => text.clone(),
+            errors => errors.iter().map(|error| format!("* {error}")).collect(),
+        };
+        return format!(
+            "Error making API request.\n\nURL: {} {}\nCode: {}. {kind}:\n\n{list}",
+            failure.method, failure.url, failure.status
+        );
+    }
+    match error {
+        VaultError::Unreachable { request, cause, .. } => format!("{request}: {cause}"),
+        other => chain(other),
+    }
+}
+
+/// An error with all its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}
