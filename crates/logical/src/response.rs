@@ -1,5 +1,6 @@
 //! What a backend answers.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -184,13 +185,15 @@ pub struct Auth {
     /// Whether the token can be renewed. Batch tokens never can.
     pub renewable: bool,
     /// Uses that this login consumes: committed in one batch with the token (full keys), so that
-    /// a `secret_id` is never spent without a token nor a token made without spending it.
+    /// a `secret_id` is never spent without a token nor a token made without spending it. Dropped
+    /// after that commit, not before.
     pub settles: BatchCell,
 }
 
-/// A batch that [`Auth`] carries; not copied when the auth is.
+/// A batch that [`Auth`] carries, and what is held until the batch is committed or given up: a
+/// lock, so that two logins cannot spend the same last use. Neither is copied when the auth is.
 #[derive(Default)]
-pub struct BatchCell(pub Batch);
+pub struct BatchCell(pub Batch, pub Option<Box<dyn Any + Send + Sync>>);
 
 impl Clone for BatchCell {
     fn clone(&self) -> Self {
