@@ -1,0 +1,110 @@
+//! One audit device.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::hmac;
+use holdfast_logical::{Connection, Operation};
+use holdfast_types::{Random, SecretString, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Map;
+use tracing::error;
+
+use super::file::LogFile;
+use super::line::{Hasher, Line};
+use super::options::Options;
+use super::{AuthRecord, RequestRecord};
+
+/// How often a failing device is complained of.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
+
+/// A device as the operator wrote it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceSpec {
+    /// Its name with a `/` at the end, such as `file/`.
+    pub path: String,
+    /// Its type: `file`.
+    pub kind: String,
+    /// What it is for.
+    pub description: String,
+    /// `file_path` and the like.
+    pub options: BTreeMap<String, String>,
+}
+
+pub(super) struct Device {
+    spec: DeviceSpec,
+    declared: bool,
+    hasher: Hasher,
+    prefix: String,
+    file: LogFile,
+    complained: Mutex<Option<Instant>>,
+}
+
+impl Device {
+    /// A device that opens its file when it first writes.
+    pub(super) fn new(
+        spec: DeviceSpec,
+        options: Options,
+        declared: bool,
+        salt: &SecretString,
+    ) -> Self {
+        let hasher = Hasher {
+            key: hmac::Key::new(hmac::HMAC_SHA256, salt.expose().as_bytes()),
+            hash_accessors: options.hmac_accessor,
+            raw: options.raw,
+        };
+        let file = LogFile::new(options.target);
+        Self { spec, declared, hasher, prefix: options.prefix, file, complained: Mutex::default() }
+    }
+
+    pub(super) fn spec(&self) -> &DeviceSpec {
+        &self.spec
+    }
+
+    /// Whether it comes from the configuration file.
+    pub(super) fn is_declared(&self) -> bool {
+        self.declared
+    }
+
+    /// Opens its file, anew if it is open.
+    pub(super) fn open(&self) -> io::Result<()> {
+        self.file.reopen()
+    }
+
+    pub(super) fn write(&self, line: &Line<'_>) -> io::Result<()> {
+        self.file.append(&line.to_bytes(&self.prefix, &self.hasher)?)
+    }
+
+    /// Writes a record that stands for nothing, to see whether it can.
+    pub(super) fn write_test(&self, now: Timestamp, random: &dyn Random) -> io::Result<()> {
+        let request = RequestRecord {
+            time: now,
+            id: random.uuid(),
+            operation: Operation::Update,
+            path: "sys/audit/test".to_owned(),
+            data: Map::new(),
+            mount: None,
+            connection: Connection::default(),
+            headers: BTreeMap::new(),
+            wrap_ttl: 0,
+            auth: AuthRecord { token_type: "default".to_owned(), ..AuthRecord::default() },
+        };
+        self.write(&Line { request: &request, response: None, time: now })
+    }
+
+    pub(super) fn hash(&self, input: &str) -> String {
+        self.hasher.hash(input)
+    }
+
+    /// Logs that it cannot write, loudly but not with each record.
+    pub(super) fn complain(&self, failure: &io::Error) {
+        let mut complained =
+            self.complained.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if complained.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
+            *complained = Some(Instant::now());
+            error!(device = %self.spec.path, error = %failure, "audit device cannot write");
+        }
+    }
+}
