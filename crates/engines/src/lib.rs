@@ -3,6 +3,7 @@
 //! [`Context`](holdfast_logical::Context).
 
 pub mod cubbyhole;
+pub mod database;
 pub mod kv;
 
 #[cfg(test)]

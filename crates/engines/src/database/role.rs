@@ -1,0 +1,115 @@
+//! `roles/<name>`: which users a config makes, and for how long.
+
+use std::time::Duration;
+
+use holdfast_logical::{Error, MountInfo, Request, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::config::statement_list;
+use super::statements::misplaced_password;
+
+/// A role as it is stored.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Role {
+    pub(crate) db_name: String,
+    pub(crate) creation_statements: Vec<String>,
+    pub(crate) revocation_statements: Vec<String>,
+    /// Kept and shown, but not used: creation is one transaction, which PostgreSQL undoes itself.
+    rollback_statements: Vec<String>,
+    pub(crate) renew_statements: Vec<String>,
+    /// Zero: the mount's.
+    default_ttl: Duration,
+    /// Zero: the mount's.
+    max_ttl: Duration,
+}
+
+impl Role {
+    /// What `request` makes of the role that is there, if one is.
+    pub(crate) fn written(old: Option<Self>, request: &Request) -> Result<Self, Error> {
+        let fields = request.fields();
+        let mut role = old.unwrap_or_default();
+        if let Some(name) = fields.string("db_name")? {
+            role.db_name = name;
+        }
+        if role.db_name.is_empty() {
+            return Err(Error::invalid("database name is required"));
+        }
+        match fields.string("credential_type")?.as_deref() {
+            None | Some("" | "password") => {}
+            Some(kind @ "rsa_private_key") => {
+                return Err(Error::invalid(format!("unsupported credential_type: {kind:?}")));
+            }
+            Some(kind) => return Err(Error::invalid(format!("invalid credential_type {kind:?}"))),
+        }
+        for (name, statements) in [
+            ("creation_statements", &mut role.creation_statements),
+            ("revocation_statements", &mut role.revocation_statements),
+            ("rollback_statements", &mut role.rollback_statements),
+            ("renew_statements", &mut role.renew_statements),
+        ] {
+            if let Some(given) = statement_list(fields, name)? {
+                *statements = given;
+            }
+        }
+        for statement in &role.creation_statements {
+            if let Some(problem) = misplaced_password(statement) {
+                return Err(Error::invalid(format!("creation_statements: {problem}")));
+            }
+        }
+        if let Some(ttl) = fields.duration("default_ttl")? {
+            role.default_ttl = ttl;
+        }
+        if let Some(ttl) = fields.duration("max_ttl")? {
+            role.max_ttl = ttl;
+        }
+        Ok(role)
+    }
+
+    /// The answer to a read.
+    pub(crate) fn response(&self) -> Response {
+        Response::data(json!({
+            "creation_statements": self.creation_statements,
+            "credential_type": "password",
+            "db_name": self.db_name,
+            "default_ttl": self.default_ttl.as_secs(),
+            "max_ttl": self.max_ttl.as_secs(),
+            "renew_statements": self.renew_statements,
+            "revocation_statements": self.revocation_statements,
+            "rollback_statements": self.rollback_statements,
+        }))
+    }
+
+    /// How long a user of this role lives at first, and at most.
+    pub(crate) fn lives(&self, mount: &MountInfo) -> (Duration, Duration) {
+        let or = |own: Duration, mounts: Duration| if own.is_zero() { mounts } else { own };
+        let max_ttl = or(self.max_ttl, mount.max_ttl).min(mount.max_ttl);
+        (or(self.default_ttl, mount.default_ttl).min(max_ttl), max_ttl)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lives_are_capped_by_the_role_and_the_mount() {
+        let seconds = Duration::from_secs;
+        let mount =
+            MountInfo { default_ttl: seconds(50), max_ttl: seconds(100), ..MountInfo::default() };
+        for (default_ttl, max_ttl, want) in [
+            (0, 0, (50, 100)),
+            (10, 20, (10, 20)),
+            (30, 20, (20, 20)),
+            (500, 0, (100, 100)),
+            (10, 500, (10, 100)),
+        ] {
+            let role = Role {
+                default_ttl: seconds(default_ttl),
+                max_ttl: seconds(max_ttl),
+                ..Role::default()
+            };
+            assert_eq!(role.lives(&mount), (seconds(want.0), seconds(want.1)));
+        }
+    }
+}
