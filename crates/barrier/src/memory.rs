@@ -1,4 +1,4 @@
-//! Entries in memory, for tests.
+//! Entries in memory, for tests and for preparing a batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -14,6 +14,14 @@ use crate::{Batch, Change, Entries, EntryError};
 pub struct MemoryEntries(Mutex<BTreeMap<String, Zeroizing<Vec<u8>>>>);
 
 impl MemoryEntries {
+    /// A batch that writes all entries as they are now: what was set up here in many steps can be
+    /// stored in one.
+    pub fn to_batch(&self) -> Batch {
+        let entries = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let puts = entries.iter().map(|(key, value)| Change::Put(key.clone(), value.clone()));
+        Batch(puts.collect())
+    }
+
     fn keys(&self, prefix: &str) -> Vec<String> {
         let entries = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         entries
