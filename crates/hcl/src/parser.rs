@@ -10,10 +10,11 @@ pub(crate) fn parse(text: &str) -> Result<Body, Error> {
     let mut parser = Parser::new(&text);
     let parsed = parser.body(None);
     // What the scanner could not read explains what the parser made of it.
-    match parser.scanner.error {
-        Some(error) => Err(error),
-        None => parsed,
+    if let Some(error) = parser.scanner.error {
+        return Err(error);
     }
+    let body = parsed?;
+    parser.bad_value.map_or(Ok(body), Err)
 }
 
 struct Parser<'t> {
@@ -22,6 +23,9 @@ struct Parser<'t> {
     /// Whether `token` is to be read again.
     pushed_back: bool,
     depth: usize,
+    /// The first string whose escapes make no text. The original finds out only when the value is
+    /// asked for, so every other complaint comes first.
+    bad_value: Option<Error>,
 }
 
 /// The keys before a `=` or a `{`, or how far they came when the text ended.
@@ -38,6 +42,7 @@ impl<'t> Parser<'t> {
             token: Token { kind: Kind::Eof, position: start, text: "" },
             pushed_back: false,
             depth: 0,
+            bad_value: None,
         }
     }
 
@@ -134,7 +139,7 @@ impl<'t> Parser<'t> {
                     let text = if token.kind == Kind::Ident {
                         token.text.to_owned()
                     } else {
-                        self.string(token)?
+                        self.string(token)
                     };
                     keys.push(Key { text, position: token.position });
                 }
@@ -166,11 +171,15 @@ impl<'t> Parser<'t> {
         let token = self.scan();
         match token.kind {
             Kind::Number | Kind::Float | Kind::Bool | Kind::String | Kind::Heredoc => {
-                self.literal(token)
+                Ok(self.literal(token))
             }
             Kind::LeftBrace => self.object(),
             Kind::LeftBracket => self.list(),
-            Kind::Eof => self.fail("expected a value after '=' got: EOF"),
+            Kind::Eof if self.depth == 0 => self.fail("expected a value after '=' got: EOF"),
+            Kind::Eof => {
+                self.scan();
+                self.fail("object expected closing RBRACE got: EOF")
+            }
             kind => self.fail(format!(
                 "Unknown token: {} {} {}",
                 token.position,
@@ -180,22 +189,26 @@ impl<'t> Parser<'t> {
         }
     }
 
-    fn literal(&self, token: Token<'_>) -> Result<Value, Error> {
+    fn literal(&mut self, token: Token<'_>) -> Value {
         let kind = match token.kind {
             Kind::Number => ValueKind::Number(token.text.to_owned()),
             Kind::Float => ValueKind::Float(token.text.to_owned()),
             Kind::Bool => ValueKind::Bool(token.text == "true"),
-            Kind::Heredoc => match text::heredoc(token.text) {
-                Some(value) => ValueKind::String(value),
-                None => return self.fail("heredoc not terminated"),
-            },
-            _ => ValueKind::String(self.string(token)?),
+            Kind::Heredoc => ValueKind::String(self.resolved(token, text::heredoc(token.text))),
+            _ => ValueKind::String(self.string(token)),
         };
-        Ok(Value { kind, position: token.position })
+        Value { kind, position: token.position }
     }
 
-    fn string(&self, token: Token<'_>) -> Result<String, Error> {
-        text::unquote(token.text).ok_or_else(|| Error::at(token.position, "invalid string"))
+    fn string(&mut self, token: Token<'_>) -> String {
+        self.resolved(token, text::unquote(token.text))
+    }
+
+    fn resolved(&mut self, token: Token<'_>, value: Option<String>) -> String {
+        value.unwrap_or_else(|| {
+            self.bad_value.get_or_insert_with(|| Error::at(token.position, "invalid string"));
+            String::new()
+        })
     }
 
     /// The object whose `{` has been read.
@@ -224,7 +237,7 @@ impl<'t> Parser<'t> {
             }
             match token.kind {
                 Kind::Bool | Kind::Number | Kind::Float | Kind::String | Kind::Heredoc => {
-                    elements.push(self.literal(token)?);
+                    elements.push(self.literal(token));
                     need_comma = true;
                 }
                 Kind::Comma => need_comma = false,

@@ -115,7 +115,8 @@ impl Acl {
             return vec![Policy::ROOT];
         }
         // Asked of a path, not of an operation: listing rules count, too.
-        let capabilities = self.find(path, true).map_or(Capabilities::NONE, |m| m.capabilities());
+        let found = self.find(path, true);
+        let capabilities = found.map_or(Capabilities::NONE, |found| found.capabilities());
         if capabilities.contains(Capability::Deny) || capabilities == Capabilities::NONE {
             return vec![Capability::Deny.as_str()];
         }
@@ -141,11 +142,14 @@ impl Acl {
         if self.is_root {
             return true;
         }
-        self.merged.iter().any(|merged| {
-            let permits = !merged.capabilities.contains(Capability::Deny)
-                && merged.capabilities != Capabilities::NONE;
-            permits && merged.pattern.reaches(prefix)
-        })
+        let permits = |capabilities: Capabilities| {
+            !capabilities.contains(Capability::Deny) && capabilities != Capabilities::NONE
+        };
+        self.find(prefix, true).is_some_and(|found| permits(found.capabilities()))
+            || self
+                .merged
+                .iter()
+                .any(|merged| permits(merged.capabilities) && merged.pattern.reaches(prefix))
     }
 
     fn find_exact(&self, path: &str) -> Option<&Merged> {

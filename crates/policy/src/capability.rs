@@ -5,38 +5,38 @@ use std::fmt;
 /// One capability of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Capability {
-    /// Nothing at all, whatever else is granted on the same pattern.
-    Deny,
-    /// Root privileges, for the paths that need them. Permits nothing by itself.
-    Sudo,
-    /// Reading.
-    Read,
-    /// Listing one level.
-    List,
-    /// Changing what is there.
-    Update,
-    /// Deleting.
-    Delete,
     /// Writing what is not there yet.
     Create,
+    /// Deleting.
+    Delete,
+    /// Nothing at all, whatever else is granted on the same pattern.
+    Deny,
+    /// Listing one level.
+    List,
     /// Changing a part of what is there.
     Patch,
+    /// Reading.
+    Read,
     /// Listing at any depth.
     Scan,
+    /// Root privileges, for the paths that need them. Permits nothing by itself.
+    Sudo,
+    /// Changing what is there.
+    Update,
 }
 
 impl Capability {
-    /// All of them, in the order in which `sys/capabilities` lists them.
+    /// All of them, in alphabetical order, as `sys/capabilities` lists them.
     pub const ALL: [Self; 9] = [
-        Self::Deny,
-        Self::Sudo,
-        Self::Read,
-        Self::List,
-        Self::Update,
-        Self::Delete,
         Self::Create,
+        Self::Delete,
+        Self::Deny,
+        Self::List,
         Self::Patch,
+        Self::Read,
         Self::Scan,
+        Self::Sudo,
+        Self::Update,
     ];
 
     /// The name in policies.
@@ -83,7 +83,7 @@ impl Capabilities {
         Self(self.0 | other.0)
     }
 
-    /// Those in it, in the order in which `sys/capabilities` lists them.
+    /// Those in it, in alphabetical order, as `sys/capabilities` lists them.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
         Capability::ALL.into_iter().filter(move |capability| self.contains(*capability))
     }

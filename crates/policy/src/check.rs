@@ -164,6 +164,7 @@ fn limit(conditions: &Conditions, asked: Option<&Value>) -> Result<Option<u64>, 
         Some(asked) => {
             let number = match asked {
                 Value::Number(number) => number.as_u64(),
+                Value::String(text) if text.is_empty() => Some(0),
                 Value::String(text) => text.parse().ok(),
                 _ => None,
             };

@@ -62,6 +62,9 @@ fn is_among(value: &Value, values: &[Value]) -> bool {
     values.is_empty()
         || values.iter().any(|permitted| match (permitted, value) {
             (Value::String(glob), Value::String(text)) => glob_matches(glob, text),
+            // Numbers by their value. OpenBao takes a number in a policy for unequal to any in a
+            // request, so that a denial of it denies nothing.
+            (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
             _ => permitted == value,
         })
 }

@@ -8,15 +8,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use holdfast_hcl::{Body, Item, ValueKind};
-use holdfast_types::{Timestamp, Ttl};
+use holdfast_hcl::{Body, Item, Position, ValueKind};
+
 use serde_json::Value;
 
 use crate::policy::Conditions;
 use crate::template::{self, TemplateOptions};
 use crate::{Capabilities, Capability, Pattern, Policy, Rule};
 
-mod time;
+mod number;
 
 /// Why a policy is refused. It prints as the server words it, such as `failed to parse policy:
 /// path "a": path "a": invalid capability "frob"`.
@@ -57,7 +57,7 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Policy, PolicyError> {
     check_keys(&body, &TOP_LEVEL)?;
     for item in body.items.iter().filter(|item| item.name() == "name") {
         // Anything that is no string is refused; what it says has no effect.
-        text_of("root.name", &item.value)?;
+        text_of("root.name", &Node::of(item))?;
     }
     let mut rules = Vec::new();
     let mut templated = false;
@@ -81,33 +81,38 @@ fn rule(path: &str, item: &Item) -> Result<Rule, String> {
         return Err(format!("cannot check HCL keys of type {}", go_type(&item.value.kind)));
     };
     check_keys(body, &IN_PATH)?;
-    if let Some(key) = UNSUPPORTED.iter().find(|key| values(body, key).next().is_some()) {
+    if let Some(key) = UNSUPPORTED.iter().find(|key| items(body, key).next().is_some()) {
         return Err(format!("{key} is not supported"));
     }
     let quoted = |message: String| format!("path {path:?}: {message}");
 
     let mut old_policy = String::new();
-    for value in values(body, "policy") {
-        old_policy = text_of("root.Policy", value).map_err(quoted)?;
+    for item in items(body, "policy") {
+        old_policy = text_of("root.Policy", &Node::of(item)).map_err(quoted)?;
     }
     let mut names = Vec::new();
-    for value in values(body, "capabilities") {
-        names.extend(strings_of("root.Capabilities", value).map_err(quoted)?);
+    for item in items(body, "capabilities") {
+        names.extend(strings_of("root.Capabilities", item).map_err(quoted)?);
     }
     let mut expiration = String::new();
-    for value in values(body, "expiration") {
-        expiration = text_of("root.expiration", value).map_err(quoted)?;
+    for item in items(body, "expiration") {
+        expiration = text_of("root.expiration", &Node::of(item)).map_err(quoted)?;
+    }
+    for item in items(body, "min_wrapping_ttl").chain(items(body, "max_wrapping_ttl")) {
+        if let ValueKind::Number(text) = &item.value.kind {
+            number::parse(text).map_err(quoted)?;
+        }
     }
     let allowed_parameters = parameters(body, "allowed_parameters").map_err(quoted)?;
     let denied_parameters = parameters(body, "denied_parameters").map_err(quoted)?;
     let mut required_parameters = Vec::new();
-    for value in values(body, "required_parameters") {
-        required_parameters.extend(strings_of("root.required_parameters", value).map_err(quoted)?);
+    for item in items(body, "required_parameters") {
+        required_parameters.extend(strings_of("root.required_parameters", item).map_err(quoted)?);
     }
     let pagination_limit = pagination_limit(body).map_err(quoted)?;
     let expires_at = match expiration.as_str() {
         "" => None,
-        text => Some(time::absolute(text).map_err(|error| quoted(error.to_string()))?),
+        text => Some(number::absolute_time(text).map_err(|error| quoted(error.to_string()))?),
     };
     let pattern = match templated {
         // Checked again once rendered; until then only the text can be.
@@ -159,8 +164,8 @@ fn check_keys(body: &Body, valid: &[&str]) -> Result<(), String> {
     Err(format!("{} {occurred} occurred:\n\t* {}\n\n", errors.len(), errors.join("\n\t* ")))
 }
 
-fn values<'b>(body: &'b Body, key: &str) -> impl Iterator<Item = &'b holdfast_hcl::Value> {
-    body.items.iter().filter(move |item| item.name() == key).map(|item| &item.value)
+fn items<'b>(body: &'b Body, key: &str) -> impl Iterator<Item = &'b Item> {
+    body.items.iter().filter(move |item| item.name() == key)
 }
 
 /// The old way to write capabilities, and the new: `policy = "write"` adds to `capabilities`, but
@@ -196,9 +201,9 @@ fn parameters(body: &Body, key: &str) -> Result<Option<BTreeMap<String, Vec<Valu
             let parameters = parameters.get_or_insert_default();
             let values = parameters.entry(name.to_lowercase()).or_default();
             for (index, element) in elements.iter().enumerate() {
-                values.push(plain(element).ok_or_else(|| {
-                    let at = element.position;
-                    format!("At {at}: root.{key}.{name}[{index}]: invalid number")
+                values.push(plain(element).map_err(|message| match element.kind {
+                    ValueKind::Number(_) => message,
+                    _ => format!("At {}: root.{key}.{name}[{index}]: {message}", element.position),
                 })?);
             }
             Ok::<(), String>(())
@@ -208,7 +213,7 @@ fn parameters(body: &Body, key: &str) -> Result<Option<BTreeMap<String, Vec<Valu
             continue;
         }
         let Some(body) = item.value.as_object() else {
-            let (at, kind) = (item.value.position, go_type(&item.value.kind));
+            let Node { at, kind, .. } = Node::of(item);
             return Err(format!("At {at}: root.{key}: not an object type for map ({kind})"));
         };
         for item in &body.items {
@@ -220,48 +225,86 @@ fn parameters(body: &Body, key: &str) -> Result<Option<BTreeMap<String, Vec<Valu
 }
 
 fn pagination_limit(body: &Body) -> Result<Option<u64>, String> {
-    let mut limit = None;
-    for value in values(body, "pagination_limit") {
-        limit = match &value.kind {
-            ValueKind::Number(_) => value.as_integer(),
-            // Where Go reads a number, it takes one in quotes as well.
-            ValueKind::String(text) => match text.parse() {
-                Ok(number) => Some(number),
-                Err(_) => {
-                    return Err(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"));
-                }
-            },
-            kind => {
-                let (at, kind) = (value.position, go_type(kind));
-                return Err(format!("At {at}: root.pagination_limit: unknown type {kind}"));
-            }
+    let mut limit = 0;
+    for item in items(body, "pagination_limit") {
+        let node = Node::of(item);
+        let Some(text) = node.text else {
+            let Node { at, kind, .. } = node;
+            return Err(format!("At {at}: root.pagination_limit: unknown type {kind}"));
         };
+        limit = number::parse(text)?;
     }
-    Ok(limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0))
+    // A limit that is no limit is as good as none.
+    Ok(u64::try_from(limit).ok().filter(|limit| *limit > 0))
 }
 
 fn wrapping_ttl(body: &Body, key: &str) -> Result<Option<Duration>, String> {
     let mut ttl = Duration::ZERO;
-    for value in values(body, key) {
-        let fail = |message: String| format!("error parsing {key}: {message}");
-        let Some(text) = value.as_text() else {
-            return Err(fail("could not parse duration from input".to_owned()));
+    for item in items(body, key) {
+        let parsed = match &item.value.kind {
+            ValueKind::Number(text) | ValueKind::Float(text) => number::seconds(text),
+            ValueKind::String(text) => number::duration(text),
+            _ => Err("could not parse duration from input".to_owned()),
         };
-        ttl = Ttl::parse(text).map_err(|_| fail(time::invalid_duration(text)))?.0;
+        ttl = parsed.map_err(|message| format!("error parsing {key}: {message}"))?;
     }
     Ok(Some(ttl).filter(|ttl| !ttl.is_zero()))
 }
 
-fn text_of(name: &str, value: &holdfast_hcl::Value) -> Result<String, String> {
-    value.as_text().map(str::to_owned).ok_or_else(|| {
-        let (at, kind) = (value.position, go_type(&value.kind));
-        format!("At {at}: {name}: unknown type for string {kind}")
-    })
+/// What an item assigns, as messages name it.
+struct Node<'b> {
+    /// Where it stands; `-` for an object with nothing in it.
+    at: String,
+    kind: &'static str,
+    /// The text, of a string or a whole number.
+    text: Option<&'b str>,
 }
 
-fn strings_of(name: &str, value: &holdfast_hcl::Value) -> Result<Vec<String>, String> {
-    let elements = elements(value)?.iter().enumerate();
-    elements.map(|(index, element)| text_of(&format!("{name}[{index}]"), element)).collect()
+impl<'b> Node<'b> {
+    fn of(item: &'b Item) -> Self {
+        let list = |at: Option<Position>| Self {
+            at: at.map_or("-".to_owned(), |at| at.to_string()),
+            kind: "*ast.ObjectList",
+            text: None,
+        };
+        if let Some(label) = item.keys.get(1) {
+            return list(Some(label.position));
+        }
+        match &item.value.kind {
+            ValueKind::Object(body) => list(body.items.first().map(Item::position)),
+            kind => Self {
+                at: item.value.position.to_string(),
+                kind: go_type(kind),
+                text: item.value.as_text(),
+            },
+        }
+    }
+}
+
+fn text_of(name: &str, node: &Node<'_>) -> Result<String, String> {
+    let Node { at, kind, text } = node;
+    text.map(str::to_owned)
+        .ok_or_else(|| format!("At {at}: {name}: unknown type for string {kind}"))
+}
+
+fn strings_of(name: &str, item: &Item) -> Result<Vec<String>, String> {
+    let node = Node::of(item);
+    match &item.value.kind {
+        ValueKind::Object(_) if node.at == "-" => Ok(Vec::new()),
+        ValueKind::Object(_) => {
+            text_of(&format!("{name}[0]"), &Node { kind: "*ast.ObjectItem", ..node })
+                .map(|_| vec![])
+        }
+        _ => {
+            let elements = elements(&item.value)?.iter().enumerate();
+            let text = |(index, element): (usize, &holdfast_hcl::Value)| {
+                let (at, kind) = (element.position.to_string(), go_type(&element.kind));
+                let node = Node { at, kind, text: element.as_text() };
+                text_of(&format!("{name}[{index}]"), &node)
+            };
+            elements.map(text).collect()
+        }
+    }
 }
 
 /// The elements of a list; an object counts as a list of one.
@@ -273,20 +316,22 @@ fn elements(value: &holdfast_hcl::Value) -> Result<&[holdfast_hcl::Value], Strin
     }
 }
 
-/// The value as JSON has it, to compare with parameters. None for a number that is none.
-fn plain(value: &holdfast_hcl::Value) -> Option<Value> {
-    Some(match &value.kind {
+/// The value as JSON has it, to compare with parameters.
+fn plain(value: &holdfast_hcl::Value) -> Result<Value, String> {
+    Ok(match &value.kind {
         ValueKind::String(text) => Value::String(text.clone()),
         ValueKind::Bool(value) => Value::Bool(*value),
-        ValueKind::Number(_) => Value::from(value.as_integer()?),
-        ValueKind::Float(text) => Value::from(text.parse::<f64>().ok()?),
+        ValueKind::Number(text) => Value::from(number::parse(text)?),
+        ValueKind::Float(text) => {
+            Value::from(text.parse::<f64>().map_err(|_| format!("invalid number {text:?}"))?)
+        }
         ValueKind::List(elements) => {
-            Value::Array(elements.iter().map(plain).collect::<Option<_>>()?)
+            Value::Array(elements.iter().map(plain).collect::<Result<_, _>>()?)
         }
         ValueKind::Object(body) => {
             let entries = body.items.iter();
-            let entries = entries.map(|item| Some((item.name().to_owned(), plain(&item.value)?)));
-            Value::Object(entries.collect::<Option<_>>()?)
+            let entries = entries.map(|item| Ok((item.name().to_owned(), plain(&item.value)?)));
+            Value::Object(entries.collect::<Result<_, String>>()?)
         }
     })
 }

@@ -61,7 +61,8 @@ pub struct TemplateOptions {
     pub allow_slashes: bool,
 }
 
-/// A template's value would change what the pattern means.
+/// A template's value would change what the pattern means. OpenBao then answers 400 with the one
+/// error `Forbidden` to every request of that token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("path {path:?}: the value of a template holds {found:?}")]
 pub struct TemplateError {
@@ -179,3 +180,6 @@ fn not_empty(text: &str) -> Option<&str> {
 fn lookup<'i>(metadata: &'i BTreeMap<String, String>, key: &str) -> Option<&'i str> {
     metadata.get(key).map(String::as_str)
 }
+
+#[cfg(test)]
+mod tests;

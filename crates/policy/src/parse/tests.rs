@@ -61,10 +61,10 @@ fn odd_but_valid_policies_are_taken() {
         ("name = \"x\"", vec![]),
         (r#"path "x" "y" {capabilities=["read"]}"#, vec![("x", vec![Read])]),
         (r#"path {capabilities=["read"]}"#, vec![("path", vec![Read])]),
-        (r#"path "/a/*" {policy="read"}"#, vec![("/a/*", vec![Read, List])]),
+        (r#"path "/a/*" {policy="read"}"#, vec![("/a/*", vec![List, Read])]),
         (
             r#"path "a" {policy="sudo" capabilities=["patch"]}"#,
-            vec![("a", vec![Sudo, Read, List, Update, Delete, Create, Patch])],
+            vec![("a", vec![Create, Delete, List, Patch, Read, Sudo, Update])],
         ),
         (r#"path "a" {capabilities=["read", "deny", "frob"]}"#, vec![("a", vec![Deny])]),
         (
