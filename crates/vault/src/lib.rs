@@ -1,6 +1,7 @@
 //! The secrets server.
 
 pub mod audit;
+pub mod config;
 pub mod core;
 pub mod http;
 pub mod mounts;

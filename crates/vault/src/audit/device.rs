@@ -14,7 +14,7 @@ use tracing::error;
 
 use super::file::LogFile;
 use super::line::{Hasher, Line};
-use super::options::Options;
+use super::options::{Allowances, Options, OptionsError};
 use super::{AuthRecord, RequestRecord};
 
 /// How often a failing device is complained of.
@@ -31,6 +31,16 @@ pub struct DeviceSpec {
     pub description: String,
     /// `file_path` and the like.
     pub options: BTreeMap<String, String>,
+}
+
+impl DeviceSpec {
+    /// Whether its type and options make sense.
+    ///
+    /// # Errors
+    /// The first rule they break.
+    pub fn check(&self, allowances: Allowances) -> Result<(), OptionsError> {
+        Options::parse(self, allowances).map(|_| ())
+    }
 }
 
 pub(super) struct Device {

@@ -92,6 +92,8 @@ pub struct ListenerSettings {
     pub socket: SocketSettings,
     /// TLS; none for plain HTTP.
     pub tls: Option<TlsSettings>,
+    /// Lets plain HTTP be served beyond this machine.
+    pub cleartext_anywhere: bool,
     /// Its bounds.
     pub limits: Limits,
 }

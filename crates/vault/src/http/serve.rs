@@ -45,6 +45,9 @@ pub enum ListenerError {
     /// Its certificate, key or CAs.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// An inherited socket that would carry tokens in clear text over a network.
+    #[error("{0} is reached from other machines, and its listener has no TLS")]
+    Cleartext(SocketAddr),
 }
 
 impl Listener {
@@ -58,7 +61,13 @@ impl Listener {
     ) -> Result<Self, ListenerError> {
         let tls = settings.tls.map(Tls::load).transpose()?.map(Arc::new);
         let socket = bind::bind(&settings.socket, inherited)?;
-        Ok(Self { socket, tls, limits: settings.limits })
+        let this = Self { socket, tls, limits: settings.limits };
+        match this.address().filter(|address| !address.ip().is_loopback()) {
+            Some(address) if this.tls.is_none() && !settings.cleartext_anywhere => {
+                Err(ListenerError::Cleartext(address))
+            }
+            _ => Ok(this),
+        }
     }
 
     /// The TCP address it listens on: with the real port where port 0 was asked for.

@@ -1,0 +1,184 @@
+//! The server's configuration: Vault's files, in HCL or JSON, read strictly.
+//!
+//! A setting that is not known is an error and not a warning: whoever misspells `tls_cert_file`
+//! must hear of it before the server listens. All that is wrong is reported at once, with file,
+//! line and column.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use holdfast_hcl::Position;
+
+use crate::audit::{Allowances, DeviceSpec};
+use crate::http::ListenerSettings;
+
+mod file;
+mod initialize;
+mod listener;
+mod seal;
+
+pub use initialize::InitRequest;
+pub use seal::{SealKey, SealSettings};
+
+use file::ServerFile;
+
+/// Everything the server needs to know, complete and checked.
+#[derive(Debug)]
+pub struct ServerConfig {
+    /// Where it listens: at least one.
+    pub listeners: Vec<ListenerSettings>,
+    /// Where it keeps its entries.
+    pub storage: StorageSettings,
+    /// What opens the barrier.
+    pub seal: SealSettings,
+    /// The audit devices declared in the files.
+    pub audit: Vec<DeviceSpec>,
+    /// What audit devices may do beyond the usual.
+    pub audit_allowances: Allowances,
+    /// What to do once, on an empty store.
+    pub initialize: Vec<InitRequest>,
+    /// The address that clients are told of, such as `https://vault.example:8200`.
+    pub api_addr: Option<String>,
+    /// The name of the cluster; random where none is set.
+    pub cluster_name: Option<String>,
+    /// Life of a token or lease that asks for none.
+    pub default_lease_ttl: Duration,
+    /// The longest life of a token or lease.
+    pub max_lease_ttl: Duration,
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub log_level: String,
+    /// Log lines as JSON.
+    pub log_json: bool,
+    /// Where to write the process id.
+    pub pid_file: Option<PathBuf>,
+    /// What an operator should know but need not change.
+    pub warnings: Vec<String>,
+}
+
+/// Where the entries are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorageSettings {
+    /// In a SQLite database at this path.
+    Sqlite(PathBuf),
+    /// In memory: gone with the process.
+    Inmem,
+}
+
+/// One thing wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file; none where no one file is to blame.
+    pub file: Option<PathBuf>,
+    /// The place in it.
+    pub position: Option<Position>,
+    /// What is wrong, beginning with the setting's name.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    /// `vault.hcl:3:5: listener.tcp.adress: unknown setting`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}:", file.display())?;
+            if let Some(position) = self.position {
+                write!(f, "{position}:")?;
+            }
+            f.write_str(" ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// All that is wrong with the configuration, one a line.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ConfigError(pub Vec<Problem>);
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl ConfigError {
+    fn add(&mut self, message: impl Into<String>) {
+        self.0.push(Problem { file: None, position: None, message: message.into() });
+    }
+
+    fn in_file(&mut self, file: &Path, position: Option<Position>, message: impl Into<String>) {
+        let file = Some(file.to_owned());
+        self.0.push(Problem { file, position, message: message.into() });
+    }
+}
+
+/// Reads files, and the `.hcl` and `.json` files of folders in the order of their names. Of a
+/// setting that stands in several files the last one counts; listeners, audit devices and
+/// `initialize` blocks add up.
+///
+/// # Errors
+/// All that is wrong, at once.
+pub fn load(paths: &[PathBuf]) -> Result<ServerConfig, ConfigError> {
+    let mut problems = ConfigError::default();
+    let mut whole = ServerFile::default();
+    let mut all_read = true;
+    for path in paths {
+        for file in files(path, &mut problems) {
+            match read(&file, &mut problems) {
+                Some(part) => whole.merge(part),
+                None => all_read = false,
+            }
+        }
+    }
+    if !all_read {
+        // What seems to be missing may stand in the file that cannot be read.
+        return Err(problems);
+    }
+    let config = whole.resolve(&mut problems);
+    match config {
+        Some(config) if problems.0.is_empty() => Ok(config),
+        _ => Err(problems),
+    }
+}
+
+fn read(file: &Path, problems: &mut ConfigError) -> Option<ServerFile> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => ServerFile::parse(file, &text, problems),
+        Err(error) => {
+            problems.in_file(file, None, format!("cannot be read: {error}"));
+            None
+        }
+    }
+}
+
+/// The files that a path stands for.
+fn files(path: &Path, problems: &mut ConfigError) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) => {
+            problems.in_file(path, None, format!("cannot be read: {error}"));
+            return Vec::new();
+        }
+    };
+    let is_config = |path: &PathBuf| path.extension().is_some_and(|e| e == "hcl" || e == "json");
+    let mut files: Vec<_> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_config).collect();
+    files.sort();
+    if files.is_empty() {
+        problems.in_file(path, None, "holds no file that ends in .hcl or .json");
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests;
