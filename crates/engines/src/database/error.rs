@@ -49,9 +49,9 @@ pub(crate) enum DatabaseError {
     Dsn(#[from] DsnError),
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("unable to initialize username template: {0}")]
+    #[error("unable to initialize username template")]
     Template(#[from] TemplateError),
-    #[error("invalid username template: {0}")]
+    #[error("invalid username template")]
     Username(#[from] UsernameError),
 }
 

@@ -307,3 +307,6 @@ impl Database {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
