@@ -1,4 +1,5 @@
 //! Login methods. Each is a [`Backend`](holdfast_logical::Backend) that turns proof of who
 //! somebody is into the [`Auth`](holdfast_logical::Auth) of which the core makes a token.
 
+pub mod approle;
 pub mod token_params;

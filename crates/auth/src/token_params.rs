@@ -8,6 +8,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub(crate) const TTL_PAST_MAX: &str = "'token_ttl' cannot be greater than 'token_max_ttl'";
+
 /// A name from before the `token_*` fields. Methods that old still take it, and print the value
 /// under both names when it was written under the old one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,7 +84,7 @@ impl RoleTokens {
             params.token_num_uses = parse_num_uses(uses, "token_num_uses")?;
         }
         if params.token_ttl > params.token_max_ttl && params.token_max_ttl > Duration::ZERO {
-            return Err(Error::invalid("'token_ttl' cannot be greater than 'token_max_ttl'"));
+            return Err(Error::invalid(TTL_PAST_MAX));
         }
         for old in known {
             self.update_by_old_name(fields, *old)?;
@@ -117,6 +119,11 @@ impl RoleTokens {
                 data.insert(old.to_owned(), value);
             }
         }
+    }
+
+    /// Prints the field under its new name alone from now on.
+    pub fn forget_old_name(&mut self, name: OldName) {
+        self.written_by_old_name.remove(&name);
     }
 
     /// A new name given beside the old one wins; given alone it ends the old one's use.

@@ -10,6 +10,7 @@ mod entries;
 mod envelope;
 mod key_set;
 mod keyring;
+mod locks;
 mod memory;
 pub mod physical;
 mod root_key;
@@ -20,6 +21,7 @@ pub use barrier::{Barrier, InitializeError, Initialized, QuorumError, SealStatus
 pub use entries::{Batch, Change, Entries, EntryError};
 pub use key_set::KeySetSum;
 pub use keyring::KeyStatus;
+pub use locks::KeyLocks;
 pub use memory::MemoryEntries;
 pub use physical::Physical;
 pub use seal::{

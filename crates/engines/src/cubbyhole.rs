@@ -84,13 +84,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::Mount;
+    use holdfast_logical::testing::{Mount, caller};
 
     #[tokio::test]
     async fn no_token_sees_anothers_drawer() {
         let mount = Mount::new(&[], backend).await;
         let ask = async |operation, path, data: Value, token, kind| {
-            let answer = mount.request(operation, path, &data, token, kind).await;
+            let mut request = mount.request(operation, path, &data);
+            request.caller = Some(caller(token, kind));
+            let answer = mount.put(&request).await;
             answer.map(|response| response.and_then(|response| response.data).map(Value::Object))
         };
         let service = TokenKind::Service;

@@ -5,6 +5,3 @@
 pub mod cubbyhole;
 pub mod database;
 pub mod kv;
-
-#[cfg(test)]
-mod testing;

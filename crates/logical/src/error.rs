@@ -79,4 +79,15 @@ impl Error {
     ) -> Self {
         Self::Upstream { context: context.into(), source: source.into() }
     }
+
+    /// The same, with what OpenBao puts before a field of the wrong kind everywhere but on writes
+    /// that may create: a client that matches on its words meets them here too.
+    pub fn field_validation(self) -> Self {
+        match self {
+            Self::Invalid(message) if message.starts_with("error converting input") => {
+                Self::Invalid(format!("Field validation failed: {message}"))
+            }
+            other => other,
+        }
+    }
 }

@@ -10,6 +10,8 @@ mod error;
 mod fields;
 mod request;
 mod response;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use backend::{Backend, Context, SpecialPaths};
 pub use error::Error;

@@ -3,7 +3,6 @@
 //! Version 2 keeps a number of versions of each secret, with metadata, check-and-set and a soft
 //! delete. Version 1 keeps one value and nothing else. The mount's option `version` says which.
 
-mod locks;
 mod v1;
 mod v2;
 

@@ -78,11 +78,10 @@ fn stated_ttl(data: &Map<String, Value>) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use holdfast_logical::Operation::{Create, Delete, List, Patch, Read, Scan};
-    use holdfast_logical::TokenKind;
 
     use super::*;
     use crate::kv;
-    use crate::testing::Mount;
+    use holdfast_logical::testing::Mount;
 
     #[tokio::test]
     async fn one_value_a_key() {
@@ -116,7 +115,7 @@ mod tests {
             (json!({ "x": 1 }), 2_764_800),
         ] {
             mount.ask(Create, "a", data.clone()).await;
-            let answer = mount.request(Read, "a", &json!({}), "token", TokenKind::Service).await;
+            let answer = mount.put(&mount.request(Read, "a", &json!({}))).await;
             let ttl = answer.unwrap().unwrap().ttl;
             assert_eq!(ttl, Some(Duration::from_secs(want)), "{data}");
         }

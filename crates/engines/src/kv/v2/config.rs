@@ -7,7 +7,7 @@ use holdfast_types::format_go_duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Versioned, validated};
+use super::Versioned;
 
 /// Where the configuration is stored.
 pub(super) const CONFIG: &str = "config";
@@ -68,7 +68,7 @@ impl Versioned {
     pub(super) async fn write_config(&self, request: &Request) -> Reply {
         let _guard = self.locks.lock(CONFIG).await;
         let mut config = Config::clone(&self.config.load());
-        validated(update(&mut config, request))?;
+        update(&mut config, request).map_err(Error::field_validation)?;
         self.storage.put_json(CONFIG, &config).await?;
         self.config.store(config.into());
         Ok(None)

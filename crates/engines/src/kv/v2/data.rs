@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::config::Config;
 use super::key::Key;
-use super::{Versioned, check_patch_type, merge, nothing_to_patch, validated, version_entry};
+use super::{Versioned, check_patch_type, merge, nothing_to_patch, version_entry};
 
 /// One version as it is read.
 struct Reading {
@@ -31,7 +31,8 @@ impl Versioned {
 
     /// `GET subkeys/<key>?version=&depth=`: the keys of a value, with null for what they hold.
     pub(super) async fn read_subkeys(&self, request: &Request, path: &str) -> Reply {
-        let depth = validated(request.fields().integer("depth"))?.unwrap_or_default();
+        let depth =
+            request.fields().integer("depth").map_err(Error::field_validation)?.unwrap_or_default();
         let depth = usize::try_from(depth).ok().filter(|depth| *depth > 0);
         let Some(reading) = self.reading(request, path).await? else { return Ok(None) };
         let status = reading.data.is_none().then_some(404);
@@ -61,7 +62,8 @@ impl Versioned {
     /// `PATCH data/<key>`: adds a version that is the newest one with a merge patch applied.
     pub(super) async fn patch_data(&self, request: &Request, path: &str) -> Reply {
         check_patch_type(request)?;
-        let patch = validated(object_field(request, "data"))?.ok_or_else(no_data)?;
+        let patch =
+            object_field(request, "data").map_err(Error::field_validation)?.ok_or_else(no_data)?;
         let cas = parse_cas(request)?;
         let _guard = self.locks.lock(path).await;
         let Some(mut key) = self.key(path).await? else { return Ok(Some(nothing_to_patch())) };
@@ -106,7 +108,11 @@ impl Versioned {
 
     /// The version that a request's `version` names, or the newest.
     async fn reading(&self, request: &Request, path: &str) -> Result<Option<Reading>, Error> {
-        let number = validated(request.fields().integer("version"))?.unwrap_or_default();
+        let number = request
+            .fields()
+            .integer("version")
+            .map_err(Error::field_validation)?
+            .unwrap_or_default();
         let number = u64::try_from(number).unwrap_or_default();
         match self.try_reading(path, number).await? {
             Ok(reading) => Ok(reading),

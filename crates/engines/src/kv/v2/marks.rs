@@ -3,7 +3,7 @@
 use holdfast_barrier::Batch;
 use holdfast_logical::{Error, Reply, Request};
 
-use super::{Versioned, validated, version_entry};
+use super::{Versioned, version_entry};
 
 /// What is done to each version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,8 @@ impl Versioned {
 
 /// The numbers in `versions`: a list, text with commas, or a single one.
 fn parse_versions(request: &Request) -> Result<Vec<i64>, Error> {
-    let items = validated(request.fields().strings("versions"))?.unwrap_or_default();
+    let items =
+        request.fields().strings("versions").map_err(Error::field_validation)?.unwrap_or_default();
     let numbers = items.iter().enumerate().map(|(index, item)| {
         item.parse().map_err(|_| {
             Error::invalid(format!(

@@ -8,8 +8,7 @@ use super::config::{Config, max_versions};
 use super::data::object_field;
 use super::key::Key;
 use super::{
-    Versioned, check_patch_type, custom_metadata, key_entry, nothing_to_patch, validated,
-    version_entry,
+    Versioned, check_patch_type, custom_metadata, key_entry, nothing_to_patch, version_entry,
 };
 
 /// The fields of which one at least must be there for a write to change anything.
@@ -42,7 +41,9 @@ impl Versioned {
         check_patch_type(request)?;
         let _guard = self.locks.lock(path).await;
         let Some(key) = self.key(path).await? else { return Ok(Some(nothing_to_patch())) };
-        validated(self.change_metadata(request, path, key, Merge::Patch).await)
+        self.change_metadata(request, path, key, Merge::Patch)
+            .await
+            .map_err(Error::field_validation)
     }
 
     /// `DELETE metadata/<key>`: the key with all its versions, for good.
@@ -102,8 +103,11 @@ impl Versioned {
 
     async fn page(&self, request: &Request, folder: &str) -> Result<Vec<String>, Error> {
         let fields = request.fields();
-        let after = validated(fields.string("after"))?.filter(|after| !after.is_empty());
-        let limit = validated(fields.integer("limit"))?.unwrap_or_default();
+        let after = fields
+            .string("after")
+            .map_err(Error::field_validation)?
+            .filter(|after| !after.is_empty());
+        let limit = fields.integer("limit").map_err(Error::field_validation)?.unwrap_or_default();
         let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
         Ok(self.storage.list_page(&key_entry(folder), after.as_deref(), limit).await?)
     }

@@ -27,14 +27,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use holdfast_barrier::{Batch, View};
+use holdfast_barrier::{Batch, KeyLocks, View};
 use holdfast_logical::{Backend, Context, Error, Operation, RawBody, Reply, Request, Response};
 use holdfast_types::Clock;
 
 use self::config::{CONFIG, Config};
 use self::key::Key;
 use self::marks::Mark;
-use super::locks::KeyLocks;
 
 /// A `kv` mount of version 2.
 pub(super) struct Versioned {
@@ -175,17 +174,6 @@ fn no_such_path(section: &str, operation: Operation) -> Response {
 fn nothing_to_patch() -> Response {
     let body = RawBody { content_type: "application/json".to_owned(), body: Vec::new() };
     Response { raw: Some(body), ..Response::default() }.status(404)
-}
-
-/// Puts before a field's error what OpenBao puts there, on all but creates and updates of what may
-/// exist already.
-fn validated<T>(result: Result<T, Error>) -> Result<T, Error> {
-    result.map_err(|error| match error {
-        Error::Invalid(message) if message.starts_with("error converting input") => {
-            Error::invalid(format!("Field validation failed: {message}"))
-        }
-        error => error,
-    })
 }
 
 /// A patch says what it is by its content type.

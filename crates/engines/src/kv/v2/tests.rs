@@ -1,13 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_logical::Operation::{self, Create, Delete, List, Patch, Read, Scan, Update};
+use holdfast_logical::Operation::{Create, Delete, List, Patch, Read, Scan, Update};
 use holdfast_types::rfc3339;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::kv;
-use crate::testing::Mount;
+use holdfast_logical::testing::Mount;
 
 async fn mount() -> Mount {
     Mount::new(&[("version", "2")], kv::backend).await
@@ -17,14 +17,6 @@ async fn put(mount: &Mount, path: &str, data: Value) {
     let (status, answer) =
         mount.ask(Update, &format!("data/{path}"), json!({ "data": data })).await;
     assert_eq!(status, 200, "{path}: {answer}");
-}
-
-/// The statuses of a walk, one row a step, so that a difference shows where it begins.
-async fn walk(mount: &Mount, steps: &[(Operation, &str, Value, u16)]) {
-    for (operation, path, data, want) in steps {
-        let (status, answer) = mount.ask(*operation, path, data.clone()).await;
-        assert_eq!(status, *want, "{operation:?} {path} {data}: {answer}");
-    }
 }
 
 #[tokio::test]
@@ -52,24 +44,21 @@ async fn what_is_written_is_read_version_by_version() {
         assert_eq!(got["data"], want["data"]);
         assert_eq!(got["metadata"], metadata(number));
     }
-    walk(
-        &mount,
-        &[
+    mount
+        .walk(&[
             (Read, "data/app/db", json!({ "version": 3 }), 404),
             (Read, "data/app", json!({}), 404),
             (Read, "data/app/db", json!({ "version": "x" }), 400),
-        ],
-    )
-    .await;
+        ])
+        .await;
 }
 
 #[tokio::test]
 async fn check_and_set_compares_the_newest_version() {
     let mount = mount().await;
     let write = |cas: Value| json!({ "data": {}, "options": { "cas": cas } });
-    walk(
-        &mount,
-        &[
+    mount
+        .walk(&[
             (Create, "data/a", write(json!(1)), 400),
             (Create, "data/a", write(json!(0)), 200),
             (Update, "data/a", write(json!(0)), 400),
@@ -85,9 +74,8 @@ async fn check_and_set_compares_the_newest_version() {
             (Update, "metadata/a", json!({ "cas_required": true }), 204),
             (Update, "data/a", json!({ "data": {} }), 400),
             (Update, "data/b", json!({ "data": {} }), 200),
-        ],
-    )
-    .await;
+        ])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,15 +96,13 @@ async fn of_writers_with_the_same_cas_one_wins() {
 async fn deleted_versions_answer_404_with_their_metadata() {
     let mount = mount().await;
     put(&mount, "a", json!({ "x": 1 })).await;
-    walk(&mount, &[(Delete, "data/a", json!({}), 204), (Delete, "data/none", json!({}), 204)])
-        .await;
+    mount.walk(&[(Delete, "data/a", json!({}), 204), (Delete, "data/none", json!({}), 204)]).await;
     let (status, answer) = mount.ask(Read, "data/a", json!({})).await;
     assert_eq!(status, 404);
     assert_eq!(answer["data"], Value::Null);
     assert_eq!(answer["metadata"]["deletion_time"], "1970-01-12T13:46:40Z");
-    walk(
-        &mount,
-        &[
+    mount
+        .walk(&[
             (Patch, "data/a", json!({ "data": { "y": 1 } }), 404),
             (Read, "subkeys/a", json!({}), 404),
             (Update, "undelete/a", json!({ "versions": ["1", 99, -1] }), 204),
@@ -132,46 +118,41 @@ async fn deleted_versions_answer_404_with_their_metadata() {
             (Update, "destroy/a", json!({ "versions": [] }), 400),
             (Update, "delete/a", json!({ "versions": ["x"] }), 400),
             (Update, "delete/none", json!({ "versions": [1] }), 204),
-        ],
-    )
-    .await;
+        ])
+        .await;
     assert_eq!(mount.storage.scan("version/").await.unwrap(), [""; 0], "destroyed data is gone");
 }
 
 #[tokio::test]
 async fn versions_past_their_time_are_hidden_and_can_be_brought_back() {
     let mount = mount().await;
-    walk(&mount, &[(Update, "config", json!({ "delete_version_after": "10s" }), 204)]).await;
+    mount.walk(&[(Update, "config", json!({ "delete_version_after": "10s" }), 204)]).await;
     put(&mount, "a", json!({ "x": 1 })).await;
     mount.clock.advance(Duration::from_secs(9));
-    walk(&mount, &[(Read, "data/a", json!({}), 200)]).await;
+    mount.walk(&[(Read, "data/a", json!({}), 200)]).await;
     mount.clock.advance(Duration::from_secs(1));
-    walk(
-        &mount,
-        &[
+    mount
+        .walk(&[
             (Read, "data/a", json!({}), 404),
             (Update, "undelete/a", json!({ "versions": [1] }), 204),
             (Read, "data/a", json!({}), 200),
-        ],
-    )
-    .await;
+        ])
+        .await;
 }
 
 #[tokio::test]
 async fn a_patch_merges_into_the_newest_version() {
     let mount = mount().await;
-    walk(&mount, &[(Patch, "data/a", json!({ "data": {} }), 404)]).await;
+    mount.walk(&[(Patch, "data/a", json!({ "data": {} }), 404)]).await;
     put(&mount, "a", json!({ "x": 1, "o": { "p": 1, "q": 2 } })).await;
-    walk(
-        &mount,
-        &[
+    mount
+        .walk(&[
             (Patch, "data/a", json!({ "data": { "x": 2, "o": { "p": null } } }), 200),
             (Patch, "data/a", json!({ "data": {}, "options": { "cas": 1 } }), 400),
             (Patch, "data/a", json!({}), 400),
             (Patch, "delete/a", json!({ "data": {} }), 405),
-        ],
-    )
-    .await;
+        ])
+        .await;
     let (_, answer) = mount.ask(Read, "data/a", json!({})).await;
     assert_eq!(answer["data"], json!({ "x": 2, "o": { "q": 2 } }));
     assert_eq!(answer["metadata"]["version"], 2);
@@ -180,9 +161,8 @@ async fn a_patch_merges_into_the_newest_version() {
 #[tokio::test]
 async fn metadata_is_kept_patched_and_counted() {
     let mount = mount().await;
-    walk(
-        &mount,
-        &[
+    mount
+        .walk(&[
             (Create, "metadata/a", json!({}), 204),
             (Read, "metadata/a", json!({}), 404),
             (Patch, "metadata/a", json!({ "max_versions": 1 }), 404),
@@ -193,9 +173,8 @@ async fn metadata_is_kept_patched_and_counted() {
             (Patch, "metadata/a", json!({ "custom_metadata": { "k": "" } }), 400),
             (Update, "metadata/a", json!({ "delete_version_after": "1h" }), 204),
             (Update, "metadata/a", json!({ "delete_version_after": "-1s" }), 400),
-        ],
-    )
-    .await;
+        ])
+        .await;
     let time = rfc3339(holdfast_types::Clock::now(&*mount.clock));
     let want = json!({
         "cas_required": false, "created_time": time, "current_metadata_version": 4,
@@ -204,15 +183,13 @@ async fn metadata_is_kept_patched_and_counted() {
         "oldest_version": 0, "updated_time": time, "versions": {},
     });
     assert_eq!(mount.ask(Read, "metadata/a", json!({})).await, (200, want));
-    walk(
-        &mount,
-        &[
+    mount
+        .walk(&[
             (Read, "data/a", json!({}), 404),
             (Patch, "data/a", json!({ "data": {} }), 404),
             (Update, "metadata/a", json!({ "custom_metadata": {} }), 204),
-        ],
-    )
-    .await;
+        ])
+        .await;
     let (_, answer) = mount.ask(Read, "metadata/a", json!({})).await;
     assert_eq!(answer["custom_metadata"], Value::Null);
 }
@@ -224,7 +201,8 @@ async fn deleting_metadata_leaves_nothing() {
         put(&mount, "a", json!({ "x": 1 })).await;
     }
     put(&mount, "a/b", json!({})).await;
-    walk(&mount, &[(Delete, "metadata/a", json!({}), 204), (Delete, "metadata/a", json!({}), 204)])
+    mount
+        .walk(&[(Delete, "metadata/a", json!({}), 204), (Delete, "metadata/a", json!({}), 204)])
         .await;
     assert_eq!(mount.storage.scan("").await.unwrap(), ["key/a/b", "version/1/a/b"]);
 }
@@ -246,16 +224,14 @@ async fn keys_are_listed_by_folder_and_by_page() {
         let (status, answer) = mount.ask(operation, path, data.clone()).await;
         assert_eq!((status, &answer["keys"]), (200, &want), "{operation:?} {path} {data}");
     }
-    walk(
-        &mount,
-        &[
+    mount
+        .walk(&[
             (List, "metadata/none/", json!({}), 404),
             (List, "metadata/", json!({ "limit": "x" }), 400),
             (Scan, "metadata/none/", json!({}), 200),
             (List, "data/", json!({}), 405),
-        ],
-    )
-    .await;
+        ])
+        .await;
     let (_, answer) = mount.ask(List, "detailed-metadata/", json!({})).await;
     assert_eq!(answer["key_info"]["d/"], json!({}));
     assert_eq!(answer["key_info"]["a"]["current_version"], 1);
@@ -264,7 +240,7 @@ async fn keys_are_listed_by_folder_and_by_page() {
 #[tokio::test]
 async fn pruned_versions_leave_the_store() {
     let mount = mount().await;
-    walk(&mount, &[(Update, "config", json!({ "max_versions": 2 }), 204)]).await;
+    mount.walk(&[(Update, "config", json!({ "max_versions": 2 }), 204)]).await;
     for _ in 0..4 {
         put(&mount, "a", json!({})).await;
     }
@@ -274,9 +250,8 @@ async fn pruned_versions_leave_the_store() {
 #[tokio::test]
 async fn strange_paths_and_bodies_are_refused() {
     let mount = mount().await;
-    walk(
-        &mount,
-        &[
+    mount
+        .walk(&[
             (Create, "data/a", json!({}), 400),
             (Create, "data/a", json!({ "data": "x" }), 400),
             (Create, "data/a", json!({ "data": [1] }), 400),
@@ -290,15 +265,14 @@ async fn strange_paths_and_bodies_are_refused() {
             (Delete, "config", json!({}), 405),
             (Read, "delete/a", json!({}), 405),
             (Update, "config", json!({ "max_versions": "x" }), 400),
-        ],
-    )
-    .await;
+        ])
+        .await;
 }
 
 #[tokio::test]
 async fn settings_outlive_a_restart() {
     let mount = mount().await;
-    walk(&mount, &[(Update, "config", json!({ "delete_version_after": "-5s" }), 204)]).await;
+    mount.walk(&[(Update, "config", json!({ "delete_version_after": "-5s" }), 204)]).await;
     mount.backend.start().await.unwrap();
     let (_, answer) = mount.ask(Read, "config", json!({})).await;
     assert_eq!(answer["delete_version_after"], "-1s");
