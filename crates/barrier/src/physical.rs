@@ -4,12 +4,14 @@
 //! not at all, and answers for the medium: a full disk, rot, a second server on the same file.
 
 mod inmem;
+mod sqlite;
 
 use std::error::Error;
 
 use async_trait::async_trait;
 
 pub use inmem::InMemory;
+pub use sqlite::{OpenError, Sqlite};
 
 use crate::{EntryError, KeySetSum};
 

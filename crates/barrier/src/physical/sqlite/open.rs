@@ -1,0 +1,227 @@
+//! What a start does with the file it finds.
+//!
+//! A store that was stopped cleanly must be byte for byte as its record says. If it is not, it is
+//! searched row by row: when damaged values account for all of the difference, the server starts
+//! and names their keys; otherwise it is refused. A store that was not stopped cleanly has its log,
+//! its structure and every row checked, with the same outcome. A store that is refused is left as
+//! it was found.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::format::{Contents, Formats};
+use super::inspect::inspect;
+use super::reader::Readers;
+use super::stop::{Found, StopRecord, hash_file};
+use super::wal::{WalState, check_wal};
+use super::writer::Writer;
+use super::{Sqlite, files};
+
+/// Why a store was not opened, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is another server.
+    #[error(
+        "the store {} is in use by another server (process {holder}): stop that one first, or give \
+         this one a store of its own", .path.display()
+    )]
+    Locked {
+        /// The store.
+        path: PathBuf,
+        /// Its process id, as it wrote it down.
+        holder: String,
+    },
+    /// Written by a later release.
+    #[error(
+        "the store {} has format {found}, and this program knows formats up to {newest}: use the \
+         release that wrote it, or a later one", .path.display()
+    )]
+    Newer {
+        /// The store.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest that is known here.
+        newest: i64,
+    },
+    /// A file of something else.
+    #[error(
+        "{} is not a store: give the path of a store, or of a file that is not there yet",
+        .path.display()
+    )]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Others can replace the store.
+    #[error(
+        "others may write to the store's directory {} (mode {mode:o}): make it yours alone with \
+         chmod 700", .path.display()
+    )]
+    DirectoryOpen {
+        /// The directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Rot, or somebody's hand.
+    #[error(
+        "the store {} is damaged: {what}. It was not opened, and nothing in it was changed: \
+         restore it from a backup", .path.display()
+    )]
+    Damaged {
+        /// The store.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// A file could not be read or written.
+    #[error("{what}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// SQLite could not work with the file.
+    #[error("open the store")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// Opens the store at `path`, which may be of one of `formats`.
+pub(super) fn open(path: &Path, formats: &Formats) -> Result<Sqlite, OpenError> {
+    files::prepare_directory(path)?;
+    let lock = files::lock(path)?;
+    files::prepare_file(path)?;
+
+    let compared = compare_with_record(path)?;
+    if compared.is_none() {
+        check_log(path)?;
+    }
+    let mut connection = connect(path)?;
+    let contents = formats.identify(path, &connection).map_err(|error| in_words(path, error))?;
+    let damaged = match (compared, contents) {
+        (Some(damaged), _) => damaged,
+        (None, Contents::Empty) => Vec::new(),
+        (None, Contents::Store { .. }) => {
+            inspect(&connection).map_err(|what| damage(path, what))?.damaged
+        }
+    };
+
+    // From here on the store is accepted, and may change.
+    StopRecord::remove(path).map_err(io("remove the record of the last stop"))?;
+    configure(&connection)?;
+    connection.pragma_update(None, "secure_delete", true)?;
+    formats.bring_up_to_date(path, &mut connection, contents)?;
+    for key in &damaged {
+        tracing::warn!(key, "an entry is damaged and cannot be read: write it anew, or restore it");
+    }
+    let readers = Arc::new(Readers::open(path)?);
+    let writer = Writer::start(path, connection, lock)?;
+    Ok(Sqlite { path: path.to_owned(), readers, writer, damaged })
+}
+
+/// Compares the store with the record of its last clean stop, if there is one, and gives the keys
+/// of the entries whose damage accounts for all of the difference.
+fn compare_with_record(path: &Path) -> Result<Option<Vec<String>>, OpenError> {
+    let record = match StopRecord::find(path).map_err(io("read the record of the last stop"))? {
+        Found::Record(record) => record,
+        Found::Nothing => return Ok(None),
+        Found::Illegible => {
+            tracing::warn!(path = %path.display(), "the record of the last stop is damaged");
+            return Ok(None);
+        }
+    };
+    if files::has_content(&files::wal_of(path)).map_err(io("look at the store's log"))? {
+        return Err(damage(path, "another program wrote to it after its last clean stop"));
+    }
+    if hash_file(path).map_err(io("read the store"))? == record.file {
+        return Ok(Some(Vec::new()));
+    }
+    // Read without locks and log, so that a store that is refused stays as it was found.
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let inspection = Connection::open_with_flags(immutable_uri(path), flags)
+        .map_err(|error| error.to_string())
+        .and_then(|connection| inspect(&connection))
+        .map_err(|what| damage(path, what))?;
+    if inspection.damaged.is_empty() || inspection.rows != record.rows {
+        return Err(damage(path, "it is not as it was at its last clean stop"));
+    }
+    Ok(Some(inspection.damaged))
+}
+
+/// Refuses a log from which SQLite would silently forget what was acknowledged.
+fn check_log(path: &Path) -> Result<(), OpenError> {
+    match check_wal(&files::wal_of(path)).map_err(io("read the store's log"))? {
+        WalState::Sound => Ok(()),
+        WalState::BadHeader => Err(damage(path, "the header of its log does not check")),
+        WalState::Forgotten(commits) => Err(damage(
+            path,
+            format!("a part of its log does not check, and {commits} commits follow it"),
+        )),
+    }
+}
+
+/// A connection that leaves the log alone when it is closed: only a clean stop empties it.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    Ok(connection)
+}
+
+/// Our settings, for a store that has been accepted.
+pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // The writing thread copies the log into the store itself, between commits.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
+    connection.pragma_update(None, "trusted_schema", false)
+}
+
+fn damage(path: &Path, what: impl Into<String>) -> OpenError {
+    OpenError::Damaged { path: path.to_owned(), what: what.into() }
+}
+
+fn io(what: &'static str) -> impl Fn(io::Error) -> OpenError {
+    move |source| OpenError::Io { what, source }
+}
+
+/// What it means that the first pages cannot be read.
+fn in_words(path: &Path, error: OpenError) -> OpenError {
+    let OpenError::Sqlite(error) = error else { return error };
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotAStore { path: path.to_owned() },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => damage(path, error.to_string()),
+        _ => OpenError::Sqlite(error),
+    }
+}
+
+/// `path` as a URI that makes SQLite take the file for unchangeable.
+fn immutable_uri(path: &Path) -> String {
+    use std::fmt::Write as _;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                uri.push(char::from(*byte));
+            }
+            other => {
+                let _ = write!(uri, "%{other:02X}");
+            }
+        }
+    }
+    uri.push_str("?immutable=1");
+    uri
+}

@@ -1,0 +1,226 @@
+//! The one thread that writes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::Flock;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, TransactionBehavior, params};
+use tokio::sync::{mpsc, oneshot};
+
+use super::inspect::{checksum, rows_digest};
+use super::stop::StopRecord;
+use super::{OpenError, failure, files};
+use crate::KeySetSum;
+use crate::physical::{PhysicalError, Write};
+
+/// Commits that may wait; more callers wait for a place.
+const QUEUE: usize = 1024;
+/// Commits that share one transaction, at most.
+const GROUP: usize = 256;
+/// Bytes that share one transaction, roughly: a flush stays short.
+const GROUP_BYTES: usize = 4 << 20;
+/// After this many bytes the log is copied into the store, between commits.
+const CHECKPOINT_BYTES: usize = 4 << 20;
+
+/// The way to the writing thread.
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+}
+
+enum Message {
+    Commit(Commit),
+    Close(oneshot::Sender<Result<(), PhysicalError>>),
+}
+
+struct Commit {
+    writes: Vec<Write>,
+    reply: oneshot::Sender<Result<(), PhysicalError>>,
+}
+
+/// What the thread owns.
+struct Thread {
+    path: PathBuf,
+    connection: Connection,
+    /// As stored.
+    sum: KeySetSum,
+    /// Bytes written since the last checkpoint, roughly.
+    since_checkpoint: usize,
+    /// Held until the connection is closed.
+    lock: Flock<File>,
+}
+
+impl Writer {
+    /// Starts the thread. `connection` is the one that writes.
+    pub(super) fn start(
+        path: &Path,
+        connection: Connection,
+        lock: Flock<File>,
+    ) -> Result<Self, OpenError> {
+        let sum = super::reader::key_set_sum(&connection)?;
+        let path = path.to_owned();
+        let thread = Thread { path, connection, sum, since_checkpoint: 0, lock };
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || thread.run(receiver))
+            .map_err(|source| OpenError::Io { what: "start the writing thread", source })?;
+        Ok(Self { queue })
+    }
+
+    pub(super) async fn commit(&self, writes: Vec<Write>) -> Result<(), PhysicalError> {
+        let (reply, result) = oneshot::channel();
+        self.send(Message::Commit(Commit { writes, reply })).await?;
+        // Without an answer it may or may not be on disk: that is a failure.
+        result.await.map_err(|_| closed())?
+    }
+
+    /// Stops the thread after what is queued, and the store cleanly.
+    pub(super) async fn close(&self) -> Result<(), PhysicalError> {
+        let (reply, result) = oneshot::channel();
+        self.send(Message::Close(reply)).await?;
+        result.await.map_err(|_| closed())?
+    }
+
+    async fn send(&self, message: Message) -> Result<(), PhysicalError> {
+        self.queue.send(message).await.map_err(|_| closed())
+    }
+}
+
+fn closed() -> PhysicalError {
+    PhysicalError::failed("the store is closed")
+}
+
+impl Thread {
+    fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+        while let Some(message) = queue.blocking_recv() {
+            let mut next = Some(message);
+            let mut group = Vec::new();
+            let mut bytes = 0;
+            let mut close = None;
+            while let Some(message) = next {
+                match message {
+                    Message::Commit(commit) => {
+                        bytes += size(&commit.writes);
+                        group.push(commit);
+                    }
+                    Message::Close(reply) => close = Some(reply),
+                }
+                let full = group.len() >= GROUP || bytes >= GROUP_BYTES || close.is_some();
+                next = if full { None } else { queue.try_recv().ok() };
+            }
+            self.commit_group(group);
+            if let Some(reply) = close {
+                // The store is free for the next server before anybody hears of it.
+                let result = self.close();
+                let _ = reply.send(result);
+                return;
+            }
+            self.checkpoint_if_due(bytes);
+        }
+        // Dropped without a clean stop: what is acknowledged is in the log.
+    }
+
+    /// Commits all of `group` as one transaction, or, when that fails, each on its own, so that
+    /// none fails for another's sake. Whoever gave up waiting for the reply changes nothing.
+    fn commit_group(&mut self, group: Vec<Commit>) {
+        if let [_, _, ..] = group.as_slice() {
+            let batches: Vec<_> = group.iter().map(|commit| commit.writes.as_slice()).collect();
+            if self.transact(&batches).is_ok() {
+                for commit in group {
+                    let _ = commit.reply.send(Ok(()));
+                }
+                return;
+            }
+        }
+        for Commit { writes, reply } in group {
+            let _ = reply.send(self.transact(&[&writes]).map_err(failure));
+        }
+    }
+
+    /// Commits `batches` together. When it returns, they are on disk.
+    fn transact(&mut self, batches: &[&[Write]]) -> rusqlite::Result<()> {
+        let mut sum = self.sum;
+        // Dropped without a commit, it rolls back.
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for write in batches.iter().copied().flatten() {
+            apply(&transaction, write, &mut sum)?;
+        }
+        if sum != self.sum {
+            transaction
+                .prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'key_set_sum'")?
+                .execute([sum.0])?;
+        }
+        transaction.commit()?;
+        self.sum = sum;
+        Ok(())
+    }
+
+    /// Copies the log into the store now and then, so that it stays short. Failing does no harm:
+    /// all of it stays in the log until the next try.
+    fn checkpoint_if_due(&mut self, bytes: usize) {
+        self.since_checkpoint += bytes;
+        if self.since_checkpoint < CHECKPOINT_BYTES {
+            return;
+        }
+        self.since_checkpoint = 0;
+        let copied = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(error) = copied {
+            tracing::warn!(%error, "copy the log into the store");
+        }
+    }
+
+    /// Empties and removes the log, and records the digest of what is left.
+    fn close(self) -> Result<(), PhysicalError> {
+        let Self { path, connection, lock: _lock, .. } = self;
+        let busy: bool = connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            .map_err(failure)?;
+        if busy {
+            return Err(PhysicalError::failed("somebody still reads from the store"));
+        }
+        let rows = rows_digest(&connection).map_err(PhysicalError::failed)?;
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+            .map_err(failure)?;
+        connection.close().map_err(|(_, error)| failure(error))?;
+        // The last connection to close removes the log. If it is there, another program is too.
+        if files::wal_of(&path).try_exists().map_err(PhysicalError::failed)? {
+            return Err(PhysicalError::failed("another program has the store open"));
+        }
+        StopRecord::write(&path, rows).map_err(PhysicalError::failed)
+    }
+}
+
+/// Makes one change, and keeps the sum of the keys' marks.
+fn apply(connection: &Connection, write: &Write, sum: &mut KeySetSum) -> rusqlite::Result<()> {
+    let Write { key, value, mark } = write;
+    let Some(value) = value else {
+        let removed =
+            connection.prepare_cached("DELETE FROM entry WHERE key = ?1")?.execute([key])?;
+        if removed > 0 {
+            *sum -= *mark;
+        }
+        return Ok(());
+    };
+    let checksum = checksum(key, value);
+    let row = params![key, checksum, value];
+    let updated = connection
+        .prepare_cached("UPDATE entry SET checksum = ?2, value = ?3 WHERE key = ?1")?
+        .execute(row)?;
+    if updated == 0 {
+        connection.prepare_cached("INSERT INTO entry VALUES (?1, ?2, ?3)")?.execute(row)?;
+        *sum += *mark;
+    }
+    Ok(())
+}
+
+/// What a batch adds to the log, roughly: each change writes a page at least.
+fn size(writes: &[Write]) -> usize {
+    const PAGE: usize = 4096;
+    writes.iter().map(|write| PAGE + write.value.as_ref().map_or(0, Vec::len)).sum()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+use super::super::format::{Contents, FORMATS};
+use super::super::open::{configure, connect};
+use super::*;
+
+fn thread(directory: &Path) -> Thread {
+    let path = directory.join("store.db");
+    files::prepare_file(&path).unwrap();
+    let mut connection = connect(&path).unwrap();
+    configure(&connection).unwrap();
+    FORMATS.bring_up_to_date(&path, &mut connection, Contents::Empty).unwrap();
+    let lock = files::lock(&path).unwrap();
+    Thread { path, connection, sum: KeySetSum::default(), since_checkpoint: 0, lock }
+}
+
+fn put(key: &str, length: usize) -> Vec<Write> {
+    let mark = KeySetSum([1; 32]);
+    vec![Write { key: key.to_owned(), value: Some(vec![7; length]), mark }]
+}
+
+fn commit_together(
+    thread: &mut Thread,
+    batches: Vec<Vec<Write>>,
+) -> Vec<Result<(), PhysicalError>> {
+    let (group, replies): (Vec<_>, Vec<_>) = batches
+        .into_iter()
+        .map(|writes| {
+            let (reply, result) = oneshot::channel();
+            (Commit { writes, reply }, result)
+        })
+        .unzip();
+    thread.commit_group(group);
+    replies.into_iter().map(|mut reply| reply.try_recv().unwrap()).collect()
+}
+
+fn keys(thread: &Thread) -> Vec<String> {
+    let mut statement = thread.connection.prepare("SELECT key FROM entry ORDER BY key").unwrap();
+    let keys = statement.query_map([], |row| row.get(0)).unwrap();
+    keys.map(Result::unwrap).collect()
+}
+
+fn limit_pages(thread: &Thread, pages: i64) {
+    thread.connection.pragma_update(None, "max_page_count", pages).unwrap();
+}
+
+#[test]
+fn a_batch_that_does_not_fit_fails_alone_and_room_makes_it_fit() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut thread = thread(directory.path());
+    limit_pages(&thread, 16);
+    let batches = || vec![put("a", 10), put("large", 1 << 20), put("b", 10)];
+    let results = commit_together(&mut thread, batches());
+    assert!(
+        matches!(results.as_slice(), [Ok(()), Err(PhysicalError::Full(_)), Ok(())]),
+        "{results:?}"
+    );
+    assert_eq!(keys(&thread), ["a", "b"], "what is there can be read");
+    let mut sum = KeySetSum([1; 32]);
+    sum += KeySetSum([1; 32]);
+    assert_eq!(
+        (thread.sum, super::super::reader::key_set_sum(&thread.connection).unwrap()),
+        (sum, sum)
+    );
+
+    limit_pages(&thread, 1 << 20);
+    let results = commit_together(&mut thread, batches());
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(keys(&thread), ["a", "b", "large"]);
+}
+
+#[test]
+fn the_log_is_copied_into_the_store_as_it_grows() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut thread = thread(directory.path());
+    let log = |thread: &Thread| std::fs::metadata(files::wal_of(&thread.path)).unwrap().len();
+    for _ in 0..40 {
+        let batch = put("a", 1 << 20);
+        let bytes = size(&batch);
+        assert!(commit_together(&mut thread, vec![batch]).iter().all(Result::is_ok));
+        thread.checkpoint_if_due(bytes);
+    }
+    assert!(log(&thread) < 16 << 20, "the log is {} bytes long", log(&thread));
+    thread.close().unwrap();
+    assert!(!files::wal_of(&directory.path().join("store.db")).exists());
+}
