@@ -1,7 +1,11 @@
-//! Certificate authorities and certificates.
+//! Certificate authorities, certificates, and the public keys that check signed tokens.
 
 pub mod ca;
 pub mod certificate;
+pub mod jwks;
+pub mod jws;
 
 pub use ca::{CaError, CaRequest, CertificateAuthority, Issued, LeafRequest, Usage};
 pub use certificate::{CertificateError, CertificateInfo, Name};
+pub use jwks::{Algorithm, Jwks, KeyError, PublicKey};
+pub use jws::{SignedToken, TokenError};
