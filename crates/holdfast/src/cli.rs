@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::vault;
+use crate::{platform, vault};
 
 /// The foundation under a team's backend services, in one binary.
 #[derive(Debug, Parser)]
@@ -24,6 +24,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Platform(platform::verbs::Verb),
     /// Secrets: the command line of `vault` and `bao`, and their server.
     Vault(Box<vault::Cli>),
     /// Print a completion script for a shell.
@@ -61,6 +63,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         return vault::main("holdfast vault", &arguments[2..]);
     }
     match Cli::parse_from(arguments).command {
+        Command::Platform(verb) => verb.run(),
         // Caught above, before clap could take its flags for its own.
         Command::Vault(_) => ExitCode::FAILURE,
         Command::Completion { shell, name } => completion(shell, name),

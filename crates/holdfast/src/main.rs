@@ -5,6 +5,7 @@ use std::process::ExitCode;
 #[allow(dead_code, unused_imports, reason = "the commands that use it follow")]
 mod apply;
 mod cli;
+mod platform;
 #[allow(dead_code, reason = "the commands that use it follow")]
 mod vault;
 

@@ -19,7 +19,7 @@ mod report;
 mod run;
 
 pub(crate) use desired::{Desired, DesiredError};
-pub(crate) use engine::{Engine, EngineError};
+pub(crate) use engine::{Engine, EngineError, id as engine_id};
 pub(crate) use facts::Facts;
 pub(crate) use least::least_policy;
 pub(crate) use migrations::{MigrationError, Migrations};

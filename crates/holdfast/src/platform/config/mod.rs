@@ -1,0 +1,169 @@
+//! `holdfast.toml`: what a platform is made of.
+//!
+//! Two forms. [`PlatformFile`] is what the operator wrote; [`Platform`] is complete and checked,
+//! and is what the rest of the program uses.
+
+mod file;
+mod problems;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+pub(crate) use file::PlatformFile;
+pub(crate) use problems::{ConfigError, Problems, closest};
+
+/// The name of the file in a platform directory.
+pub(crate) const FILE_NAME: &str = "holdfast.toml";
+
+/// A platform, complete and checked.
+#[derive(Debug)]
+pub(crate) struct Platform {
+    /// The platform directory, absolute.
+    pub(crate) directory: PathBuf,
+    /// Names the state directory and the units of this platform: `a-z 0-9 -`, at most 32.
+    pub(crate) name: String,
+    pub(crate) trust_domain: String,
+    pub(crate) domain: String,
+    pub(crate) tier: Tier,
+    pub(crate) vault: Vault,
+    pub(crate) postgres: Option<Postgres>,
+    /// By name, in the order of their names; what each needs decides when it starts.
+    pub(crate) services: BTreeMap<String, Service>,
+}
+
+/// How far the platform has grown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Tier {
+    /// One machine, for development.
+    Laptop,
+    /// One machine that serves people.
+    Server,
+    /// Kubernetes; this machine only applies.
+    Cluster,
+}
+
+/// The secrets server.
+#[derive(Debug)]
+pub(crate) struct Vault {
+    pub(crate) engine: Engine,
+    /// Names beside localhost for its certificate, such as `vault`.
+    pub(crate) names: Vec<String>,
+}
+
+/// Whose server it is and who runs it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// Ours, supervised.
+    Embedded {
+        /// Where it listens; port 0 takes a free one and keeps it.
+        listen: SocketAddr,
+    },
+    /// An installed OpenBao, supervised.
+    Managed {
+        listen: SocketAddr,
+        /// The `bao` to run; otherwise the one on `PATH`.
+        binary: Option<PathBuf>,
+    },
+    /// One that runs elsewhere: never initialised, unsealed or re-rooted from here.
+    External {
+        /// Such as `https://vault.example.org:8200`.
+        address: String,
+        /// Certificates to trust instead of the system's.
+        ca_file: Option<PathBuf>,
+        /// Holds the token to apply with; `VAULT_TOKEN` and `~/.vault-token` otherwise.
+        token_file: Option<PathBuf>,
+    },
+}
+
+/// The PostgreSQL that is supervised.
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    /// Where it listens; port 0 takes a free one and keeps it.
+    pub(crate) listen: SocketAddr,
+    /// Names beside localhost for its certificate, such as `postgresql`.
+    pub(crate) names: Vec<String>,
+    pub(crate) databases: Vec<Database>,
+    /// Who may connect to what from where; everybody else is refused.
+    pub(crate) rules: Vec<HbaRule>,
+    /// Settings of `postgresql.conf`, by name.
+    pub(crate) settings: BTreeMap<String, String>,
+}
+
+/// A database with the role that owns its objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Database {
+    pub(crate) name: String,
+    /// Cannot log in. Migrations run as it, so objects outlive every short-lived user.
+    pub(crate) owner: String,
+    /// Cannot log in either. Short-lived users are members; grants go to it.
+    pub(crate) group: String,
+}
+
+/// One line of `pg_hba.conf`, always over TLS and always by SCRAM.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HbaRule {
+    /// The database's name.
+    pub(crate) database: String,
+    /// A role, or `+group` for its members.
+    pub(crate) user: String,
+    /// From where, such as `127.0.0.1/32`.
+    pub(crate) address: String,
+}
+
+/// A program that runs on the platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Service {
+    /// Program and arguments; a relative program is looked for in the platform directory.
+    pub(crate) command: Vec<String>,
+    /// Whom it runs as when `up` is root; a uid of its own otherwise.
+    pub(crate) user: Option<String>,
+    /// Parts and services that must be ready first.
+    pub(crate) needs: Vec<String>,
+    /// Settings that are no secrets. A secret has no business in an environment.
+    pub(crate) environment: BTreeMap<String, String>,
+}
+
+impl Platform {
+    /// Reads `holdfast.toml` in `directory`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or everything that is wrong in it.
+    pub(crate) fn read(directory: &Path) -> anyhow::Result<Self> {
+        let directory = directory
+            .canonicalize()
+            .with_context(|| format!("open the platform directory {}", directory.display()))?;
+        let path = directory.join(FILE_NAME);
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!(
+                "read {}; `holdfast up` starts a platform directory with such a file",
+                path.display()
+            )
+        })?;
+        Ok(PlatformFile::parse(&path, &text)?.resolve(&directory, &path, &text)?)
+    }
+}
+
+impl Vault {
+    /// Whether `up` runs the server.
+    pub(crate) fn is_supervised(&self) -> bool {
+        !matches!(self.engine, Engine::External { .. })
+    }
+}
+
+impl Engine {
+    /// The word in `holdfast.toml`.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Embedded { .. } => "embedded",
+            Self::Managed { .. } => "managed",
+            Self::External { .. } => "external",
+        }
+    }
+}

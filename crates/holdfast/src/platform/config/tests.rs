@@ -1,0 +1,105 @@
+use super::*;
+
+fn resolve(text: &str) -> Result<Platform, Vec<(String, String)>> {
+    let path = Path::new("/p/demo/holdfast.toml");
+    let directory = Path::new("/p/demo");
+    let parsed = PlatformFile::parse(path, text);
+    parsed.and_then(|file| file.resolve(directory, path, text)).map_err(|error| {
+        error.problems().map(|(key, message)| (key.to_owned(), message.to_owned())).collect()
+    })
+}
+
+#[test]
+fn a_trust_domain_is_all_that_must_be_said() {
+    let platform = resolve("trust_domain = \"demo.local\"").unwrap();
+    assert_eq!(platform.name, "demo");
+    assert_eq!(platform.domain, "localhost");
+    assert_eq!(platform.tier, Tier::Laptop);
+    assert_eq!(
+        platform.vault.engine,
+        Engine::Embedded { listen: "127.0.0.1:8200".parse().unwrap() }
+    );
+    assert!(platform.postgres.is_none());
+}
+
+#[test]
+fn databases_get_an_owner_and_a_group() {
+    let platform = resolve("trust_domain = \"d\"\n[postgres.databases.app]\n").unwrap();
+    let database = &platform.postgres.unwrap().databases[0];
+    assert_eq!((database.owner.as_str(), database.group.as_str()), ("app_owner", "app_app"));
+}
+
+#[test]
+fn every_problem_is_named_by_its_key() {
+    let text = r#"
+        trust_domain = "Demo"
+        [vault]
+        engine = "embedded"
+        binary = "/usr/bin/bao"
+        names = ["va ult"]
+        [postgres]
+        settings = { port = "1" }
+        rules = [{ database = "all users", user = "+app", address = "127.0.0.1/32" }]
+        [postgres.databases.pg_x]
+        [services.backend]
+        needs = ["postgre"]
+        [services.a]
+        command = ["a"]
+        needs = ["b"]
+        [services.b]
+        command = ["b"]
+        needs = ["a"]
+    "#;
+    let problems = resolve(text).unwrap_err();
+    let keys: Vec<_> = problems.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "trust_domain",
+            "vault.names",
+            "vault.binary",
+            "postgres.databases.pg_x",
+            "postgres.databases.pg_x.owner",
+            "postgres.databases.pg_x.group",
+            "postgres.rules.0.database",
+            "postgres.settings.port",
+            "services.backend.command",
+            "services.backend.needs",
+            "services.a.needs",
+        ]
+    );
+    assert_eq!(problems[9].1, "names no other part \"postgre\"; did you mean \"postgres\"?");
+}
+
+#[test]
+fn an_unknown_key_is_met_with_the_nearest_known_one() {
+    let problems = resolve("trust_domain = \"d\"\n[vault]\nengin = \"managed\"").unwrap_err();
+    assert!(problems[0].1.ends_with("did you mean `engine`?"), "{problems:?}");
+}
+
+#[test]
+fn an_external_engine_has_an_address_with_tls() {
+    for (address, good) in [
+        ("https://vault.example.org:8200", true),
+        ("http://127.0.0.1:8200", true),
+        ("http://vault.example.org", false),
+        ("vault", false),
+        ("https://", false),
+    ] {
+        let text =
+            format!("trust_domain = \"d\"\n[vault]\nengine = \"external\"\naddress = {address:?}");
+        assert_eq!(resolve(&text).is_ok(), good, "{address}");
+    }
+}
+
+#[test]
+fn the_report_shows_the_line_and_the_fix() {
+    let path = Path::new("holdfast.toml");
+    let text = "name = \"Demo\"\n\n[vault]\nengine = \"managed\"\naddress = \"https://x\"\n";
+    let file = PlatformFile::parse(path, text).unwrap();
+    let error = file.resolve(Path::new("/p"), path, text).unwrap_err();
+    let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none());
+    let mut report = String::new();
+    handler.render_report(&mut report, &error).unwrap();
+    insta::assert_snapshot!(report);
+}

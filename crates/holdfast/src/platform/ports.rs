@@ -1,0 +1,99 @@
+//! Ports: taken by whom, and which are free.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+
+use anyhow::{Context, bail};
+
+/// The port to listen on: the one that is written down, or the one that was picked in an earlier
+/// run and is still free, or a free one.
+///
+/// # Errors
+/// The port is taken, in one sentence that says by whom.
+pub(crate) fn pick(listen: SocketAddr, earlier: u16, key: &str) -> anyhow::Result<u16> {
+    if listen.port() == 0 {
+        let mut address = listen;
+        address.set_port(earlier);
+        let listener = TcpListener::bind(address).or_else(|_| TcpListener::bind(listen));
+        let listener = listener.with_context(|| format!("listen on {listen} ({key})"))?;
+        return Ok(listener.local_addr()?.port());
+    }
+    check(listen, key)?;
+    Ok(listen.port())
+}
+
+/// Passes when `address` can be listened on.
+fn check(address: SocketAddr, key: &str) -> anyhow::Result<()> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let holder = holder(address).map_or_else(String::new, |holder| format!(" by {holder}"));
+            bail!(
+                "{address} is taken{holder}; stop that, or set {key} to another port (0 takes a free one)"
+            )
+        }
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            bail!("this machine has no address {}; change {key}", address.ip())
+        }
+        Err(error) => Err(error).with_context(|| format!("listen on {address} ({key})")),
+    }
+}
+
+/// Who listens there, such as `nginx (pid 812)`.
+fn holder(address: SocketAddr) -> Option<String> {
+    let table = match address.ip() {
+        IpAddr::V4(_) => "/proc/net/tcp",
+        IpAddr::V6(_) => "/proc/net/tcp6",
+    };
+    let inode = listening_inode(&fs::read_to_string(table).ok()?, address.port())?;
+    let socket = format!("socket:[{inode}]");
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let Ok(pid) = process.file_name().to_string_lossy().parse::<i32>() else { continue };
+        // Unreadable for processes of other users, unless we are root.
+        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
+        let holds = |entry: fs::DirEntry| {
+            fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == socket.as_str())
+        };
+        if descriptors.flatten().any(holds) {
+            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            return Some(format!("{} (pid {pid})", name.trim()));
+        }
+    }
+    None
+}
+
+/// The inode of the socket in state LISTEN (0A) on `port`, in the kernel's table.
+fn listening_inode(table: &str, port: u16) -> Option<u64> {
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        let (_, own) = fields.get(1)?.rsplit_once(':')?;
+        let listens = *fields.get(3)? == "0A" && u16::from_str_radix(own, 16).ok()? == port;
+        listens.then(|| fields.get(9)?.parse().ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_named_with_its_holder() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let error = pick(address, 0, "vault.listen").unwrap_err().to_string();
+        let pid = std::process::id();
+        assert!(error.contains(&format!("(pid {pid})")), "{error}");
+        assert!(error.contains("set vault.listen to another port"), "{error}");
+    }
+
+    #[test]
+    fn a_picked_port_is_kept_while_it_is_free() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let first = pick(any, 0, "k").unwrap();
+        let taken = TcpListener::bind((IpAddr::from([127, 0, 0, 1]), first)).unwrap();
+        assert_ne!(pick(any, first, "k").unwrap(), first);
+        drop(taken);
+        assert_eq!(pick(any, first, "k").unwrap(), first);
+    }
+}

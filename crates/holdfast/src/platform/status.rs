@@ -1,0 +1,383 @@
+//! How a platform is: the worst fact first, with the command that mends it.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use comfy_table::{Table, presets};
+use holdfast_keys::CertificateInfo;
+use holdfast_types::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::isolation::Guard;
+use super::part::PartState;
+use super::state::{Record, State};
+use super::{isolation, seal};
+
+/// Everything that `holdfast status` tells.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) platform: String,
+    pub(crate) directory: PathBuf,
+    pub(crate) trust_domain: Option<String>,
+    pub(crate) state: PathBuf,
+    /// Whether there is a supervisor.
+    pub(crate) running: bool,
+    /// Whether it brought everything up.
+    pub(crate) ready: bool,
+    pub(crate) since: Option<Timestamp>,
+    /// What most needs doing; nothing when all is well.
+    pub(crate) worst: Option<Worst>,
+    pub(crate) parts: Vec<Part>,
+    /// How the seal key is kept, and what that means.
+    pub(crate) seal: Option<String>,
+    pub(crate) ca_file: PathBuf,
+    /// Soonest to expire first.
+    pub(crate) certificates: Vec<CertificateStatus>,
+    /// Soonest to expire first.
+    pub(crate) leases: Vec<LeaseStatus>,
+    pub(crate) isolation: Vec<Guard>,
+}
+
+/// A fact and the command that mends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Worst {
+    pub(crate) fact: String,
+    pub(crate) command: String,
+}
+
+/// One part.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) engine: String,
+    pub(crate) address: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) state: PartState,
+    pub(crate) pid: Option<i32>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) restarts: u32,
+    pub(crate) reason: Option<String>,
+}
+
+/// When a certificate ends.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CertificateStatus {
+    pub(crate) name: String,
+    pub(crate) expires: Timestamp,
+}
+
+/// When a lease ends.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LeaseStatus {
+    pub(crate) lease: String,
+    pub(crate) expires: Option<Timestamp>,
+}
+
+/// What can be told of a platform whose supervisor is not there.
+pub(crate) fn without_supervisor(state: &State, record: Option<&Record>) -> Status {
+    let stopped = |name: &str, engine: &str| Part {
+        name: name.to_owned(),
+        engine: engine.to_owned(),
+        address: None,
+        version: None,
+        state: PartState::Stopped,
+        pid: None,
+        since: None,
+        restarts: 0,
+        reason: None,
+    };
+    let mut parts = Vec::new();
+    if let Some(record) = record {
+        if record.engine != "external" {
+            parts.push(stopped(super::vault::NAME, &record.engine));
+        }
+        if record.ports.postgres != 0 {
+            parts.push(stopped(super::postgres::NAME, "managed"));
+        }
+    }
+    let ca_file = state.ca_file();
+    let root = std::fs::read_to_string(&ca_file).ok();
+    let root = root.and_then(|pem| CertificateInfo::from_pem(&pem).ok());
+    let mut status = Status {
+        platform: record.map_or_else(|| "?".to_owned(), |record| record.name.clone()),
+        directory: record.map(|record| record.platform.clone()).unwrap_or_default(),
+        trust_domain: None,
+        state: state.directory().to_owned(),
+        running: false,
+        ready: false,
+        since: None,
+        worst: None,
+        parts,
+        seal: record.map(|record| match seal::kind(&record.seal) {
+            Ok(Some(kind)) => kind.describe(&record.seal),
+            Ok(None) => format!("gone: there is no {}", record.seal.display()),
+            Err(error) => format!("{error:#}"),
+        }),
+        ca_file,
+        certificates: root
+            .map(|root| CertificateStatus {
+                name: "platform root".to_owned(),
+                expires: root.not_after,
+            })
+            .into_iter()
+            .collect(),
+        leases: Vec::new(),
+        isolation: isolation::probe(None),
+    };
+    status.worst = worst(&status, None);
+    if let Some(record) = record
+        && !record.seal.exists()
+        && state.join("root.sealed").exists()
+    {
+        status.worst = Some(Worst {
+            fact: format!(
+                "the seal key {} is gone, and nothing opens without it",
+                record.seal.display()
+            ),
+            command: format!("restore it from where you keep copies; or {}", down(&status, true)),
+        });
+    }
+    status
+}
+
+/// What most needs doing.
+pub(crate) fn worst(status: &Status, not_applied: Option<&str>) -> Option<Worst> {
+    let fact = |fact: String, command: String| Some(Worst { fact, command });
+    if !status.running {
+        return fact("the platform is down".to_owned(), format!("holdfast up{}", suffix(status)));
+    }
+    let place = suffix(status);
+    let ill = status
+        .parts
+        .iter()
+        .find(|part| matches!(part.state, PartState::Waiting | PartState::Stopped));
+    if let Some(part) = ill {
+        let why = part.reason.as_deref().unwrap_or("it is stopped");
+        let command = format!("holdfast logs {} --platform{place}", part.name);
+        return fact(format!("{} does not run: {why}", part.name), command);
+    }
+    if let Some(part) = status.parts.iter().find(|part| part.state == PartState::Starting) {
+        let why = part.reason.as_deref().unwrap_or("it has just been started");
+        let sealed = why.contains("sealed");
+        let verb = if sealed { "restart" } else { "logs" };
+        let command = format!("holdfast {verb} {} --platform{place}", part.name);
+        return fact(format!("{} does not answer yet: {why}", part.name), command);
+    }
+    if let Some(why) = not_applied {
+        let command = format!("holdfast apply{place}");
+        return fact(format!("the platform directory is not applied: {why}"), command);
+    }
+    if !status.ready {
+        return fact("the platform is being started".to_owned(), format!("holdfast status{place}"));
+    }
+    None
+}
+
+/// What to type after a verb to mean this platform.
+fn suffix(status: &Status) -> String {
+    let mut text = String::new();
+    if !status.directory.as_os_str().is_empty() {
+        let _ = write!(text, " {}", status.directory.display());
+    }
+    if State::default_path(&status.platform).is_ok_and(|usual| usual != status.state) {
+        let _ = write!(text, " --state {}", status.state.display());
+    }
+    text
+}
+
+fn down(status: &Status, purge: bool) -> String {
+    format!("holdfast down{}{}", if purge { " --purge" } else { "" }, suffix(status))
+}
+
+impl Status {
+    /// For people.
+    pub(crate) fn text(&self, now: Timestamp) -> String {
+        let mut text = String::new();
+        match &self.worst {
+            Some(worst) => {
+                let _ = writeln!(text, "{}\n  {}\n", worst.fact, worst.command);
+            }
+            None => {
+                let _ = writeln!(text, "{} is up\n", self.platform);
+            }
+        }
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(["PART", "ENGINE", "STATE", "SINCE", "PID", "ADDRESS", "VERSION"]);
+        for part in &self.parts {
+            let state = match (part.state, part.restarts) {
+                (state, 0) => state.word().to_owned(),
+                (state, restarts) => format!("{} (restarted {restarts} x)", state.word()),
+            };
+            table.add_row([
+                part.name.clone(),
+                part.engine.clone(),
+                state,
+                part.since.map_or_else(String::new, |since| ago(since, now)),
+                part.pid.map_or_else(String::new, |pid| pid.to_string()),
+                part.address.clone().unwrap_or_default(),
+                part.version.clone().unwrap_or_default(),
+            ]);
+        }
+        let _ = writeln!(text, "{}\n", table.trim_fmt());
+        let _ = writeln!(text, "platform     {}", self.directory.display());
+        let _ = writeln!(text, "state        {}", self.state.display());
+        let _ = writeln!(text, "CA           {}", self.ca_file.display());
+        if let Some(seal) = &self.seal {
+            let _ = writeln!(text, "seal key     {seal}");
+        }
+        for (index, certificate) in self.certificates.iter().enumerate() {
+            let label = if index == 0 { "certificates" } else { "" };
+            let left = remaining(certificate.expires, now);
+            let _ = writeln!(text, "{label:<12} {} expires {left}", certificate.name);
+        }
+        for (index, lease) in self.leases.iter().enumerate() {
+            let label = if index == 0 { "leases" } else { "" };
+            let left = lease.expires.map_or_else(String::new, |expires| remaining(expires, now));
+            let _ = writeln!(text, "{label:<12} {} expires {left}", lease.lease);
+        }
+        let missing: Vec<_> = self.isolation.iter().filter(|guard| !guard.present).collect();
+        for (index, guard) in missing.iter().enumerate() {
+            let label = if index == 0 { "missing" } else { "" };
+            let _ = writeln!(text, "{label:<12} {}: {}", guard.name, guard.note);
+        }
+        text
+    }
+}
+
+impl PartState {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Waiting => "waiting",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+fn ago(since: Timestamp, now: Timestamp) -> String {
+    short(Duration::try_from(now.duration_since(since)).unwrap_or_default())
+}
+
+fn remaining(expires: Timestamp, now: Timestamp) -> String {
+    match Duration::try_from(expires.duration_since(now)) {
+        Ok(left) => format!("in {}", short(left)),
+        Err(_) => "now".to_owned(),
+    }
+}
+
+/// The two largest units.
+fn short(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (366.., ..) => format!("{} years", days / 365),
+        (1.., ..) => format!("{days}d {hours}h"),
+        (0, 1.., _) => format!("{hours}h {minutes}m"),
+        (0, 0, 1..) => format!("{minutes}m {}s", seconds % 60),
+        _ => format!("{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(parts: Vec<(&str, PartState, Option<&str>)>, ready: bool) -> Status {
+        let part = |(name, state, reason): (&str, PartState, Option<&str>)| Part {
+            name: name.to_owned(),
+            engine: "embedded".to_owned(),
+            address: Some("https://127.0.0.1:8200".to_owned()),
+            version: Some("2.7.2".to_owned()),
+            state,
+            pid: Some(71),
+            since: Some(Timestamp::from_second(1_000_000).unwrap()),
+            restarts: 0,
+            reason: reason.map(str::to_owned),
+        };
+        Status {
+            platform: "demo".to_owned(),
+            directory: "/p/demo".into(),
+            trust_domain: Some("demo.local".to_owned()),
+            state: "/s/demo".into(),
+            running: true,
+            ready,
+            since: None,
+            worst: None,
+            parts: parts.into_iter().map(part).collect(),
+            seal: Some(super::super::seal::SealKind::File.describe("/k/demo.seal".as_ref())),
+            ca_file: "/s/demo/ca.pem".into(),
+            certificates: vec![CertificateStatus {
+                name: "vault".to_owned(),
+                expires: Timestamp::from_second(1_000_000 + 7 * 86_400).unwrap(),
+            }],
+            leases: vec![LeaseStatus {
+                lease: "database/creds/backend-role/x".to_owned(),
+                expires: Some(Timestamp::from_second(1_003_700).unwrap()),
+            }],
+            isolation: vec![Guard {
+                name: "uid per part".to_owned(),
+                present: false,
+                note: "all parts run as you".to_owned(),
+            }],
+        }
+    }
+
+    #[test]
+    fn the_worst_fact_comes_with_what_mends_it() {
+        use PartState::{Ready, Starting, Waiting};
+        for (parts, ready, not_applied, want) in [
+            (vec![("vault", Ready, None)], true, None, None),
+            (
+                vec![
+                    ("vault", Starting, Some("it is sealed")),
+                    ("postgres", Waiting, Some("exit 1")),
+                ],
+                true,
+                Some("x"),
+                Some((
+                    "postgres does not run: exit 1",
+                    "holdfast logs postgres --platform /p/demo --state /s/demo",
+                )),
+            ),
+            (
+                vec![("vault", Starting, Some("it is sealed"))],
+                true,
+                None,
+                Some((
+                    "vault does not answer yet: it is sealed",
+                    "holdfast restart vault --platform /p/demo --state /s/demo",
+                )),
+            ),
+            (
+                vec![("vault", Ready, None)],
+                true,
+                Some("x"),
+                Some((
+                    "the platform directory is not applied: x",
+                    "holdfast apply /p/demo --state /s/demo",
+                )),
+            ),
+        ] {
+            let got = worst(&status(parts, ready), not_applied);
+            let want = want.map(|(fact, command): (&str, &str)| Worst {
+                fact: fact.to_owned(),
+                command: command.to_owned(),
+            });
+            assert_eq!(got, want);
+        }
+    }
+
+    #[test]
+    fn the_text_starts_with_the_worst_fact() {
+        let parts = vec![
+            ("vault", PartState::Ready, None),
+            ("postgres", PartState::Waiting, Some("exit status: 1")),
+        ];
+        let mut status = status(parts, true);
+        status.worst = worst(&status, None);
+        insta::assert_snapshot!(status.text(Timestamp::from_second(1_000_100).unwrap()));
+    }
+}

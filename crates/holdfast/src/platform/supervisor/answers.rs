@@ -1,0 +1,297 @@
+//! What the supervisor answers on its socket.
+
+use std::rc::Rc;
+
+use anyhow::{Context, bail, ensure};
+use holdfast_client::vault::{VaultClient, VaultError};
+use holdfast_types::SecretString;
+use nix::unistd::Uid;
+use serde_json::{Value, json};
+use tokio::task::spawn_local;
+
+use super::super::control::{self, ApplyMode, Asked, Caller, Request};
+use super::super::seal::{self, SealKind};
+use super::super::status::{self, CertificateStatus, LeaseStatus, Part, Status};
+use super::super::{isolation, part::PartState, postgres, vault};
+use super::{Running, bootstrap};
+
+/// How long an operator's token lives.
+const OPERATOR_TTL: &str = "8h";
+/// What it may do; the platform directory says that.
+const OPERATOR_POLICY: &str = "operator";
+/// How many leases are looked at for the next to expire.
+const MOST_LEASES: usize = 50;
+
+/// Answers until the task is aborted.
+pub(super) async fn answer(running: Rc<Running>, listener: control::Listener) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "accept on the control socket");
+                // Too many open files, most likely; the next moment may be better.
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let running = running.clone();
+        spawn_local(async move {
+            if let Ok(asked) = control::read(stream).await {
+                respond(&running, asked).await;
+            }
+        });
+    }
+}
+
+async fn respond(running: &Rc<Running>, asked: Asked) {
+    let caller = asked.caller;
+    let answer = match &asked.request {
+        Request::Down => {
+            if let Err(error) = caller.must_own() {
+                return asked.answer(Err(error)).await;
+            }
+            tracing::info!(caller = caller.name(), pid = caller.pid, "asked to stop");
+            // Answered when all is stopped.
+            running.waiting.borrow_mut().push(asked);
+            running.shutdown.cancel();
+            return;
+        }
+        Request::Status => match caller.must_operate() {
+            Ok(()) => status(running).await,
+            Err(error) => Err(error),
+        },
+        Request::Login { passphrase } => login(running, &caller, passphrase.as_ref()).await,
+        Request::Apply(mode) => apply(running, &caller, *mode).await,
+        Request::Restart { part } => restart(running, &caller, part.as_deref()).await,
+    };
+    asked.answer(answer).await;
+}
+
+async fn login(
+    running: &Running,
+    caller: &Caller,
+    passphrase: Option<&SecretString>,
+) -> anyhow::Result<Value> {
+    caller.must_operate()?;
+    ensure!(
+        running.platform.vault.is_supervised(),
+        "the secrets server is external: log in there, with `vault login`"
+    );
+    // The kernel cannot tell a service from a person who share a uid.
+    let shared = !Uid::effective().is_root() && !running.platform.services.is_empty();
+    if shared && running.seal_kind == SealKind::Passphrase {
+        let path = running.record.borrow().seal.clone();
+        let passphrase = passphrase.context("services run under your uid: give the passphrase")?;
+        let passphrase = passphrase.clone();
+        let opened = tokio::task::spawn_blocking(move || seal::open(&path, Some(&passphrase)));
+        opened.await??;
+    }
+    let vault = running.vault()?;
+    let supervisor = running.log_in(&vault).await?;
+    let result = operator_token(&supervisor, caller).await;
+    // Orphans outlive it.
+    let _ = supervisor.token_revoke_self().await;
+    let token = result?;
+    tracing::info!(caller = caller.name(), pid = caller.pid, "an operator logged in");
+    Ok(
+        json!({ "token": token.expose(), "ttl": OPERATOR_TTL, "address": vault.address().to_string() }),
+    )
+}
+
+async fn operator_token(supervisor: &VaultClient, caller: &Caller) -> anyhow::Result<SecretString> {
+    let policy = format!("sys/policies/acl/{OPERATOR_POLICY}");
+    let found = supervisor.read(&policy, &[]).await?;
+    ensure!(
+        found.is_some(),
+        "operators have no policy yet: write policies/{OPERATOR_POLICY}.hcl, then run `holdfast apply`"
+    );
+    let name = caller.name();
+    let body = json!({
+        "policies": [OPERATOR_POLICY],
+        "ttl": OPERATOR_TTL,
+        "explicit_max_ttl": OPERATOR_TTL,
+        "renewable": false,
+        "display_name": format!("operator-{name}"),
+        "meta": { "operator": name, "uid": caller.uid.to_string() },
+    });
+    let reply = supervisor.write("auth/token/create-orphan", &body).await?;
+    Ok(reply.auth.context("the secrets server gave no token")?.client_token)
+}
+
+async fn apply(running: &Rc<Running>, caller: &Caller, mode: ApplyMode) -> anyhow::Result<Value> {
+    caller.must_own()?;
+    let report = bootstrap::apply(running, mode).await?;
+    if !mode.plan {
+        tracing::info!(caller = caller.name(), changes = report.changes.len(), "applied");
+        running.not_applied.borrow_mut().take();
+    }
+    Ok(serde_json::to_value(report)?)
+}
+
+async fn restart(running: &Running, caller: &Caller, name: Option<&str>) -> anyhow::Result<Value> {
+    caller.must_own()?;
+    let parts = running.parts.borrow().clone();
+    let chosen: Vec<_> =
+        parts.iter().filter(|part| name.is_none_or(|name| part.name == name)).collect();
+    if let (Some(name), []) = (name, chosen.as_slice()) {
+        let names: Vec<_> = parts.iter().map(|part| part.name.as_str()).collect();
+        bail!("there is no part {name}; there are {}", names.join(", "));
+    }
+    let limit = std::time::Duration::from_secs(60);
+    for part in &chosen {
+        part.restart().await?;
+        part.wait_ready(limit).await?;
+    }
+    Ok(json!(chosen.iter().map(|part| &part.name).collect::<Vec<_>>()))
+}
+
+async fn status(running: &Rc<Running>) -> anyhow::Result<Value> {
+    let mut parts = Vec::new();
+    let handles = running.parts.borrow().clone();
+    for handle in &handles {
+        let seen = handle.status.borrow().clone();
+        parts.push(Part {
+            name: handle.name.clone(),
+            engine: running.engine_of(&handle.name),
+            address: running.address_of(&handle.name),
+            version: running.version_of(&handle.name),
+            state: seen.state,
+            pid: seen.pid,
+            since: Some(seen.since),
+            restarts: seen.restarts,
+            reason: seen.reason,
+        });
+    }
+    if !running.platform.vault.is_supervised() {
+        parts.insert(0, external(running).await);
+    }
+    let record = running.record.borrow().clone();
+    let not_applied = running.not_applied.borrow().clone();
+    let mut status = Status {
+        platform: running.platform.name.clone(),
+        directory: running.platform.directory.clone(),
+        trust_domain: Some(running.platform.trust_domain.clone()),
+        state: running.state.directory().to_owned(),
+        running: true,
+        ready: running.ready.get(),
+        since: Some(running.started),
+        worst: None,
+        parts,
+        seal: Some(running.seal_kind.describe(&record.seal)),
+        ca_file: running.state.ca_file(),
+        certificates: certificates(running),
+        leases: leases(running).await.unwrap_or_default(),
+        isolation: isolation::probe(Some(&running.secrets_directory)),
+    };
+    status.worst = status::worst(&status, not_applied.as_deref());
+    Ok(serde_json::to_value(status)?)
+}
+
+async fn external(running: &Running) -> Part {
+    let vault = running.vault();
+    let answer = match &vault {
+        Ok(vault) => vault.health().await.map_err(Into::into),
+        Err(error) => Err(anyhow::anyhow!("{error:#}")),
+    };
+    let reason = match &answer {
+        Ok(health) if health.sealed => Some("it is sealed".to_owned()),
+        Ok(_) => None,
+        Err(error) => Some(format!("{error:#}")),
+    };
+    Part {
+        name: vault::NAME.to_owned(),
+        engine: "external".to_owned(),
+        address: vault.ok().map(|vault| vault.address().to_string()),
+        version: answer.ok().map(|health| health.version),
+        state: if reason.is_none() { PartState::Ready } else { PartState::Waiting },
+        pid: None,
+        since: None,
+        restarts: 0,
+        reason,
+    }
+}
+
+fn certificates(running: &Running) -> Vec<CertificateStatus> {
+    let mut all: Vec<_> = running
+        .certificates
+        .borrow()
+        .iter()
+        .map(|certificate| CertificateStatus {
+            name: certificate.part.clone(),
+            expires: certificate.info.not_after,
+        })
+        .collect();
+    let root = running.root.info().not_after;
+    all.push(CertificateStatus { name: "platform root".to_owned(), expires: root });
+    all.sort_by_key(|certificate| certificate.expires);
+    all
+}
+
+/// The database leases that expire next, soonest first.
+async fn leases(running: &Running) -> anyhow::Result<Vec<LeaseStatus>> {
+    if !running.platform.vault.is_supervised() || !running.ready.get() {
+        return Ok(Vec::new());
+    }
+    let vault = running.log_in(&running.vault()?).await?;
+    let found = database_leases(&vault).await;
+    let _ = vault.token_revoke_self().await;
+    let mut leases = found?;
+    leases.sort_by(|left, right| left.expires.cmp(&right.expires));
+    leases.truncate(5);
+    Ok(leases)
+}
+
+async fn database_leases(vault: &VaultClient) -> Result<Vec<LeaseStatus>, VaultError> {
+    let mut found = Vec::new();
+    let mounts = vault.read("sys/mounts", &[]).await?.and_then(|reply| reply.data);
+    for (mount, details) in mounts.unwrap_or_default() {
+        if details["type"] != "database" {
+            continue;
+        }
+        let prefix = format!("{mount}creds/");
+        for role in vault.list(&format!("sys/leases/lookup/{prefix}")).await? {
+            for id in vault.list(&format!("sys/leases/lookup/{prefix}{role}")).await? {
+                if found.len() >= MOST_LEASES {
+                    return Ok(found);
+                }
+                let lease = format!("{prefix}{role}{id}");
+                let body = json!({ "lease_id": lease });
+                // It may be gone by now.
+                let Ok(reply) = vault.write("sys/leases/lookup", &body).await else { continue };
+                let expires = reply
+                    .data
+                    .and_then(|data| data.get("expire_time").and_then(Value::as_str)?.parse().ok());
+                found.push(LeaseStatus { lease, expires });
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl Running {
+    fn vault(&self) -> anyhow::Result<VaultClient> {
+        self.vault.borrow().clone().context("the secrets server has not been started yet")
+    }
+
+    fn engine_of(&self, part: &str) -> String {
+        match part {
+            vault::NAME => self.platform.vault.engine.word(),
+            postgres::NAME => "managed",
+            _ => "service",
+        }
+        .to_owned()
+    }
+
+    fn address_of(&self, part: &str) -> Option<String> {
+        match part {
+            vault::NAME => Some(self.vault.borrow().as_ref()?.address().to_string()),
+            postgres::NAME => Some(self.postgres.borrow().as_ref()?.dialled().to_string()),
+            _ => None,
+        }
+    }
+
+    fn version_of(&self, part: &str) -> Option<String> {
+        let versions = self.versions.borrow();
+        versions.iter().find(|(name, _)| name == part).map(|(_, version)| version.clone())
+    }
+}

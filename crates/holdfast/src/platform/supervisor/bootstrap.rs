@@ -1,0 +1,416 @@
+//! From nothing to a running platform, in order. Every step is safe to repeat, so that a start
+//! after a kill at any point goes the same way again.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use holdfast_client::vault::{Trust, VaultClient, VaultConfig};
+use holdfast_types::SecretString;
+use nix::sys::signal::Signal;
+use tokio::time::{Instant, sleep};
+
+use super::super::account::Account;
+use super::super::config::{self, Engine};
+use super::super::control::ApplyMode;
+use super::super::launch::{Launch, MARK};
+use super::super::logs::LogWriter;
+use super::super::part::{self, PartHandle, PartPlan};
+use super::super::progress::Progress;
+use super::super::{ports, postgres, vault};
+use super::{Certificate, Running};
+use crate::apply::{
+    Applier, Desired, Facts, Hooks, Migrations, NoHooks, Record as Applied, Report, engine_id,
+};
+
+/// How long a part may take until it answers.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// How long the secrets server may take for its first start beyond that.
+const LOGIN_LIMIT: Duration = Duration::from_secs(30);
+/// How long a dead supervisor's server may hold on to its port.
+const PORT_LIMIT: Duration = Duration::from_secs(3);
+
+pub(super) async fn bring_up(running: Rc<Running>) -> anyhow::Result<()> {
+    if running.platform.vault.is_supervised() {
+        start_vault(&running).await?;
+    } else {
+        reach_vault(&running).await?;
+    }
+    if let Some(config) = &running.platform.postgres {
+        start_postgres(&running, config).await?;
+    }
+    running.set_facts();
+    running.listener.step("applying the platform directory");
+    let mode = ApplyMode { plan: false, adopt: false, delete_data: false };
+    match apply(&running, mode).await {
+        Ok(report) if report.changes.is_empty() => {}
+        Ok(report) => {
+            let count = report.changes.len();
+            running.listener.tell(&Progress::Notice(format!("{count} changes applied")));
+        }
+        Err(error) => {
+            // The parts stay up, so that the cause can be looked at and `apply` repeated.
+            let text = format!("{error:#}");
+            running.listener.tell(&Progress::Notice(format!("not applied: {text}")));
+            *running.not_applied.borrow_mut() = Some(text);
+            return Ok(());
+        }
+    }
+    start_services(&running).await
+}
+
+async fn start_vault(running: &Rc<Running>) -> anyhow::Result<()> {
+    let platform = &running.platform;
+    let (Engine::Embedded { listen } | Engine::Managed { listen, .. }) = platform.vault.engine
+    else {
+        return Ok(());
+    };
+    running
+        .listener
+        .step(format!("starting the secrets server ({})", platform.vault.engine.word()));
+    let mut record = running.record.borrow().clone();
+    record.ports.vault = pick_port(listen, record.ports.vault, "vault.listen").await?;
+    let address = SocketAddr::new(listen.ip(), record.ports.vault);
+    if matches!(platform.vault.engine, Engine::Managed { .. }) {
+        let any = SocketAddr::new(listen.ip(), 0);
+        record.ports.vault_cluster =
+            pick_port(any, record.ports.vault_cluster, "vault.listen").await?;
+    }
+    running.save(&record)?;
+    let server = vault::Server::prepare(
+        &platform.vault,
+        &running.state,
+        &running.secrets_directory,
+        address,
+        record.ports.vault_cluster,
+        record.vault_initialised,
+    )?;
+    let names = running.names(&platform.vault.names, listen);
+    running.issue(vault::NAME, server.runtime.clone(), names, server.account.clone())?;
+    let client = vault::client(server.dialled(), &running.state.ca_file())?;
+    *running.vault.borrow_mut() = Some(client.clone());
+    let plan = server.plan(&running.identity, &running.seal_key.for_vault()?, &client)?;
+    let part = running.start(plan)?;
+    part.wait_ready(READY_LIMIT).await?;
+    let health = client.health().await?;
+    running.versions.borrow_mut().push((vault::NAME.to_owned(), health.version));
+
+    // The role that the supervisor logs in by is the last thing that the first start makes.
+    let deadline = Instant::now() + LOGIN_LIMIT;
+    let auth = loop {
+        match running.identity.login(&client).await {
+            Ok(auth) => break auth,
+            Err(error) if Instant::now() >= deadline => return Err(error.into()),
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    };
+    if !record.vault_initialised {
+        server.set_initialised();
+        record.vault_initialised = true;
+        running.save(&record)?;
+    }
+    let _ = client.with_token(Some(auth.client_token)).token_revoke_self().await;
+    Ok(())
+}
+
+/// An external engine is asked whether it is there and open, and nothing more.
+async fn reach_vault(running: &Rc<Running>) -> anyhow::Result<()> {
+    let Engine::External { address, ca_file, .. } = &running.platform.vault.engine else {
+        return Ok(());
+    };
+    running.listener.step(format!("reaching the secrets server at {address}"));
+    let client = external_client(address, ca_file.as_ref())?;
+    let health = client.health().await.with_context(|| format!("reach {address}"))?;
+    ensure!(
+        health.initialized && !health.sealed,
+        "the secrets server at {address} is {}; its operators have to open it",
+        if health.initialized { "sealed" } else { "not initialised" }
+    );
+    running.versions.borrow_mut().push((vault::NAME.to_owned(), health.version));
+    *running.vault.borrow_mut() = Some(client);
+    Ok(())
+}
+
+async fn start_postgres(running: &Rc<Running>, config: &config::Postgres) -> anyhow::Result<()> {
+    running.listener.step("starting PostgreSQL");
+    let mut record = running.record.borrow().clone();
+    record.ports.postgres =
+        pick_port(config.listen, record.ports.postgres, "postgres.listen").await?;
+    running.save(&record)?;
+    let address = SocketAddr::new(config.listen.ip(), record.ports.postgres);
+    let server = postgres::Server::prepare(&running.state, &running.secrets_directory, address)?;
+    server.initialise().await?;
+    server.configure(config)?;
+    let names = running.names(&config.names, config.listen);
+    running.issue(postgres::NAME, server.runtime.clone(), names, server.account.clone())?;
+    running
+        .versions
+        .borrow_mut()
+        .push((postgres::NAME.to_owned(), server.programs.version.clone()));
+    *running.postgres.borrow_mut() = Some(server.clone());
+    let part = running.start(server.plan())?;
+    part.wait_ready(READY_LIMIT).await?;
+    server.make_databases(config).await
+}
+
+/// Makes databases and secrets server what the platform directory says, or shows what would change.
+pub(super) async fn apply(running: &Rc<Running>, mode: ApplyMode) -> anyhow::Result<Report> {
+    let directory = &running.platform.directory;
+    let desired = Desired::read(directory, &running.facts.borrow().clone())?;
+    // One at a time: two would record each other's half-made objects.
+    let _turn = running.applying.lock().await;
+    let server = running.postgres.borrow().clone();
+    let schemas = match (&server, &running.platform.postgres) {
+        (Some(server), Some(config)) => migrate(directory, server, config, mode).await?,
+        _ => Report::default(),
+    };
+    let vault = running.vault.borrow().clone().context("there is no secrets server")?;
+    let vault = running.log_in(&vault).await?;
+    let record = running.state.join("applied.json");
+    let connections;
+    let hooks: &dyn Hooks = match server {
+        Some(server) => {
+            connections = postgres::Connections::new(server, &desired);
+            if !mode.plan {
+                forget(&connections.broken(&vault).await?, &vault, &record).await?;
+            }
+            &connections
+        }
+        None => &NoHooks,
+    };
+    let applier = Applier {
+        engine: &vault,
+        record: &record,
+        hooks,
+        shared: !running.platform.vault.is_supervised(),
+        adopt: mode.adopt,
+        delete_data: mode.delete_data,
+    };
+    let result = match mode.plan {
+        true => applier.plan(&desired).await,
+        false => applier.apply(&desired, &|_| {}).await,
+    };
+    if running.platform.vault.is_supervised() {
+        let _ = vault.token_revoke_self().await;
+    }
+    let mut report = result?;
+    report.changes.splice(0..0, schemas.changes);
+    report.unchanged += schemas.unchanged;
+    Ok(report)
+}
+
+/// Brings the schema of each database up to its files.
+async fn migrate(
+    directory: &Path,
+    server: &postgres::Server,
+    config: &config::Postgres,
+    mode: ApplyMode,
+) -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    for database in &config.databases {
+        let migrations = Migrations::read(&directory.join("database").join(&database.name))?;
+        let mut client = server.connect(&database.name).await?;
+        let (changes, unchanged) = migrations.plan(&client, &database.name).await?;
+        if !mode.plan {
+            migrations.apply(&mut client, &database.owner).await?;
+        }
+        report.changes.extend(changes);
+        report.unchanged += unchanged;
+    }
+    Ok(report)
+}
+
+/// Has `paths` made anew by the next apply.
+async fn forget(paths: &[String], vault: &VaultClient, record: &Path) -> anyhow::Result<()> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let id = engine_id(vault).await?;
+    let mut applied = Applied::load(record, &id)?;
+    for path in paths {
+        tracing::warn!(path, "the engine's password is not PostgreSQL's: it gets a new one");
+        applied.objects.remove(path);
+    }
+    applied.save(record)
+}
+
+async fn start_services(running: &Rc<Running>) -> anyhow::Result<()> {
+    let services = &running.platform.services;
+    let mut left: Vec<_> = services.iter().enumerate().collect();
+    let mut started: Vec<&str> = vec![vault::NAME, postgres::NAME];
+    while !left.is_empty() {
+        // Services that wait for each other are refused when the file is read.
+        let index = left
+            .iter()
+            .position(|(_, (_, service))| {
+                service.needs.iter().all(|need| started.contains(&need.as_str()))
+            })
+            .context("services wait for each other")?;
+        let (slot, (name, service)) = left.remove(index);
+        running.listener.step(format!("starting {name}"));
+        let plan = service_plan(running, name, service, u32::try_from(slot)? + 1)?;
+        running.start(plan)?.wait_ready(READY_LIMIT).await?;
+        started.push(name);
+    }
+    Ok(())
+}
+
+fn service_plan(
+    running: &Running,
+    name: &str,
+    service: &config::Service,
+    slot: u32,
+) -> anyhow::Result<PartPlan> {
+    let account = match (&service.user, nix::unistd::Uid::effective().is_root()) {
+        (Some(user), true) => Account::named(user)?,
+        (None, true) => Account::own(running.state.directory(), slot)?,
+        (_, false) => Account::caller(),
+    };
+    let (program, arguments) = service.command.split_first().context("a command")?;
+    let program = if program.contains('/') {
+        running.platform.directory.join(program)
+    } else {
+        vault::on_path(program).with_context(|| format!("{name}: no {program} on PATH"))?
+    };
+    let mut environment: Vec<(String, std::ffi::OsString)> = vec![
+        (MARK.to_owned(), running.state.directory().into()),
+        ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into()),
+    ];
+    let facts = running.facts.borrow();
+    for (key, value) in &service.environment {
+        let value = facts.complete(value);
+        let value = value.with_context(|| format!("services.{name}.environment.{key}"))?;
+        environment.push((key.clone(), value.into()));
+    }
+    Ok(PartPlan {
+        name: name.to_owned(),
+        launch: Launch {
+            program,
+            arguments: arguments.iter().map(Into::into).collect(),
+            environment,
+            directory: running.platform.directory.clone(),
+            account,
+            death_signal: Signal::SIGKILL,
+            inherit: Vec::new(),
+        },
+        prepare: Box::new(|| Ok(())),
+        // A service says in no standard way that it is ready; that it runs is what is known.
+        probe: Arc::new(|| Box::pin(async { Ok(()) })),
+        stop_signal: Signal::SIGTERM,
+        patience: Duration::from_secs(10),
+    })
+}
+
+impl Running {
+    /// The same client with a token that may apply: the supervisor's own for five minutes, or the
+    /// one that the operator gave for an external engine.
+    pub(super) async fn log_in(&self, vault: &VaultClient) -> anyhow::Result<VaultClient> {
+        let Engine::External { token_file, .. } = &self.platform.vault.engine else {
+            let auth = self.identity.login(vault).await?;
+            return Ok(vault.with_token(Some(auth.client_token)));
+        };
+        let token = match (token_file, &self.vault_token) {
+            (Some(path), _) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("read {} (vault.token_file)", path.display()))?;
+                SecretString::new(text.trim().to_owned())
+            }
+            (None, Some(token)) => token.clone(),
+            (None, None) => anyhow::bail!(
+                "no token for the external secrets server: set VAULT_TOKEN, run `vault login`, or set vault.token_file"
+            ),
+        };
+        Ok(vault.with_token(Some(token)))
+    }
+
+    /// Everything that files of the platform directory may name.
+    fn set_facts(&self) {
+        let mut facts = std::collections::BTreeMap::from([
+            ("platform.name".to_owned(), self.platform.name.clone()),
+            ("trust_domain".to_owned(), self.platform.trust_domain.clone()),
+            ("domain".to_owned(), self.platform.domain.clone()),
+            ("ca.file".to_owned(), self.state.ca_file().display().to_string()),
+        ]);
+        if let Some(vault) = &*self.vault.borrow() {
+            facts.insert("vault.address".to_owned(), vault.address().to_string());
+        }
+        if let Some(server) = &*self.postgres.borrow() {
+            let address = server.dialled();
+            facts.insert("postgres.host".to_owned(), host(address));
+            facts.insert("postgres.port".to_owned(), address.port().to_string());
+        }
+        *self.facts.borrow_mut() = Facts(facts);
+    }
+
+    fn save(&self, record: &super::Record) -> anyhow::Result<()> {
+        if *self.record.borrow() == *record {
+            return Ok(());
+        }
+        self.state.save(record)?;
+        *self.record.borrow_mut() = record.clone();
+        Ok(())
+    }
+
+    fn start(&self, plan: PartPlan) -> anyhow::Result<PartHandle> {
+        let path = self.state.log_file(&plan.name);
+        let log = LogWriter::open(&path).with_context(|| format!("open {}", path.display()))?;
+        let part = part::spawn(plan, log);
+        self.parts.borrow_mut().push(part.clone());
+        Ok(part)
+    }
+
+    /// Issues a part's certificate, and remembers to renew it.
+    fn issue(
+        &self,
+        part: &str,
+        directory: PathBuf,
+        names: Vec<String>,
+        owner: Account,
+    ) -> anyhow::Result<()> {
+        let info = self.root.issue(&directory, &names, &owner)?;
+        let part = part.to_owned();
+        let certificate = Certificate { part, directory, names, owner, info };
+        self.certificates.borrow_mut().push(certificate);
+        Ok(())
+    }
+
+    fn names(&self, names: &[String], listen: SocketAddr) -> Vec<String> {
+        let mut all = names.to_vec();
+        if !listen.ip().is_unspecified() && !listen.ip().is_loopback() {
+            all.push(listen.ip().to_string());
+        }
+        all
+    }
+}
+
+/// A client of an external engine, without a token.
+pub(crate) fn external_client(
+    address: &str,
+    ca_file: Option<&PathBuf>,
+) -> anyhow::Result<VaultClient> {
+    let mut config = VaultConfig::new(address.parse()?);
+    config.trust = ca_file.map_or(Trust::System, |file| Trust::File(file.clone()));
+    Ok(VaultClient::new(&config)?)
+}
+
+async fn pick_port(listen: SocketAddr, earlier: u16, key: &str) -> anyhow::Result<u16> {
+    let deadline = Instant::now() + PORT_LIMIT;
+    loop {
+        match ports::pick(listen, earlier, key) {
+            // A server that follows its supervisor into death needs a moment.
+            Err(_) if Instant::now() < deadline => sleep(Duration::from_millis(100)).await,
+            picked => return picked,
+        }
+    }
+}
+
+/// As it stands in a URL.
+fn host(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    }
+}

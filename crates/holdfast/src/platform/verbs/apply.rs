@@ -1,0 +1,59 @@
+//! `holdfast plan` and `holdfast apply`.
+
+use std::process::ExitCode;
+
+use super::super::control::{ApplyMode, Request};
+use super::status::Output;
+use super::{Place, block_on};
+use crate::apply::Report;
+
+/// `holdfast plan`. Ends with 2 when there is something to change.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    place: Place,
+    /// For people, or for programs.
+    #[arg(long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+/// `holdfast apply`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    place: Place,
+    /// Take over what others made under a name of ours.
+    #[arg(long)]
+    adopt: bool,
+    /// Remove mounts that no file names any more, with everything stored there.
+    #[arg(long)]
+    delete_data: bool,
+    /// For people, or for programs.
+    #[arg(long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+impl Plan {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let request = Request::Apply(ApplyMode { plan: true, adopt: false, delete_data: false });
+        let report: Report = block_on(self.place.ask(&request))?;
+        print(&report, self.output)?;
+        Ok(if report.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    }
+}
+
+impl Apply {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let Self { place, adopt, delete_data, output } = self;
+        let request = Request::Apply(ApplyMode { plan: false, adopt, delete_data });
+        print(&block_on(place.ask(&request))?, output)
+    }
+}
+
+fn print(report: &Report, output: Output) -> anyhow::Result<()> {
+    match output {
+        Output::Table => print!("{}", report.text()),
+        Output::Json => println!("{}", serde_json::to_string_pretty(report)?),
+    }
+    Ok(())
+}
