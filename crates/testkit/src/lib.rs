@@ -1,10 +1,12 @@
 //! What tests of every crate need: clocks that are told the time, a certificate authority, a real
-//! PostgreSQL.
+//! PostgreSQL, stock clients and the real secrets server.
 
 mod ca;
 mod clock;
 mod postgres;
+mod stock;
 
 pub use ca::{Ca, Leaf};
 pub use clock::FakeClock;
 pub use postgres::{Postgres, PostgresSettings};
+pub use stock::{Stock, StockServer};
