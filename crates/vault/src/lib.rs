@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod config;
 pub mod core;
+pub mod front;
 pub mod http;
 pub mod mounts;
 pub mod wire;

@@ -1,0 +1,184 @@
+//! The paths of `sys/` that concern the server itself and need a token: audit devices, rotation,
+//! root tokens, sealing.
+
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use holdfast_barrier::Barrier;
+use holdfast_logical::{
+    Backend, Error, Operation, RawBody, Reply, Request, Response, SpecialPaths,
+};
+use holdfast_types::{Random, rfc3339};
+use serde_json::{Map, Value, json};
+
+use super::lifecycle::LifecycleParts;
+use super::root_token::RootTokens;
+use super::rotation::Rotations;
+use crate::audit::{Audit, DeviceError, DeviceSpec};
+use crate::core::Core;
+use crate::http::InFlight;
+
+/// Part of the mount `sys/`; paths are relative to it.
+pub struct ServerPaths {
+    barrier: Arc<Barrier>,
+    audit: Arc<Audit>,
+    in_flight: Arc<InFlight>,
+    random: Arc<dyn Random>,
+    rotations: Rotations,
+    root_tokens: RootTokens,
+}
+
+impl ServerPaths {
+    /// Of the server that `core` belongs to; the core in turn owns these paths.
+    pub fn new(parts: &LifecycleParts, core: &Arc<Core>, audit: Arc<Audit>) -> Self {
+        let core: Weak<Core> = Arc::downgrade(core);
+        Self {
+            barrier: Arc::clone(&parts.barrier),
+            audit,
+            in_flight: Arc::clone(&parts.in_flight),
+            random: Arc::clone(&parts.random),
+            rotations: Rotations::new(Arc::clone(&parts.barrier), Arc::clone(&parts.random)),
+            root_tokens: RootTokens::new(
+                Arc::clone(&parts.barrier),
+                core,
+                Arc::clone(&parts.random),
+            ),
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for ServerPaths {
+    async fn handle(&self, request: &Request) -> Reply {
+        let write = request.operation.is_write();
+        let read = request.operation == Operation::Read;
+        match (&request.segments()[..], request.operation) {
+            // Both take effect once this answer is on its way: see `Front`. There is no standby
+            // that could take over.
+            (["seal" | "step-down"], _) if write => Ok(None),
+            (["audit"], Operation::Read) => Ok(Some(self.list_devices())),
+            (["audit", name @ ..], _) if write && !name.is_empty() => {
+                self.enable_device(&name.join("/"), request).await
+            }
+            (["audit", name @ ..], Operation::Delete) if !name.is_empty() => {
+                self.audit.disable(&device_path(&name.join("/"))).await.map_err(device_error)?;
+                Ok(None)
+            }
+            (["audit-hash", name @ ..], _) if write && !name.is_empty() => {
+                self.hash(&name.join("/"), request)
+            }
+            (["rotate"] | ["rotate", "keyring"], _) if write => {
+                self.barrier.rotate().await?;
+                Ok(None)
+            }
+            (["rotate", "config"], Operation::Read) => Ok(Some(rotation_config())),
+            (["rotate", "config"], _) if write => Err(Error::invalid(
+                "keys rotate by themselves, well before they have encrypted too much; this cannot \
+                 be configured",
+            )),
+            (["rotate", which @ ("root" | "recovery"), step], _) => {
+                self.rotations.handle(which, step, request).await
+            }
+            (["generate-root-token", step], _) => self.root_tokens.handle(step, request).await,
+            (["key-status"], _) if read => self.key_status(),
+            (["in-flight-req"], _) if read => Ok(Some(self.requests_under_way())),
+            (
+                [
+                    "seal" | "step-down" | "audit" | "audit-hash" | "rotate" | "key-status"
+                    | "in-flight-req",
+                    ..,
+                ],
+                _,
+            ) => Err(Error::UnsupportedOperation),
+            _ => Err(Error::UnsupportedPath),
+        }
+    }
+
+    fn special_paths(&self) -> SpecialPaths {
+        let sudo = [
+            "audit",
+            "audit/*",
+            "generate-root-token/*",
+            "in-flight-req",
+            "rotate",
+            "rotate/*",
+            "seal",
+            "step-down",
+        ];
+        SpecialPaths { sudo: sudo.map(str::to_owned).to_vec(), ..SpecialPaths::default() }
+    }
+}
+
+impl ServerPaths {
+    fn list_devices(&self) -> Response {
+        let row = |spec: DeviceSpec| {
+            let row = json!({
+                "path": spec.path,
+                "type": spec.kind,
+                "description": spec.description,
+                "options": spec.options,
+                "local": false,
+            });
+            (spec.path, row)
+        };
+        let devices: Map<String, Value> = self.audit.list().into_iter().map(row).collect();
+        Response { data: Some(devices), flatten: true, ..Response::default() }
+    }
+
+    async fn enable_device(&self, name: &str, request: &Request) -> Reply {
+        let fields = request.fields();
+        let spec = DeviceSpec {
+            path: device_path(name),
+            kind: fields.string("type")?.unwrap_or_default(),
+            description: fields.string("description")?.unwrap_or_default(),
+            options: fields.string_map("options")?.unwrap_or_default(),
+        };
+        self.audit.enable(spec, &*self.random).await.map_err(device_error)?;
+        Ok(None)
+    }
+
+    fn hash(&self, name: &str, request: &Request) -> Reply {
+        let input = request.fields().string("input")?.unwrap_or_default();
+        if input.is_empty() {
+            return Err(Error::invalid("the \"input\" parameter is empty"));
+        }
+        let hash = self.audit.hash(&device_path(name), &input).map_err(device_error)?;
+        Ok(Some(Response { flatten: true, ..Response::data(json!({ "hash": hash })) }))
+    }
+
+    fn key_status(&self) -> Reply {
+        let status = self.barrier.key_status()?;
+        let data = json!({
+            "term": status.term,
+            "install_time": rfc3339(status.install_time),
+            "encryptions": status.encryptions,
+        });
+        Ok(Some(Response { flatten: true, ..Response::data(data) }))
+    }
+
+    /// A bare table, without the envelope of other answers.
+    fn requests_under_way(&self) -> Response {
+        let mut body = Value::Object(self.in_flight.to_json()).to_string();
+        body.push('\n');
+        let raw = RawBody { content_type: "application/json".to_owned(), body: body.into_bytes() };
+        Response { raw: Some(raw), ..Response::default() }
+    }
+}
+
+/// What the barrier does by itself.
+fn rotation_config() -> Response {
+    // 2^32 encryptions are what AES-GCM with random nonces bears; the barrier stops well before.
+    Response::data(json!({ "enabled": true, "interval": 0, "max_operations": 3_865_470_566_u32 }))
+}
+
+/// Devices are named with a slash at the end.
+fn device_path(name: &str) -> String {
+    format!("{}/", name.trim_matches('/'))
+}
+
+fn device_error(error: DeviceError) -> Error {
+    match error {
+        DeviceError::Entry(error) => error.into(),
+        other => Error::invalid(other.to_string()),
+    }
+}
