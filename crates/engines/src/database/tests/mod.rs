@@ -17,6 +17,7 @@ use super::*;
 mod configs;
 mod faults;
 mod issue;
+mod kill;
 mod revoke;
 mod rotate;
 
