@@ -5,5 +5,12 @@ pub mod config;
 pub mod core;
 pub mod front;
 pub mod http;
+mod identity;
+mod leases;
 pub mod mounts;
+mod policies;
+mod sys;
+#[cfg(test)]
+mod testing;
+mod tokens;
 pub mod wire;

@@ -1,15 +1,45 @@
-//! The request pipeline: from what came off the wire to what goes back.
+//! The request pipeline, and the life cycle of what answers it.
+
+mod access;
+pub(crate) mod acl;
+pub(crate) mod answer;
+pub(crate) mod invocation;
+mod path;
+pub(crate) mod pipeline;
+mod settle;
+#[cfg(test)]
+mod tests;
+pub(crate) mod vault;
+pub(crate) mod wrapping;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use holdfast_barrier::Entries;
+use arc_swap::ArcSwapOption;
+use holdfast_barrier::{Batch, Entries, EntryError, View};
 use holdfast_logical::{Backend, Error};
 use holdfast_types::{Clock, Random, SecretString};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
+use self::answer::Chain;
+use self::vault::Vault;
+use self::wrapping::Wrapped;
 use crate::audit::Audit;
-use crate::mounts::Registry;
+use crate::identity::Identity;
+use crate::leases::{self, Leases};
+use crate::mounts::{Mounts, Registry, finish_disabling};
+use crate::policies::Policies;
+use crate::tokens::{Tokens, finish_revocations, root_entry};
 use crate::wire::{Incoming, Outgoing};
+
+/// How often backends tidy up.
+const TICK: Duration = Duration::from_secs(60);
+/// How long sealing waits for work in the background.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// What the core is built from.
 pub struct Deps {
@@ -48,45 +78,144 @@ impl Default for Limits {
 pub struct Core {
     deps: Deps,
     system: OnceLock<Arc<dyn Backend>>,
+    vault: ArcSwapOption<Vault>,
+    /// Held while the server is being unsealed or sealed.
+    changing: Mutex<Option<Background>>,
+}
+
+/// What runs beside the requests.
+struct Background {
+    shutdown: CancellationToken,
+    tasks: JoinSet<()>,
 }
 
 impl Core {
     /// A sealed core.
     pub fn new(deps: Deps) -> Self {
-        Self { deps, system: OnceLock::new() }
+        Self {
+            deps,
+            system: OnceLock::new(),
+            vault: ArcSwapOption::empty(),
+            changing: Mutex::new(None),
+        }
     }
 
     /// Adds paths of `sys/` that this crate's `sys` does not serve itself (audit devices, rotation,
     /// sealing). They are authenticated, authorised and audited like all others; paths are relative
-    /// to `sys/`. Only the first call counts.
+    /// to `sys/`. Only the first call counts, and it must come before [`Core::post_unseal`].
     pub fn extend_system(&self, backend: Arc<dyn Backend>) {
         let _ = self.system.set(backend);
     }
 
     /// Loads what is stored and begins to serve. The barrier must be open. On an empty store it
-    /// writes the first mount table and policies.
+    /// writes the first mount table and policies. Called again, it does nothing.
     ///
     /// # Errors
     /// What could not be loaded; the core is still sealed then.
     pub async fn post_unseal(&self) -> Result<(), Error> {
-        let _ = &self.deps.registry;
-        Err(Error::invalid("not built yet"))
+        let mut background = self.changing.lock().await;
+        if background.is_some() {
+            return Ok(());
+        }
+        let vault = Arc::new(self.load().await?);
+        vault.mounts.start().await;
+        finish_revocations(&vault).await?;
+        let shutdown = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(leases::run(vault.clone(), shutdown.clone()));
+        tasks.spawn(tick(vault.clone(), shutdown.clone()));
+        *background = Some(Background { shutdown, tasks });
+        self.vault.store(Some(vault));
+        info!("unsealed");
+        Ok(())
+    }
+
+    async fn load(&self) -> Result<Vault, Error> {
+        let Deps { entries, clock, random, audit, registry, limits } = &self.deps;
+        let root = View::new(entries.clone(), "");
+        let system = self.system.get();
+        Ok(Vault {
+            clock: clock.clone(),
+            random: random.clone(),
+            audit: audit.clone(),
+            mounts: Mounts::load(
+                &root,
+                registry.clone(),
+                *limits,
+                clock.clone(),
+                random.clone(),
+                system,
+            )
+            .await?,
+            policies: Policies::load(&root, clock.clone()).await?,
+            identity: Identity::new(&root, clock.clone(), random.clone()),
+            tokens: Tokens::load(&root, clock.clone(), random.clone()).await?,
+            leases: Leases::new(&root, clock.clone(), random.clone()),
+            wrapped: Wrapped::new(&root),
+            system: system.cloned(),
+        })
     }
 
     /// Ends serving, before the barrier forgets its keys. Requests under way fail with "sealed".
-    pub async fn pre_seal(&self) {}
+    pub async fn pre_seal(&self) {
+        let Some(Background { shutdown, mut tasks }) = self.changing.lock().await.take() else {
+            return;
+        };
+        let vault = self.vault.swap(None);
+        shutdown.cancel();
+        let drained =
+            tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} });
+        if drained.await.is_err() {
+            // A revocation that is broken off is due again after the next unseal.
+            warn!("work in the background is broken off by sealing");
+            tasks.shutdown().await;
+        }
+        if let Some(vault) = vault {
+            vault.mounts.stop().await;
+        }
+        info!("sealed");
+    }
+
+    /// Whether requests are served.
+    pub fn is_unsealed(&self) -> bool {
+        self.vault.load().is_some()
+    }
 
     /// Makes a root token: at initialisation, and by `generate-root`. `id` is the token itself
     /// where the operator chooses it (development servers), else it is random.
     ///
     /// # Errors
-    /// The core is sealed, or the store does not take it.
-    pub async fn create_root_token(&self, _id: Option<&str>) -> Result<SecretString, Error> {
-        Err(Error::invalid("not built yet"))
+    /// The core is sealed, `id` is taken, or the store does not take it.
+    pub async fn create_root_token(&self, id: Option<&str>) -> Result<SecretString, Error> {
+        let vault = self.vault.load_full().ok_or(EntryError::Sealed)?;
+        let entry = root_entry(vault.clock.now());
+        let created = vault.tokens.create(&vault.leases, entry, id, Batch::new()).await?;
+        Ok(created.token)
     }
 
     /// Answers one request.
-    pub async fn handle(&self, _incoming: Incoming) -> Outgoing {
-        Outgoing::errors(503, ["Vault is sealed"])
+    pub async fn handle(&self, incoming: Incoming) -> Outgoing {
+        match self.vault.load_full() {
+            Some(vault) => pipeline::serve(&vault, incoming).await,
+            None => Outgoing::errors(503, ["Vault is sealed"]),
+        }
+    }
+}
+
+/// Lets backends tidy up about once a minute, and goes on with what was broken off.
+async fn tick(vault: Arc<Vault>, shutdown: CancellationToken) {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        finish_disabling(&vault).await;
+        if let Err(error) = finish_revocations(&vault).await {
+            warn!(error = %Chain(&error), "go on with revocations");
+        }
+        vault.mounts.tick().await;
     }
 }

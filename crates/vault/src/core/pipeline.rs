@@ -1,0 +1,374 @@
+//! One request from beginning to end.
+//!
+//! 1. The path is checked and routed.
+//! 2. The token is looked up, its addresses are checked, and one use is taken off.
+//! 3. The policies decide.
+//! 4. The request is written to the audit log.
+//! 5. The backend answers.
+//! 6. A lease or a token is made of what it asks for.
+//! 7. The answer is wrapped.
+//! 8. The answer is written to the audit log; whatever it carries is revoked where that fails.
+//!
+//! **Invariant**: nothing reaches a backend before 3 and 4, and nothing leaves before 8.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use holdfast_logical::{Error, Operation, Request};
+use holdfast_types::SecretString;
+use tracing::{Instrument as _, Span, field, info_span};
+
+use super::access::Access;
+use super::answer::{Answer, failure, failure_text};
+use super::invocation::{Invocation, caller};
+use super::path;
+use super::settle;
+use super::vault::Vault;
+use super::wrapping;
+use crate::audit::{AuthRecord, RequestRecord, ResponseRecord};
+use crate::mounts::{Mount, Target, is_among};
+use crate::tokens::{Token, Use, revoke_tree};
+use crate::wire::{Incoming, Outgoing, Verb};
+
+/// Answers a request.
+pub(super) async fn serve(vault: &Arc<Vault>, incoming: Incoming) -> Outgoing {
+    let span = info_span!(
+        "vault.request",
+        request.id = %incoming.id,
+        mount = field::Empty,
+        caller.accessor = field::Empty,
+        http.status = field::Empty,
+    );
+    let outgoing = serve_in_span(vault, incoming).instrument(span.clone()).await;
+    span.record("http.status", outgoing.status);
+    outgoing
+}
+
+async fn serve_in_span(vault: &Arc<Vault>, mut incoming: Incoming) -> Outgoing {
+    let path = match path::check(&incoming.path, incoming.verb) {
+        Ok(path) => path,
+        Err(refusal) => return refusal,
+    };
+    let mount = vault.mounts.route(&path);
+    if let Some(mount) = &mount {
+        Span::current().record("mount", mount.info.path.as_str());
+    }
+    let record = RequestRecord {
+        time: vault.clock.now(),
+        id: incoming.id.clone(),
+        operation: path::operation(incoming.verb),
+        path: path.clone(),
+        data: incoming.data.clone(),
+        mount: mount.as_ref().map(|mount| mount.info.as_ref().clone()),
+        connection: incoming.connection.clone(),
+        headers: std::mem::take(&mut incoming.headers),
+        wrap_ttl: incoming.wrap_ttl.map_or(0, |ttl| ttl.as_secs()),
+        auth: AuthRecord::default(),
+    };
+    let mut flow = Flow { vault, incoming, path, mount, record, last_use: None };
+    let outgoing = flow.run().await;
+    if let Some(token) = flow.last_use
+        && let Err(error) = revoke_tree(vault, token.hash).await
+    {
+        // It has no uses left, so that it is not valid either way.
+        tracing::warn!(error = %super::answer::Chain(&error), "revoke a used-up token");
+    }
+    outgoing
+}
+
+/// A request on its way.
+struct Flow<'v> {
+    vault: &'v Arc<Vault>,
+    incoming: Incoming,
+    path: String,
+    mount: Option<Arc<Mount>>,
+    record: RequestRecord,
+    /// The token whose last use this is.
+    last_use: Option<Arc<Token>>,
+}
+
+/// A refusal before any backend saw the request.
+enum Refusal {
+    /// Written to the audit log with these words, and answered so.
+    Error(Error),
+    /// 403 without saying more: no token, or one that is not valid.
+    NoToken,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<holdfast_barrier::EntryError> for Refusal {
+    fn from(error: holdfast_barrier::EntryError) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl Flow<'_> {
+    async fn run(&mut self) -> Outgoing {
+        let invocation = match self.admit().await {
+            Ok(invocation) => invocation,
+            Err(refusal) => return self.refuse(refusal).await,
+        };
+        if self.vault.audit.request(&self.record).await.is_err() {
+            return audit_failed(&self.record.id);
+        }
+        let Some(mount) = self.mount.clone() else {
+            let words = format!("no handler for route {:?}. route entry not found.", self.path);
+            return self.fail(&Error::Status { status: 404, message: words }).await;
+        };
+        if self.incoming.verb == Verb::Help {
+            return self.help(&mount, &invocation.request.path).await;
+        }
+        let answer = match dispatch(self.vault, &mount, &invocation).await {
+            Ok(answer) => answer,
+            Err(error) => return self.fail(&error).await,
+        };
+        let settling = settle::Settling {
+            vault: self.vault,
+            mount: &mount,
+            invocation: &invocation,
+            record: &self.record,
+            is_last_use: self.last_use.is_some(),
+        };
+        match settling.settle(answer).await {
+            Ok(outgoing) => outgoing,
+            Err(error) => self.fail(&error).await,
+        }
+    }
+
+    /// Who asks, and whether they may.
+    async fn admit(&mut self) -> Result<Invocation, Refusal> {
+        let vault = self.vault;
+        let below = self.below().to_owned();
+        if self.is_at("sys/wrapping/unwrap") || self.is_at("sys/wrapping/rewrap") {
+            wrapping::validate(vault, self.wrapped_token().as_deref()).await?;
+        }
+        let is_open =
+            self.mount.as_ref().is_some_and(|m| is_among(&m.special.unauthenticated, &below));
+        let own = self.mount.as_ref().is_some_and(|m| matches!(m.target, Target::System));
+        let secret = self.incoming.token.clone().filter(|token| !token.expose().is_empty());
+
+        // A login method's open paths never learn of a token; the server's own use one if it is
+        // there.
+        let token = match &secret {
+            Some(secret) if !is_open || own => vault.tokens.lookup(secret.expose()).await?,
+            _ => None,
+        };
+        let Some(token) = token else {
+            let lookup = self.is_at("sys/wrapping/lookup");
+            if !is_open || (own && secret.is_some() && !lookup) {
+                return Err(Refusal::NoToken);
+            }
+            let request = self.request(None, path::operation(self.incoming.verb));
+            return Ok(Invocation { request, token: None, secret, sudo: false });
+        };
+        self.note_caller(&token, secret.as_ref());
+        if !is_bound_here(&token, self.incoming.connection.remote_address) {
+            return Err(Refusal::NoToken);
+        }
+        self.take_use(&token).await?;
+        let mut request = self.request(Some(&token), path::operation(self.incoming.verb));
+        let sudo = match is_open {
+            true => token.entry.is_root(),
+            false => self.authorise(&token, &mut request, &below).await?,
+        };
+        Ok(Invocation { request, token: Some(token), secret, sudo })
+    }
+
+    /// Lets the policies decide. Returns whether the caller has root privileges here.
+    async fn authorise(
+        &mut self,
+        token: &Token,
+        request: &mut Request,
+        below: &str,
+    ) -> Result<bool, Refusal> {
+        let acl = super::acl::acl_of(self.vault, token).await?;
+        let needs_sudo = self.mount.as_ref().is_some_and(|m| is_among(&m.special.sudo, below));
+        let access = Access { vault: self.vault, acl: &acl.acl, path: &self.path, needs_sudo };
+        let decided = access.decide(self.mount.as_deref(), request, self.incoming.verb).await?;
+        self.record.operation = request.operation;
+        self.record.auth.allowed = Some(decided.allowed);
+        self.record.auth.granting_policies = decided.granting;
+        if !decided.allowed {
+            return Err(Refusal::Error(Error::Denied));
+        }
+        if let Some(limit) = decided.limit {
+            request.data.insert("limit".to_owned(), limit.into());
+        }
+        Ok(decided.sudo)
+    }
+
+    /// Takes one use off a token that has a number of them.
+    async fn take_use(&mut self, token: &Arc<Token>) -> Result<(), Refusal> {
+        if token.entry.uses.is_none() {
+            return Ok(());
+        }
+        // Unwrapping takes the use itself, together with the answer.
+        if wrapping::is_wrapping(token) && self.path.starts_with("sys/wrapping/") {
+            return Ok(());
+        }
+        match self.vault.tokens.spend(token).await? {
+            Use::Granted => Ok(()),
+            Use::Last => {
+                self.last_use = Some(token.clone());
+                Ok(())
+            }
+            Use::Refused => Err(Refusal::NoToken),
+        }
+    }
+
+    fn is_at(&self, path: &str) -> bool {
+        self.path == path && self.mount.is_some()
+    }
+
+    /// The path below the mount.
+    fn below(&self) -> &str {
+        let Some(mount) = &self.mount else { return "" };
+        self.path.strip_prefix(mount.info.path.as_str()).unwrap_or_default()
+    }
+
+    /// The token to be unwrapped: the body's, or else the request's.
+    fn wrapped_token(&self) -> Option<String> {
+        wrapped_token(&self.incoming.data, self.incoming.token.as_ref())
+    }
+
+    fn note_caller(&mut self, token: &Token, secret: Option<&SecretString>) {
+        let entry = &token.entry;
+        Span::current().record("caller.accessor", entry.accessor.as_str());
+        self.record.auth = AuthRecord {
+            client_token: secret.cloned(),
+            accessor: entry.accessor.clone(),
+            display_name: entry.display_name.clone(),
+            policies: entry.policies.clone(),
+            token_policies: entry.policies.clone(),
+            identity_policies: Vec::new(),
+            metadata: entry.meta.clone(),
+            entity_id: entry.entity_id.clone(),
+            token_type: entry.kind.as_str().to_owned(),
+            token_ttl: entry.creation_ttl.as_secs(),
+            token_issue_time: Some(entry.issued_at),
+            allowed: None,
+            granting_policies: Vec::new(),
+        };
+    }
+
+    fn request(&mut self, token: Option<&Token>, operation: Operation) -> Request {
+        let info = self.mount.as_ref().map(|mount| mount.info.clone()).unwrap_or_default();
+        Request {
+            id: self.incoming.id.clone(),
+            operation,
+            path: self.below().to_owned(),
+            mount: info,
+            data: std::mem::take(&mut self.incoming.data),
+            caller: token.map(caller),
+            connection: self.incoming.connection.clone(),
+            headers: passed_headers(&self.record.headers, self.mount.as_deref()),
+            wrap_ttl: self.incoming.wrap_ttl,
+        }
+    }
+
+    async fn help(&self, mount: &Mount, below: &str) -> Outgoing {
+        let text = mount.backend().and_then(|backend| backend.help(below));
+        let Some(text) = text else { return self.fail(&Error::UnsupportedPath).await };
+        let response = ResponseRecord::default();
+        if self.vault.audit.response(&self.record, &response).await.is_err() {
+            return audit_failed(&self.record.id);
+        }
+        Outgoing::json(200, serde_json::json!({ "help": text, "openapi": null }))
+    }
+
+    /// Writes down a refusal, and answers it.
+    async fn refuse(&mut self, refusal: Refusal) -> Outgoing {
+        if self.vault.audit.request(&self.record).await.is_err() {
+            return audit_failed(&self.record.id);
+        }
+        match refusal {
+            Refusal::Error(error) => self.fail(&error).await,
+            Refusal::NoToken => {
+                let outgoing = self.fail(&Error::Denied).await;
+                match outgoing.status {
+                    403 => Outgoing::errors(403, ["permission denied"]),
+                    _ => outgoing,
+                }
+            }
+        }
+    }
+
+    /// Writes down a failure, and answers it.
+    async fn fail(&self, error: &Error) -> Outgoing {
+        let response =
+            ResponseRecord { error: Some(failure_text(error)), ..ResponseRecord::default() };
+        if self.vault.audit.response(&self.record, &response).await.is_err() {
+            return audit_failed(&self.record.id);
+        }
+        failure(&self.record.id, error)
+    }
+}
+
+/// What a client reads when no audit device can write.
+pub(super) fn audit_failed(id: &str) -> Outgoing {
+    failure(id, &Error::internal("write the audit log", crate::audit::AuditError))
+}
+
+/// The token that `sys/wrapping/` is asked about: the body's, or else the request's own.
+pub(crate) fn wrapped_token(
+    data: &serde_json::Map<String, serde_json::Value>,
+    own: Option<&SecretString>,
+) -> Option<String> {
+    let named = data.get("token").and_then(serde_json::Value::as_str);
+    let named = named.filter(|token| !token.is_empty()).map(str::to_owned);
+    named.or_else(|| own.map(|token| token.expose().clone()))
+}
+
+/// Whether the token may be used from `address`.
+fn is_bound_here(token: &Token, address: Option<IpAddr>) -> bool {
+    let cidrs = &token.entry.bound_cidrs;
+    // An IPv4 client of an IPv6 socket has a mapped address.
+    cidrs.is_empty()
+        || address.is_some_and(|address| {
+            let address = address.to_canonical();
+            cidrs.iter().any(|net| net.contains(&address))
+        })
+}
+
+/// The header fields that a mount asked for, and the content type.
+fn passed_headers(
+    headers: &BTreeMap<String, String>,
+    mount: Option<&Mount>,
+) -> BTreeMap<String, String> {
+    let wanted = mount.map(|mount| mount.entry.config.passthrough_request_headers.as_slice());
+    let is_wanted = |name: &str| {
+        name == "content-type"
+            || wanted.unwrap_or_default().iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+    };
+    let passed = headers.iter().filter(|(name, _)| is_wanted(name));
+    passed.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+async fn dispatch(
+    vault: &Arc<Vault>,
+    mount: &Mount,
+    invocation: &Invocation,
+) -> Result<Answer, Error> {
+    match &mount.target {
+        Target::System => crate::sys::handle(vault, invocation).await,
+        Target::Token => crate::tokens::handle(vault, invocation).await,
+        Target::Identity => crate::identity::handle(vault, invocation).await,
+        Target::Backend(backend) => {
+            let request = &invocation.request;
+            if let Some(token) = &invocation.token
+                && wrapping::is_wrapping(token)
+                && mount.info.kind == "cubbyhole"
+                && (request.path.as_str(), request.operation) == ("response", Operation::Read)
+            {
+                return wrapping::old_style(vault, token).await;
+            }
+            Ok(backend.handle(request).await?.into())
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What exists while the server is unsealed.
+
+use std::sync::Arc;
+
+use holdfast_logical::Backend;
+use holdfast_types::{Clock, Random};
+
+use super::wrapping::Wrapped;
+use crate::audit::Audit;
+use crate::identity::Identity;
+use crate::leases::Leases;
+use crate::mounts::Mounts;
+use crate::policies::Policies;
+use crate::tokens::Tokens;
+
+/// All parts that answer requests. Dropped at sealing, with everything that they hold in memory.
+pub(crate) struct Vault {
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub audit: Arc<Audit>,
+    pub mounts: Mounts,
+    pub policies: Policies,
+    pub identity: Identity,
+    pub tokens: Tokens,
+    pub leases: Leases,
+    pub wrapped: Wrapped,
+    /// Paths of `sys/` that others serve.
+    pub system: Option<Arc<dyn Backend>>,
+}

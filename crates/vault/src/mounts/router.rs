@@ -1,0 +1,137 @@
+//! From a path to the mount that answers it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use holdfast_barrier::View;
+use holdfast_logical::{Backend, MountInfo, SpecialPaths};
+
+use super::entry::MountEntry;
+
+/// A mount that is there.
+pub(crate) struct Mount {
+    pub entry: MountEntry,
+    pub info: Arc<MountInfo>,
+    pub target: Target,
+    pub special: SpecialPaths,
+    /// What it stores.
+    pub view: View,
+}
+
+/// Who answers.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// `sys/`
+    System,
+    /// `auth/token/`
+    Token,
+    /// `identity/`
+    Identity,
+    /// Whatever the registry built.
+    Backend(Arc<dyn Backend>),
+}
+
+impl Mount {
+    /// The backend, if it is one.
+    pub(crate) fn backend(&self) -> Option<&Arc<dyn Backend>> {
+        match &self.target {
+            Target::Backend(backend) => Some(backend),
+            _ => None,
+        }
+    }
+}
+
+/// All mounts by where they are: `kv/`, `auth/approle/`.
+#[derive(Clone, Default)]
+pub(crate) struct Router(BTreeMap<String, Arc<Mount>>);
+
+impl Router {
+    pub(crate) fn insert(&mut self, mount: Arc<Mount>) {
+        self.0.insert(mount.entry.prefix(), mount);
+    }
+
+    pub(crate) fn remove(&mut self, prefix: &str) {
+        self.0.remove(prefix);
+    }
+
+    /// The mount at exactly `prefix`.
+    pub(crate) fn at(&self, prefix: &str) -> Option<&Arc<Mount>> {
+        self.0.get(prefix)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Mount>> {
+        self.0.values()
+    }
+
+    /// The mount with the longest prefix of `path`. `kv` is found as `kv/`.
+    pub(crate) fn longest(&self, path: &str) -> Option<&Arc<Mount>> {
+        if !path.ends_with('/')
+            && let Some(mount) = self.0.get(&format!("{path}/"))
+        {
+            return Some(mount);
+        }
+        let ends = path.rmatch_indices('/').map(|(at, _)| at + 1);
+        ends.filter_map(|end| self.0.get(&path[..end])).next()
+    }
+
+    /// The mount that is in the way of a new one at `prefix`.
+    pub(crate) fn conflict(&self, prefix: &str) -> Option<&Arc<Mount>> {
+        self.0.values().find(|mount| {
+            let other = mount.entry.prefix();
+            prefix.starts_with(&other) || other.starts_with(prefix)
+        })
+    }
+}
+
+/// Whether `path` is among `patterns`: a trailing `*` stands for any rest, a `+` segment for any
+/// one segment.
+pub(crate) fn is_among(patterns: &[String], path: &str) -> bool {
+    patterns.iter().any(|pattern| fits(pattern, path))
+}
+
+fn fits(pattern: &str, path: &str) -> bool {
+    let (pattern, open) = match pattern.strip_suffix('*') {
+        Some(pattern) => (pattern, true),
+        None => (pattern, false),
+    };
+    if !pattern.contains('+') {
+        return if open { path.starts_with(pattern) } else { path == pattern };
+    }
+    let mut segments = path.split('/');
+    let mut parts = pattern.split('/').peekable();
+    while let Some(part) = parts.next() {
+        let last = parts.peek().is_none();
+        let Some(segment) = segments.next() else { return false };
+        let same = match (part, last && open) {
+            ("+", _) => true,
+            (part, true) => segment.starts_with(part),
+            (part, false) => segment == part,
+        };
+        if !same {
+            return false;
+        }
+    }
+    open || segments.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn special_paths_know_a_star_and_plus() {
+        for (pattern, path, want) in [
+            ("login", "login", true),
+            ("login", "login/x", false),
+            ("login/*", "login/x/y", true),
+            ("login/*", "login", false),
+            ("role/+/id", "role/a/id", true),
+            ("role/+/id", "role/a/b/id", false),
+            ("role/+/id", "role/a/id/x", false),
+            ("role/+/id*", "role/a/identity/x", true),
+            ("*", "", true),
+        ] {
+            assert_eq!(fits(pattern, path), want, "{pattern} {path}");
+        }
+    }
+}

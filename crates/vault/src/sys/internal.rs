@@ -1,0 +1,117 @@
+//! `sys/internal/ui/`: what clients ask before they ask for secrets.
+
+use std::collections::BTreeMap;
+
+use holdfast_logical::{Error, Operation, Response};
+use holdfast_policy::{Capabilities, Capability};
+use serde_json::{Map, Value, json};
+
+use crate::core::acl::acl_of;
+use crate::core::answer::Answer;
+use crate::core::invocation::Invocation;
+use crate::core::vault::Vault;
+use crate::mounts::{Mount, MountClass};
+
+/// Answers a request to `sys/internal/`; `rest` is what follows.
+pub(super) async fn handle(
+    vault: &Vault,
+    invocation: &Invocation,
+    rest: &str,
+) -> Result<Answer, Error> {
+    let is_read = invocation.request.operation == Operation::Read;
+    match rest {
+        "ui/mounts" if is_read => Ok(mounts(vault, invocation).await?.into()),
+        "ui/resultant-acl" if is_read => Ok(resultant_acl(vault, invocation).await?.into()),
+        "ui/mounts" | "ui/resultant-acl" => Err(Error::UnsupportedOperation),
+        _ => match rest.strip_prefix("ui/mounts/") {
+            Some(path) if is_read && !path.is_empty() => {
+                Ok(preflight(vault, invocation, path).await?.into())
+            }
+            Some(path) if !path.is_empty() => Err(Error::UnsupportedOperation),
+            _ => Err(Error::UnsupportedPath),
+        },
+    }
+}
+
+/// All mounts that the caller has something to do with; without a token, those that are tuned to
+/// be seen by all.
+async fn mounts(vault: &Vault, invocation: &Invocation) -> Result<Response, Error> {
+    let stamped = match &invocation.token {
+        Some(token) => Some(acl_of(vault, token).await?),
+        None => None,
+    };
+    let (mut auth, mut secret) = (Map::new(), Map::new());
+    for mount in vault.mounts.all() {
+        let row = match &stamped {
+            Some(stamped) if stamped.acl.reaches(&mount.info.path) => mount.entry.to_wire(),
+            Some(_) => continue,
+            None if mount.entry.config.listing_visibility == "unauth" => json!({
+                "description": mount.entry.description,
+                "options": mount.entry.options,
+                "type": mount.entry.kind,
+            }),
+            None => continue,
+        };
+        match mount.entry.class {
+            MountClass::Auth => auth.insert(mount.entry.path.clone(), row),
+            MountClass::Secret => secret.insert(mount.entry.path.clone(), row),
+        };
+    }
+    Ok(Response::data(json!({ "auth": auth, "secret": secret })))
+}
+
+/// The mount that `path` belongs to. A mount that is not there, and one that the caller has
+/// nothing to do with, are answered alike.
+async fn preflight(vault: &Vault, invocation: &Invocation, path: &str) -> Result<Response, Error> {
+    let Some(token) = &invocation.token else {
+        return Err(Error::Status { status: 403, message: "permission denied".to_owned() });
+    };
+    let stamped = acl_of(vault, token).await?;
+    let folder = format!("{}/", path.trim_end_matches('/'));
+    let may_know = |mount: &Mount| stamped.acl.reaches(&mount.info.path);
+    let Some(mount) = vault.mounts.route(&folder).filter(|mount| may_know(mount)) else {
+        return Err(Error::Status {
+            status: 403,
+            message: format!(
+                "preflight capability check returned 403, please ensure client's policies grant \
+                 access to path \"{folder}\""
+            ),
+        });
+    };
+    let mut row = mount.entry.to_wire();
+    row["path"] = json!(mount.entry.path);
+    Ok(Response::data(row))
+}
+
+async fn resultant_acl(vault: &Vault, invocation: &Invocation) -> Result<Response, Error> {
+    let token = invocation.token.as_ref().ok_or(Error::Denied)?;
+    let stamped = acl_of(vault, token).await?;
+    if stamped.acl.is_root() {
+        return Ok(Response::data(json!({ "root": true })));
+    }
+    let mut rules: BTreeMap<String, Capabilities> = BTreeMap::new();
+    for policy in &stamped.policies {
+        for rule in policy.rules() {
+            let held = rules.entry(rule.path.clone()).or_insert(Capabilities::NONE);
+            *held = held.union(rule.capabilities);
+        }
+    }
+    let (mut exact, mut glob) = (Map::new(), Map::new());
+    for (path, capabilities) in rules {
+        let shown = json!({ "capabilities": names(capabilities) });
+        match path.strip_suffix('*') {
+            Some(prefix) => glob.insert(prefix.to_owned(), shown),
+            None => exact.insert(path, shown),
+        };
+    }
+    Ok(Response::data(json!({ "exact_paths": exact, "glob_paths": glob, "root": false })))
+}
+
+fn names(capabilities: Capabilities) -> Value {
+    if capabilities.contains(Capability::Deny) {
+        return json!([Capability::Deny.as_str()]);
+    }
+    let mut names: Vec<_> = capabilities.iter().map(Capability::as_str).collect();
+    names.sort_unstable();
+    json!(names)
+}

@@ -1,0 +1,83 @@
+//! The paths of `sys/` that need a token: mounts, policies, leases, capabilities, wrapping.
+//!
+//! What is asked while the server is sealed, or runs the server itself, is not here: it comes in
+//! by [`crate::core::Core::extend_system`].
+
+mod capabilities;
+mod internal;
+mod mounts;
+mod tools;
+mod wrapping;
+
+use std::sync::Arc;
+
+use holdfast_logical::{Error, SpecialPaths};
+
+use crate::core::answer::Answer;
+use crate::core::invocation::Invocation;
+use crate::core::vault::Vault;
+use crate::leases;
+use crate::mounts::MountClass;
+use crate::policies::{self, PolicyStyle};
+
+/// Paths with rules of their own, as OpenBao has them.
+pub(crate) fn special_paths() -> SpecialPaths {
+    let own = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect();
+    SpecialPaths {
+        unauthenticated: own(&["wrapping/lookup", "internal/ui/mounts", "internal/ui/mounts/*"]),
+        sudo: own(&[
+            "auth/*",
+            "leases",
+            "leases/lookup/*",
+            "leases/revoke-prefix/*",
+            "leases/revoke-force/*",
+            "revoke-prefix/*",
+            "revoke-force/*",
+            "remount",
+            "config/cors",
+            "config/auditing/*",
+            "raw/*",
+        ]),
+    }
+}
+
+/// Answers a request to `sys/`.
+///
+/// # Errors
+/// OpenBao's for each path.
+pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Result<Answer, Error> {
+    let path = invocation.request.path.as_str();
+    let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+    match first {
+        "mounts" => mounts::handle(vault, invocation, MountClass::Secret, rest).await,
+        "auth" => mounts::handle(vault, invocation, MountClass::Auth, rest).await,
+        "policy" => policies::handle(vault, invocation, PolicyStyle::Old, rest).await,
+        "policies" => match rest.strip_prefix("acl") {
+            Some(name) if name.is_empty() || name.starts_with('/') => {
+                let name = name.trim_start_matches('/');
+                policies::handle(vault, invocation, PolicyStyle::Acl, name).await
+            }
+            _ => elsewhere(vault, invocation).await,
+        },
+        "leases" => leases::handle(vault, invocation, rest).await,
+        // Vault's older names.
+        "renew" | "revoke" | "revoke-prefix" | "revoke-force" => {
+            leases::handle(vault, invocation, path).await
+        }
+        "capabilities" | "capabilities-self" | "capabilities-accessor" if rest.is_empty() => {
+            capabilities::handle(vault, invocation, first).await
+        }
+        "wrapping" => wrapping::handle(vault, invocation, rest).await,
+        "internal" if rest.starts_with("ui/") => internal::handle(vault, invocation, rest).await,
+        "tools" => tools::handle(vault, invocation, rest),
+        _ => elsewhere(vault, invocation).await,
+    }
+}
+
+/// What this module does not know, others may.
+async fn elsewhere(vault: &Vault, invocation: &Invocation) -> Result<Answer, Error> {
+    match &vault.system {
+        Some(system) => Ok(system.handle(&invocation.request).await?.into()),
+        None => Err(Error::UnsupportedPath),
+    }
+}

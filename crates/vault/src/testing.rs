@@ -1,0 +1,276 @@
+//! A server in memory for this crate's tests, with a backend that does what it is told.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use holdfast_barrier::{Batch, Entries, MemoryEntries};
+use holdfast_logical::{
+    Auth, Backend, BatchCell, Connection, Context, EntityAlias, Error, Lease, LeaseSpec, Operation,
+    Reply, Request, Response, SpecialPaths, TokenParams,
+};
+use holdfast_testkit::FakeClock;
+use holdfast_types::{SecretString, SystemRandom};
+use serde_json::{Map, Value, json};
+
+use crate::audit::Audit;
+use crate::core::{Core, Deps, Limits};
+use crate::mounts::Registry;
+use crate::wire::{Incoming, Outgoing, OutgoingBody, Verb};
+
+/// When tests begin.
+pub(crate) const START: i64 = 1_800_000_000;
+
+/// What a fake backend did and is to do, shared by all of them.
+#[derive(Default)]
+pub(crate) struct FakeState {
+    /// Things that exist: made by `creds`, gone when revoked.
+    pub made: Mutex<BTreeMap<String, u64>>,
+    /// Whether revoking fails.
+    pub broken: AtomicBool,
+    /// Revocations asked for.
+    pub revocations: AtomicU64,
+    counter: AtomicU64,
+}
+
+impl FakeState {
+    /// How many things exist.
+    pub(crate) fn count(&self) -> usize {
+        self.made.lock().unwrap().len()
+    }
+}
+
+/// An engine and login method in one: `creds` makes a thing with a lease of an hour (at most two),
+/// `login` makes a token of the policies it is asked for, `store/<name>` stores.
+struct Fake {
+    state: Arc<FakeState>,
+    context: Context,
+}
+
+#[async_trait]
+impl Backend for Fake {
+    async fn handle(&self, request: &Request) -> Reply {
+        let fields = request.fields();
+        match (request.segments().as_slice(), request.operation) {
+            (["creds"], Operation::Read) => {
+                let number = self.state.counter.fetch_add(1, Ordering::SeqCst);
+                let name = format!("thing-{number}");
+                self.state.made.lock().unwrap().insert(name.clone(), 1);
+                let data = json!({ "name": name });
+                Ok(Some(Response {
+                    lease: Some(LeaseSpec {
+                        ttl: Some(Duration::from_secs(3600)),
+                        max_ttl: Some(Duration::from_secs(7200)),
+                        renewable: true,
+                        internal: json!({ "name": name }),
+                        settles: Batch::new(),
+                    }),
+                    ..Response::data(data)
+                }))
+            }
+            (["login"], Operation::Create | Operation::Update) => Ok(Some(Response {
+                auth: Some(Auth {
+                    params: TokenParams {
+                        token_ttl: fields.duration("ttl")?.unwrap_or_default(),
+                        token_policies: fields.strings("policies")?.unwrap_or_default(),
+                        token_num_uses: 0,
+                        ..TokenParams::default()
+                    },
+                    alias: fields
+                        .string("name")?
+                        .map(|name| EntityAlias { name, ..EntityAlias::default() }),
+                    renewable: true,
+                    settles: BatchCell::default(),
+                    ..Auth::default()
+                }),
+                ..Response::default()
+            })),
+            (["store", name], Operation::Read) => {
+                let data = self.context.storage.get_json::<Map<String, Value>>(name).await?;
+                Ok(data.map(|data| Response { data: Some(data), ..Response::default() }))
+            }
+            (["store", name], Operation::Create | Operation::Update) => {
+                self.context.storage.put_json(name, &request.data).await?;
+                Ok(Some(Response::data(json!({ "operation": request.operation.as_str() }))))
+            }
+            (["fail"], _) => Err(Error::internal("fail", "as told")),
+            _ => Err(Error::UnsupportedPath),
+        }
+    }
+
+    fn special_paths(&self) -> SpecialPaths {
+        SpecialPaths { unauthenticated: vec!["login".to_owned()], sudo: vec!["store/sudo".into()] }
+    }
+
+    async fn exists(&self, request: &Request) -> Result<Option<bool>, Error> {
+        match request.path.strip_prefix("store/") {
+            Some(name) => Ok(Some(self.context.storage.get(name).await?.is_some())),
+            None => Ok(None),
+        }
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<Option<Value>, Error> {
+        let made = self.state.made.lock().unwrap();
+        match made.contains_key(lease.internal["name"].as_str().unwrap()) {
+            true => Ok(None),
+            false => Err(Error::invalid("no such thing")),
+        }
+    }
+
+    async fn revoke(&self, lease: &Lease) -> Result<(), Error> {
+        self.state.revocations.fetch_add(1, Ordering::SeqCst);
+        if self.state.broken.load(Ordering::SeqCst) {
+            return Err(Error::upstream("drop the thing", "it is stuck"));
+        }
+        let name = lease.internal["name"].as_str().unwrap();
+        self.state.made.lock().unwrap().remove(name);
+        Ok(())
+    }
+}
+
+/// A server.
+pub(crate) struct Server {
+    pub core: Core,
+    pub entries: Arc<dyn Entries>,
+    pub clock: Arc<FakeClock>,
+    pub fake: Arc<FakeState>,
+    pub root: String,
+}
+
+impl Server {
+    /// An empty, unsealed one, with `fake/` and `auth/fake/`.
+    pub(crate) async fn new() -> Self {
+        let entries: Arc<dyn Entries> = Arc::new(MemoryEntries::default());
+        let clock = Arc::new(FakeClock::at(START));
+        let fake = Arc::new(FakeState::default());
+        let mut server = Self::over(entries, clock, fake, String::new()).await;
+        let token = server.core.create_root_token(None).await.unwrap();
+        server.root = token.expose().clone();
+        for path in ["sys/mounts/fake", "sys/auth/fake"] {
+            server.ok(Verb::Write, path, json!({ "type": "fake" })).await;
+        }
+        server
+    }
+
+    /// The same store and clock after a crash: nothing in memory is left.
+    pub(crate) async fn crash(self) -> Self {
+        let Self { core, entries, clock, fake, root } = self;
+        drop(core);
+        Self::over(entries, clock, fake, root).await
+    }
+
+    /// A server over what is stored in `entries`.
+    pub(crate) async fn over(
+        entries: Arc<dyn Entries>,
+        clock: Arc<FakeClock>,
+        fake: Arc<FakeState>,
+        root: String,
+    ) -> Self {
+        let factory = {
+            let fake = fake.clone();
+            move |context| Arc::new(Fake { state: fake.clone(), context }) as Arc<dyn Backend>
+        };
+        let core = Core::new(Deps {
+            entries: entries.clone(),
+            clock: clock.clone(),
+            random: Arc::new(SystemRandom),
+            audit: Arc::new(Audit::default()),
+            registry: Registry::default()
+                .secret("kv", holdfast_engines::kv::backend)
+                .secret("cubbyhole", holdfast_engines::cubbyhole::backend)
+                .secret("fake", factory.clone())
+                .auth("fake", factory),
+            limits: Limits::default(),
+        });
+        core.post_unseal().await.unwrap();
+        Self { core, entries, clock, fake, root }
+    }
+
+    /// A request with a token and, if any, a wrapping time.
+    pub(crate) async fn send(
+        &self,
+        token: &str,
+        verb: Verb,
+        path: &str,
+        data: Value,
+        wrap: Option<u64>,
+    ) -> (u16, Value) {
+        let Value::Object(data) = data else { panic!("{data} is no object") };
+        let outgoing = self
+            .core
+            .handle(Incoming {
+                id: "request".to_owned(),
+                verb,
+                path: path.to_owned(),
+                data,
+                token: Some(token).filter(|token| !token.is_empty()).map(SecretString::from),
+                wrap_ttl: wrap.map(Duration::from_secs),
+                headers: BTreeMap::new(),
+                connection: Connection {
+                    remote_address: Some("127.0.0.1".parse().unwrap()),
+                    ..Connection::default()
+                },
+            })
+            .await;
+        split(outgoing)
+    }
+
+    /// A request of a token.
+    pub(crate) async fn call(
+        &self,
+        token: &str,
+        verb: Verb,
+        path: &str,
+        data: Value,
+    ) -> (u16, Value) {
+        self.send(token, verb, path, data, None).await
+    }
+
+    /// A request of root's that must succeed.
+    pub(crate) async fn ok(&self, verb: Verb, path: &str, data: Value) -> Value {
+        let (status, body) = self.call(&self.root.clone(), verb, path, data).await;
+        assert!(status < 300, "{path}: {status} {body}");
+        body
+    }
+
+    /// A token of root's making.
+    pub(crate) async fn token(&self, data: Value) -> String {
+        let body = self.ok(Verb::Write, "auth/token/create", data).await;
+        body["auth"]["client_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Writes a policy.
+    pub(crate) async fn policy(&self, name: &str, text: &str) {
+        let path = format!("sys/policies/acl/{name}");
+        self.ok(Verb::Write, &path, json!({ "policy": text })).await;
+    }
+
+    /// Whether the token is valid.
+    pub(crate) async fn is_live(&self, token: &str) -> bool {
+        let body = json!({ "token": token });
+        let root = self.root.clone();
+        self.call(&root, Verb::Write, "auth/token/lookup", body).await.0 == 200
+    }
+
+    /// Waits until `condition` holds, while background tasks run.
+    pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        for _ in 0..2000 {
+            if condition(self) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("waited in vain until {what}");
+    }
+}
+
+fn split(outgoing: Outgoing) -> (u16, Value) {
+    let body = match outgoing.body {
+        OutgoingBody::Empty => Value::Null,
+        OutgoingBody::Json(body) => body,
+        OutgoingBody::Raw(..) => json!("raw"),
+    };
+    (outgoing.status, body)
+}
