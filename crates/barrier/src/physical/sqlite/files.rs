@@ -43,13 +43,14 @@ pub(super) fn prepare_directory(path: &Path) -> Result<(), OpenError> {
 /// SQLite gives the files that it makes beside it the same mode.
 pub(super) fn prepare_file(path: &Path) -> Result<(), OpenError> {
     let fail = |source| OpenError::Io { what: "make the store's file", source };
+    let is_new = !path.try_exists().map_err(fail)?;
     let file = private(OpenOptions::new().append(true).create(true)).open(path).map_err(fail)?;
     let mode = file.metadata().map_err(fail)?.mode();
     if mode & 0o077 != 0 {
         file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(fail)?;
         tracing::warn!(path = %path.display(), "the store's file was open to others; not any more");
     }
-    sync_directory(path).map_err(fail)
+    if is_new { sync_directory(path).map_err(fail) } else { Ok(()) }
 }
 
 /// Makes sure that no other server has the store open, for as long as the result lives.

@@ -6,11 +6,13 @@
 //! its structure and every row checked, with the same outcome. A store that is refused is left as
 //! it was found.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::fcntl::Flock;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -99,13 +101,16 @@ pub(super) fn open(path: &Path, formats: &Formats) -> Result<Sqlite, OpenError> 
     files::prepare_directory(path)?;
     let lock = files::lock(path)?;
     files::prepare_file(path)?;
+    open_locked(path, formats, lock).map_err(|error| in_words(path, error))
+}
 
+fn open_locked(path: &Path, formats: &Formats, lock: Flock<File>) -> Result<Sqlite, OpenError> {
     let compared = compare_with_record(path)?;
     if compared.is_none() {
         check_log(path)?;
     }
     let mut connection = connect(path)?;
-    let contents = formats.identify(path, &connection).map_err(|error| in_words(path, error))?;
+    let contents = formats.identify(path, &connection)?;
     let damaged = match (compared, contents) {
         (Some(damaged), _) => damaged,
         (None, Contents::Empty) => Vec::new(),
@@ -160,7 +165,6 @@ fn compare_with_record(path: &Path) -> Result<Option<Vec<String>>, OpenError> {
 fn check_log(path: &Path) -> Result<(), OpenError> {
     match check_wal(&files::wal_of(path)).map_err(io("read the store's log"))? {
         WalState::Sound => Ok(()),
-        WalState::BadHeader => Err(damage(path, "the header of its log does not check")),
         WalState::Forgotten(commits) => Err(damage(
             path,
             format!("a part of its log does not check, and {commits} commits follow it"),
@@ -196,13 +200,18 @@ fn io(what: &'static str) -> impl Fn(io::Error) -> OpenError {
     move |source| OpenError::Io { what, source }
 }
 
-/// What it means that the first pages cannot be read.
+/// Tells damage, which SQLite reports in many ways, from what the system does not let us do.
 fn in_words(path: &Path, error: OpenError) -> OpenError {
+    use ErrorCode::*;
+
     let OpenError::Sqlite(error) = error else { return error };
     match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => OpenError::NotAStore { path: path.to_owned() },
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => damage(path, error.to_string()),
-        _ => OpenError::Sqlite(error),
+        Some(NotADatabase) => OpenError::NotAStore { path: path.to_owned() },
+        Some(
+            CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | OutOfMemory | PermissionDenied
+            | ReadOnly | SystemIoFailure,
+        ) => OpenError::Sqlite(error),
+        _ => damage(path, error.to_string()),
     }
 }
 

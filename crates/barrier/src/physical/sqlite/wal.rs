@@ -13,17 +13,20 @@ use std::path::Path;
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
+/// Where a header, and a frame's header, have the two salts.
+const SALTS: std::ops::Range<usize> = 16..24;
+const FRAME_SALTS: std::ops::Range<usize> = 8..16;
 /// The log's first four bytes, but for the last bit: set, checksums are over big-endian words.
 const MAGIC: u32 = 0x377f_0682;
+/// Of every store that we make.
+const PAGE: usize = 4096;
 
 /// How a log looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WalState {
     /// Whole, empty, or cut short within its last transaction.
     Sound,
-    /// Its header does not check, so that SQLite would ignore all of it.
-    BadHeader,
-    /// This many commits stand behind the first bad frame, and would be forgotten.
+    /// This many commits stand behind the first bad part, and would be forgotten.
     Forgotten(usize),
 }
 
@@ -43,23 +46,20 @@ fn check(mut log: impl Read) -> io::Result<WalState> {
         return Ok(WalState::Sound);
     }
     let magic = word(&header, 0);
-    let page_size = word(&header, 2) as usize;
     let mut sum = Checksum { big_endian: magic & 1 == 1, state: (0, 0) };
     sum.add(&header[..24]);
-    let readable = magic & !1 == MAGIC
-        && sum.state == (word(&header, 6), word(&header, 7))
-        && page_size.is_power_of_two()
-        && (512..=65_536).contains(&page_size);
-    if !readable {
-        return Ok(WalState::BadHeader);
-    }
+    let mut intact = magic & !1 == MAGIC
+        && word(&header, 2) as usize == PAGE
+        && sum.state == (word(&header, 6), word(&header, 7));
+    // Frames of earlier rounds through the log have other salts. Without a header to tell, those of
+    // the first frame are of the last round.
+    let mut salts = intact.then(|| header[SALTS].to_vec());
 
-    let mut frame = vec![0; FRAME_HEADER + page_size];
-    let mut intact = true;
+    let mut frame = vec![0; FRAME_HEADER + PAGE];
     let mut forgotten = 0;
     while fill(&mut log, &mut frame)? {
-        // Frames of earlier rounds through the log have other salts.
-        let of_this_round = frame[8..16] == header[16..24];
+        let salts = salts.get_or_insert_with(|| frame[FRAME_SALTS].to_vec());
+        let of_this_round = frame[FRAME_SALTS] == *salts;
         sum.add(&frame[..8]);
         sum.add(&frame[FRAME_HEADER..]);
         intact &= of_this_round && sum.state == (word(&frame, 4), word(&frame, 5));
