@@ -60,18 +60,12 @@ pub(super) struct Connection {
 impl Connection {
     /// A client with the token of the environment, else the one that `login` stored.
     pub(super) fn client(&self) -> Result<VaultClient, Failure> {
-        let client = self.client_without_token()?;
-        let token = match environment::read("TOKEN") {
-            Some(token) => Some(SecretString::new(token)),
-            None => TokenFile::find()?.read()?,
-        };
-        Ok(client.with_token(token))
+        Ok(self.client_without_token()?.with_token(stored_token()?))
     }
 
     /// A client without a token.
     pub(super) fn client_without_token(&self) -> Result<VaultClient, Failure> {
-        let local = |error: &dyn std::error::Error| Failure::Local(chain(error));
-        VaultClient::new(&self.config()?).map_err(|error| local(&error))
+        VaultClient::new(&self.config()?).map_err(|error| Failure::Request(chain(&error)))
     }
 
     fn config(&self) -> Result<VaultConfig, Failure> {
@@ -83,7 +77,7 @@ impl Connection {
             .or_else(|| environment::read("ADDR"))
             .unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
         let address: Address =
-            address.parse().map_err(|error| Failure::Local(format!("{error}")))?;
+            address.parse().map_err(|error| Failure::Request(format!("{error}")))?;
         let mut config = VaultConfig::new(address);
         config.trust = self.trust()?;
         config.identity = self.identity()?;
@@ -96,7 +90,7 @@ impl Connection {
         config.max_retries = match environment::read("MAX_RETRIES") {
             None => 0,
             Some(text) => text.parse().map_err(|error| {
-                Failure::Local(format!("could not parse BAO_MAX_RETRIES: {error}"))
+                Failure::Request(format!("could not parse BAO_MAX_RETRIES: {error}"))
             })?,
         };
         config.namespace = self
@@ -148,14 +142,16 @@ impl Connection {
             (None, None) => Ok(None),
             (Some(certificate), Some(key)) => {
                 let mut config = VaultConfig::new(
-                    DEFAULT_ADDRESS.parse().map_err(|error| Failure::Local(format!("{error}")))?,
+                    DEFAULT_ADDRESS
+                        .parse()
+                        .map_err(|error| Failure::Request(format!("{error}")))?,
                 );
                 config
                     .read_identity(Path::new(&certificate), Path::new(&key))
-                    .map_err(|error| Failure::Local(chain(&error)))?;
+                    .map_err(|error| Failure::Request(chain(&error)))?;
                 Ok(config.identity)
             }
-            _ => Err(Failure::Local("both client cert and client key must be provided".into())),
+            _ => Err(Failure::Request("both client cert and client key must be provided".into())),
         }
     }
 
@@ -164,15 +160,23 @@ impl Connection {
             .iter()
             .map(|field| match field.split_once('=') {
                 Some((name, _)) if name.to_ascii_lowercase().starts_with("x-vault-") => {
-                    Err(Failure::Local(format!(
+                    Err(Failure::Request(format!(
                         "failed to setup Headers[{name}]: Header starting by 'X-Vault-' are for \
                          internal usage only"
                     )))
                 }
                 Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-                None => Err(Failure::Local(format!("missing = in KV pair: {field:?}"))),
+                None => Err(Failure::Request(format!("missing = in KV pair: {field:?}"))),
             })
             .collect()
+    }
+}
+
+/// The token of the environment, else the one that `login` stored.
+pub(super) fn stored_token() -> Result<Option<SecretString>, Failure> {
+    match environment::read("TOKEN") {
+        Some(token) => Ok(Some(SecretString::new(token))),
+        None => TokenFile::find()?.read(),
     }
 }
 

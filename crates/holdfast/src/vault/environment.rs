@@ -21,7 +21,7 @@ pub(super) fn read_bool(name: &str) -> Result<bool, Failure> {
     match read(name) {
         None => Ok(false),
         Some(value) => parse_bool(&value)
-            .ok_or_else(|| Failure::Local(format!("could not parse BAO_{name}: {value:?}"))),
+            .ok_or_else(|| Failure::Request(format!("could not parse BAO_{name}: {value:?}"))),
     }
 }
 
@@ -30,5 +30,5 @@ pub(super) fn read_duration(name: &str) -> Result<Option<Duration>, Failure> {
     read(name)
         .map(|value| Ttl::parse(&value).map(|ttl| ttl.0))
         .transpose()
-        .map_err(|error| Failure::Local(format!("could not parse BAO_{name}: {error}")))
+        .map_err(|error| Failure::Request(format!("could not parse BAO_{name}: {error}")))
 }

@@ -5,19 +5,33 @@
 
 mod argv;
 mod connection;
+mod data;
+mod delete;
 mod environment;
 mod json;
+mod kv;
+mod list;
 mod output;
+mod path;
+mod read;
 mod secret;
 mod status;
 mod table;
 mod token_file;
+mod unwrap;
+mod write;
 mod yaml;
 
+use std::error::Error as _;
 use std::ffi::OsString;
+use std::fmt;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use holdfast_client::vault::VaultError;
+
+use connection::explain;
 
 /// Secrets: the command line of `vault` and `bao`, and their server.
 #[derive(Debug, Parser)]
@@ -36,15 +50,41 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Status(status::Status),
+    Read(read::Read),
+    Write(write::Write),
+    List(list::List),
+    Delete(delete::Delete),
+    Patch(write::Patch),
+    /// Keep secrets as key and value.
+    #[command(subcommand)]
+    Kv(kv::Kv),
+    Unwrap(unwrap::Unwrap),
 }
 
 /// How a command ends when it does not succeed. The text goes to stderr.
 #[derive(Debug)]
 enum Failure {
-    /// Something on this side: usage, files, configuration. Exit code 1.
-    Local(String),
-    /// The server refused, or did not answer. Exit code 2.
-    Server(String),
+    /// The command line cannot be understood, or its input not be read. Exit code 1.
+    Usage(String),
+    /// The request could not be made, or the server refused it. Exit code 2.
+    Request(String),
+    /// Everything was said already; the exit code.
+    Told(u8),
+}
+
+impl Failure {
+    /// For `map_err`: what was being done, then what the server or the connection says.
+    fn doing(what: impl fmt::Display) -> impl FnOnce(VaultError) -> Self {
+        move |error| Self::Request(format!("{what}: {}", explain(&error)))
+    }
+
+    /// The same failure with exit code 1.
+    fn as_usage(self) -> Self {
+        match self {
+            Self::Request(text) => Self::Usage(text),
+            other => other,
+        }
+    }
 }
 
 /// What a command gives back: its exit code, or how it failed.
@@ -62,19 +102,42 @@ pub(crate) fn main(program: &'static str, arguments: &[OsString]) -> ExitCode {
     match parsed {
         Ok(cli) => match block_on(run(cli.command)) {
             Ok(code) => code,
-            Err(Failure::Local(text)) => report(&text, 1),
-            Err(Failure::Server(text)) => report(&text, 2),
+            Err(Failure::Usage(text)) => report(&text, 1),
+            Err(Failure::Request(text)) => report(&text, 2),
+            Err(Failure::Told(code)) => ExitCode::from(code),
         },
-        Err(error) => {
-            let _ = error.print();
-            ExitCode::from(u8::from(error.use_stderr()))
-        }
+        Err(error) => report_clap(&error),
     }
+}
+
+/// Tells what clap found wrong, in the official client's words where it has any.
+fn report_clap(error: &clap::Error) -> ExitCode {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    if error.kind() == ErrorKind::ValueValidation
+        && let Some(value) = context(ContextKind::InvalidValue)
+        && let Some(flag) = context(ContextKind::InvalidArg)
+    {
+        let flag = flag.trim_start_matches('-').split([' ', '=']).next().unwrap_or_default();
+        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+        return report(&format!("invalid value {value:?} for flag -{flag}: {cause}"), 1);
+    }
+    let _ = error.print();
+    ExitCode::from(u8::from(error.use_stderr()))
 }
 
 async fn run(command: Command) -> Outcome {
     match command {
         Command::Status(command) => command.run().await,
+        Command::Read(command) => command.run().await,
+        Command::Write(command) => command.run().await,
+        Command::List(command) => command.run().await,
+        Command::Delete(command) => command.run().await,
+        Command::Patch(command) => command.run().await,
+        Command::Kv(command) => command.run().await,
+        Command::Unwrap(command) => command.run().await,
     }
 }
 
@@ -88,6 +151,6 @@ fn block_on(outcome: impl Future<Output = Outcome>) -> Outcome {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::Local(format!("start: {error}")))?
+        .map_err(|error| Failure::Usage(format!("start: {error}")))?
         .block_on(outcome)
 }

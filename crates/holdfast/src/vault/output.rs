@@ -47,7 +47,7 @@ impl FormatFlag {
         match self.resolve_with_raw()? {
             Format::Raw => {
                 let text = "This command does not support the -format=raw option.";
-                Err(Failure::Local(text.into()))
+                Err(Failure::Usage(text.into()))
             }
             format => Ok(format),
         }
@@ -62,7 +62,7 @@ impl FormatFlag {
             "json" => Ok(Format::Json),
             "yaml" | "yml" => Ok(Format::Yaml),
             "raw" => Ok(Format::Raw),
-            _ => Err(Failure::Local(format!("Invalid output format: {name}"))),
+            _ => Err(Failure::Usage(format!("Invalid output format: {name}"))),
         }
     }
 }
@@ -92,6 +92,26 @@ impl FieldFlags {
     }
 }
 
+impl FieldFlags {
+    /// Prints what a write answered, or `success` where it answered nothing.
+    pub(super) fn print_answer(
+        &self,
+        format: Format,
+        answer: Option<Secret>,
+        success: &str,
+    ) -> Outcome {
+        match answer {
+            Some(secret) => self.print_secret(format, &secret),
+            None => print_success(format, success),
+        }
+    }
+}
+
+/// Prints `text` for a person; a program reads the exit code.
+pub(super) fn print_success(format: Format, text: &str) -> Outcome {
+    if format == Format::Table { print_line(text) } else { Ok(ExitCode::SUCCESS) }
+}
+
 /// Prints an answer.
 pub(super) fn print_secret(format: Format, secret: &Secret) -> Outcome {
     match format {
@@ -115,7 +135,7 @@ pub(super) fn print_document(format: Format, document: &impl Serialize) -> Outco
 
 /// A value as JSON or YAML, without a newline at its end.
 fn document_text(format: Format, document: &impl Serialize) -> Result<String, Failure> {
-    let failed = |error| Failure::Local(format!("Could not parse output: {error}"));
+    let failed = |error| Failure::Usage(format!("Could not parse output: {error}"));
     match format {
         Format::Yaml => Ok(yaml::write(&serde_json::to_value(document).map_err(failed)?)),
         _ => json::write(document).map_err(failed),
@@ -168,7 +188,7 @@ pub(super) fn print_rows(heading: &[&str], rows: Vec<Vec<String>>) -> Outcome {
 /// Prints one value bare: its text, or in the format that was asked for.
 pub(super) fn print_field(format: Format, value: Option<Value>, field: &str, of: &str) -> Outcome {
     let Some(value) = value.filter(|value| !value.is_null()) else {
-        return Err(Failure::Local(format!("Field {field:?} not present in {of}")));
+        return Err(Failure::Usage(format!("Field {field:?} not present in {of}")));
     };
     match format {
         Format::Table | Format::Raw => print_bare(&table::go_value(&value)),
@@ -214,7 +234,7 @@ fn print(text: &str) -> Outcome {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Local(format!("write the output: {error}")))
+            Err(Failure::Usage(format!("write the output: {error}")))
         }
         _ => Ok(ExitCode::SUCCESS),
     }

@@ -1,6 +1,6 @@
 //! An answer of the API as the command line shows it: field for field, in the official order.
 
-use holdfast_client::vault::{Response, VaultError};
+use holdfast_client::vault::{Method, Response, VaultClient, VaultError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -53,6 +53,52 @@ pub(super) struct WrapInfo {
 }
 
 impl Secret {
+    /// What `path` holds; `None` where it holds nothing.
+    pub(super) async fn read(
+        client: &VaultClient,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Option<Self>, VaultError> {
+        Self::found(client.request(Method::GET, path, None, query).await?)
+    }
+
+    /// The names below `path`; `None` where there are none.
+    pub(super) async fn list(
+        client: &VaultClient,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Option<Self>, VaultError> {
+        let query: Vec<_> = [("list", "true")].iter().chain(query).copied().collect();
+        Self::read(client, path, &query).await
+    }
+
+    /// Writes `body` to `path`. The answer is `None` where there is nothing to say.
+    pub(super) async fn write(
+        client: &VaultClient,
+        path: &str,
+        body: &Value,
+    ) -> Result<Option<Self>, VaultError> {
+        Self::parse(&client.request(Method::PUT, path, Some(body), &[]).await?.success()?)
+    }
+
+    /// Changes what `path` holds by a merge patch.
+    pub(super) async fn patch(
+        client: &VaultClient,
+        path: &str,
+        patch: &Value,
+    ) -> Result<Option<Self>, VaultError> {
+        Self::parse(&client.request(Method::PATCH, path, Some(patch), &[]).await?.success()?)
+    }
+
+    /// Deletes `path`.
+    pub(super) async fn delete(
+        client: &VaultClient,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Option<Self>, VaultError> {
+        Self::parse(&client.request(Method::DELETE, path, None, query).await?.success()?)
+    }
+
     /// The answer in `response`, or `None` where it has no body.
     pub(super) fn parse(response: &Response) -> Result<Option<Self>, VaultError> {
         response.parse()
@@ -66,6 +112,16 @@ impl Secret {
             return Ok(secret.filter(Self::says_something));
         }
         Self::parse(&response.success()?)
+    }
+
+    /// The names in the answer to a list.
+    pub(super) fn keys(&self) -> Option<&Vec<Value>> {
+        self.data.as_ref()?.get("keys")?.as_array()
+    }
+
+    /// Whether it stands for another answer.
+    pub(super) fn is_wrapped(&self) -> bool {
+        self.wrap_info.as_ref().is_some_and(|wrap| wrap.ttl != 0)
     }
 
     fn says_something(&self) -> bool {

@@ -76,12 +76,12 @@ impl Status {
     pub(super) async fn run(&self) -> Outcome {
         let format = self.output.resolve()?;
         // Asked of the whole server, whatever the namespace.
-        let client = self.connection.client()?.with_namespace(None);
+        let client = self.connection.client().map_err(Failure::as_usage)?.with_namespace(None);
         // 2 means "sealed" here: every error is a local one.
         let response = client.request(Method::GET, "sys/seal-status", None, &[]).await;
         let mut status: SealStatus =
             response.and_then(|response| response.success()?.parse()).map_err(|error| {
-                Failure::Local(format!("Error checking seal status: {}", explain(&error)))
+                Failure::Usage(format!("Error checking seal status: {}", explain(&error)))
             })?;
         status.ask_leader(&client).await?;
         let outcome = match &self.output.field {
@@ -90,7 +90,7 @@ impl Status {
         };
         match outcome {
             // The official client tells of an unknown field, and goes on.
-            Err(Failure::Local(text)) => super::output::warn(&text),
+            Err(Failure::Usage(text)) => super::output::warn(&text),
             Err(failure) => return Err(failure),
             Ok(_) => {}
         }
@@ -107,7 +107,7 @@ impl SealStatus {
             Err(VaultError::Sealed(_)) => self.leader.ha_enabled = true,
             Err(error) => {
                 let text = format!("Error checking leader status: {}", explain(&error));
-                return Err(Failure::Local(text));
+                return Err(Failure::Usage(text));
             }
         }
         Ok(())

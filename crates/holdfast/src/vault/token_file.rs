@@ -20,7 +20,7 @@ impl TokenFile {
         }
         let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
         home.map(|home| Self(home.join(".vault-token"))).ok_or_else(|| {
-            Failure::Local("find the stored token: no home directory; set HOME".into())
+            Failure::Request("find the stored token: no home directory; set HOME".into())
         })
     }
 
@@ -66,6 +66,6 @@ impl TokenFile {
     }
 
     fn failed(&self, verb: &str, error: &io::Error) -> Failure {
-        Failure::Local(format!("{verb} the stored token {}: {error}", self.0.display()))
+        Failure::Request(format!("{verb} the stored token {}: {error}", self.0.display()))
     }
 }

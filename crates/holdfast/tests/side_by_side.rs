@@ -1,0 +1,164 @@
+//! The official client and ours, side by side: the same command lines, each against a real server
+//! of its own, have to print the same and exit the same.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use regex::Regex;
+
+#[test]
+fn command_lines_print_what_the_official_client_prints() {
+    let Some(official) = official_client() else {
+        panic!("no official client: set HOLDFAST_BAO to the path of a bao binary");
+    };
+    let ours = Path::new(env!("CARGO_BIN_EXE_holdfast"));
+    let official_run = Side::start(&official, &official);
+    let our_run = Side::start(&official, ours);
+    let lines =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/side_by_side/commands.txt"))
+            .expect("the command lines");
+
+    let (mut compared, mut differences) = (0, Vec::new());
+    for line in lines.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (line, loose) = match line.strip_prefix("! ") {
+            Some(line) => (line, true),
+            None => (line, false),
+        };
+        let (mut want, mut got) = (official_run.run(line), our_run.run(line));
+        if loose {
+            want.stderr.clear();
+            got.stderr.clear();
+        }
+        compared += 1;
+        if want != got {
+            differences.push(format!("$ {line}\n--- official\n{want}+++ ours\n{got}"));
+        }
+    }
+    assert!(compared >= 120, "only {compared} command lines");
+    assert!(
+        differences.is_empty(),
+        "{} of {compared} command lines differ:\n\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
+    println!("{compared} command lines agree");
+}
+
+/// The binary of the official client, which is the server as well.
+fn official_client() -> Option<PathBuf> {
+    std::env::var_os("HOLDFAST_BAO").map(PathBuf::from).filter(|path| path.is_file())
+}
+
+/// One client and its server.
+struct Side {
+    server: Child,
+    port: u16,
+    home: tempfile::TempDir,
+    masks: Vec<(Regex, &'static str)>,
+}
+
+/// What a command line left behind, without what differs from run to run.
+#[derive(PartialEq)]
+struct Outcome {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "exit code {:?}", self.code)?;
+        for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            for line in text.split_inclusive('\n') {
+                write!(f, "{name}: {line}")?;
+            }
+            if !text.is_empty() && !text.ends_with('\n') {
+                writeln!(f, "<no newline>")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Side {
+    fn start(official: &Path, client: &Path) -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        std::os::unix::fs::symlink(client, home.path().join("bao")).expect("a link");
+        let port = free_port();
+        let mut server = Command::new(official)
+            .args(["server", "-dev", "-dev-root-token-id=root", "-dev-no-store-token"])
+            .arg(format!("-dev-listen-address=127.0.0.1:{port}"))
+            .env_clear()
+            .env("HOME", home.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the official server");
+        let mut lines = BufReader::new(server.stdout.take().expect("a pipe")).lines();
+        let ready = lines.any(|line| line.is_ok_and(|line| line.contains("Development mode")));
+        assert!(ready, "the official server starts");
+        // Keeps the pipe from filling up.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { server, port, home, masks: masks() }
+    }
+
+    fn run(&self, line: &str) -> Outcome {
+        let output = Command::new("sh")
+            .args(["-c", line])
+            .current_dir(self.home.path())
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("PATH", format!("{}:/usr/bin:/bin", self.home.path().display()))
+            .env("BAO_ADDR", format!("http://127.0.0.1:{}", self.port))
+            .env("BAO_TOKEN", "root")
+            .stdin(Stdio::null())
+            .output()
+            .expect("a shell");
+        Outcome {
+            code: output.status.code(),
+            stdout: self.mask(&output.stdout),
+            stderr: self.mask(&output.stderr),
+        }
+    }
+
+    fn mask(&self, bytes: &[u8]) -> String {
+        let text = String::from_utf8_lossy(bytes).replace(&self.port.to_string(), "PORT");
+        self.masks
+            .iter()
+            .fold(text, |text, (regex, mask)| regex.replace_all(&text, *mask).into_owned())
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// What differs from run to run: times, identifiers, tokens. Lengths are kept where columns are
+/// measured by them.
+fn masks() -> Vec<(Regex, &'static str)> {
+    [
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? \+0000 UTC", "TIME"),
+        (r"\d\d [A-Z][a-z]{2} \d\d \d\d:\d\d UTC", "TIME"),
+        (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
+        (r"\b[sb]\.[A-Za-z0-9]{24}", "TOKEN"),
+        (r"_[0-9a-f]{8}\b", "_ACCESSOR"),
+        (r"cluster-[0-9a-f]{8}\b", "cluster-ID"),
+        (r"\b[A-Za-z0-9]{24}\b", "ACCESSOR"),
+        (r"creation_time(\W+)\d{10}\b", "creation_time${1}SECONDS"),
+    ]
+    .into_iter()
+    .map(|(regex, mask)| (Regex::new(regex).expect("a pattern"), mask))
+    .collect()
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
