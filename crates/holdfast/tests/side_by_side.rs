@@ -15,28 +15,24 @@ fn command_lines_print_what_the_official_client_prints() {
         panic!("no official client: set HOLDFAST_BAO to the path of a bao binary");
     };
     let ours = Path::new(env!("CARGO_BIN_EXE_holdfast"));
-    let official_run = Side::start(&official, &official);
-    let our_run = Side::start(&official, ours);
-    let lines =
-        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/side_by_side/commands.txt"))
-            .expect("the command lines");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/side_by_side/commands.txt");
+    let script = fs::read_to_string(script).expect("the command lines");
+    let lines: Vec<&str> =
+        script.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
 
-    let (mut compared, mut differences) = (0, Vec::new());
-    for line in lines.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let (line, loose) = match line.strip_prefix("! ") {
-            Some(line) => (line, true),
-            None => (line, false),
-        };
-        let (mut want, mut got) = (official_run.run(line), our_run.run(line));
-        if loose {
-            want.stderr.clear();
-            got.stderr.clear();
-        }
-        compared += 1;
-        if want != got {
-            differences.push(format!("$ {line}\n--- official\n{want}+++ ours\n{got}"));
-        }
-    }
+    let (wanted, got) = std::thread::scope(|scope| {
+        let wanted = scope.spawn(|| Side::start(&official, &official).run_all(&lines));
+        let got = Side::start(&official, ours).run_all(&lines);
+        (wanted.join().expect("the official client ran"), got)
+    });
+
+    let compared = lines.len();
+    let differences: Vec<String> = lines
+        .iter()
+        .zip(wanted.iter().zip(&got))
+        .filter(|(_, (want, got))| want != got)
+        .map(|(line, (want, got))| format!("$ {line}\n--- official\n{want}+++ ours\n{got}"))
+        .collect();
     assert!(compared >= 120, "only {compared} command lines");
     assert!(
         differences.is_empty(),
@@ -103,6 +99,16 @@ impl Side {
         // Keeps the pipe from filling up.
         std::thread::spawn(move || lines.for_each(drop));
         Self { server, port, home, masks: masks() }
+    }
+
+    fn run_all(&self, lines: &[&str]) -> Vec<Outcome> {
+        lines
+            .iter()
+            .map(|line| match line.strip_prefix("! ") {
+                Some(line) => Outcome { stderr: String::new(), ..self.run(line) },
+                None => self.run(line),
+            })
+            .collect()
     }
 
     fn run(&self, line: &str) -> Outcome {

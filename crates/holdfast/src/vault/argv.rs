@@ -10,6 +10,12 @@ use std::process::ExitCode;
 use clap::builder::ArgAction;
 use clap::{Arg, Command};
 
+use super::output::warn;
+use super::values::boolean;
+
+/// More arguments than any command line holds.
+const UNBOUNDED: usize = 1 << 32;
+
 /// What is wrong with a command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Problem {
@@ -111,16 +117,16 @@ impl Words<'_> {
     fn flag(&mut self, arg: &Arg, name: &str, value: Option<&OsStr>) -> Result<(), Problem> {
         let mut word = OsString::from("--");
         word.push(arg.get_long().unwrap_or(name));
-        if matches!(arg.get_action(), ArgAction::SetTrue) {
-            match value.and_then(OsStr::to_str).map(parse_bool) {
-                None | Some(Some(true)) => self.0.push(word),
-                Some(Some(false)) => {}
-                Some(None) => {
-                    let value = value.unwrap_or_default().to_string_lossy();
-                    return Err(Problem::Usage(format!(
-                        "invalid boolean value {value:?} for -{name}: parse error"
-                    )));
-                }
+        if takes_no_word(arg) {
+            let text = value.unwrap_or(OsStr::new("true")).to_string_lossy();
+            let value = boolean(&text).map_err(|cause| {
+                Problem::Usage(format!("invalid boolean value {text:?} for -{name}: {cause}"))
+            })?;
+            if !matches!(arg.get_action(), ArgAction::SetTrue) {
+                word.push(format!("={value}"));
+                self.0.push(word);
+            } else if value {
+                self.0.push(word);
             }
             return Ok(());
         }
@@ -142,14 +148,25 @@ impl Words<'_> {
         let most: usize = command
             .get_positionals()
             .map(|arg| match arg.get_action() {
-                ArgAction::Append => usize::MAX / 64,
+                ArgAction::Append => UNBOUNDED,
                 _ => 1,
             })
             .sum();
-        let (kind, want) = match got {
-            _ if wants_help => return Ok(()),
-            got if got < required => ("Not enough", required),
-            got if got > most => ("Too many", most),
+        if wants_help {
+            return Ok(());
+        }
+        let trailing = self.1.as_slice().iter().filter_map(|word| word.to_str());
+        let trailing: Vec<_> = trailing.filter(|word| looks_like_flag(word)).collect();
+        if !trailing.is_empty() {
+            warn(&format!(
+                "Command flags must be provided before positional arguments. The following \
+                 arguments will not be parsed as flags: [{}]",
+                trailing.join(",")
+            ));
+        }
+        let kind = match got {
+            got if got < required => "Not enough",
+            got if got > most => "Too many",
             _ => {
                 if got > 0 {
                     self.0.push("--".into());
@@ -158,8 +175,25 @@ impl Words<'_> {
                 return Ok(());
             }
         };
+        let want = match most {
+            UNBOUNDED.. => format!("at least {required}"),
+            most if most == required => required.to_string(),
+            most => format!("{required}-{most}"),
+        };
         Err(Problem::Usage(format!("{kind} arguments (expected {want}, got {got})")))
     }
+}
+
+/// Whether a person who wrote `word` behind the arguments probably meant a flag. The official
+/// client says nothing of these two.
+fn looks_like_flag(word: &str) -> bool {
+    let name = word.trim_start_matches('-').split('=').next();
+    word.starts_with('-') && word != "-" && !matches!(name, Some("format" | "detailed"))
+}
+
+/// Whether the flag is a boolean, which takes a value only by `=`.
+fn takes_no_word(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::SetTrue) || arg.is_require_equals_set()
 }
 
 /// The flag called `name`: by its long name, an alias, or its letter.
@@ -171,15 +205,6 @@ fn find<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
             || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
             || (letter.is_some() && arg.get_short() == letter)
     })
-}
-
-/// As Go's `strconv.ParseBool`.
-pub(super) fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -215,7 +240,11 @@ mod tests {
             ("-v", Ok("bao version")),
             ("kv put -nope a", Err("flag provided but not defined: -nope")),
             ("kv put -field", Err("flag needs an argument: -field")),
-            ("kv put -force=x a", Err("invalid boolean value \"x\" for -force: parse error")),
+            (
+                "kv put -force=x a",
+                Err("invalid boolean value \"x\" for -force: \
+                 strconv.ParseBool: parsing \"x\": invalid syntax"),
+            ),
             ("kv put ---a", Err("bad flag syntax: ---a")),
             ("kv put", Err("Not enough arguments (expected 1, got 0)")),
             ("status a", Err("Too many arguments (expected 0, got 1)")),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 use holdfast_client::vault::{Address, Trust, VaultClient, VaultConfig, VaultError};
-use holdfast_types::{SecretBytes, SecretString, Ttl, format_go_duration};
+use holdfast_types::{SecretBytes, SecretString, format_go_duration};
 
 use super::token_file::TokenFile;
-use super::{Failure, environment};
+use super::{Failure, environment, values};
 
 /// Where a server is when nothing says so.
 const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
@@ -47,8 +47,8 @@ pub(super) struct Connection {
     #[arg(long, alias = "ns", value_name = "PATH", hide_short_help = true)]
     namespace: Option<String>,
     /// Have the answer wrapped: print a token that gives it out once [env: `BAO_WRAP_TTL`]
-    #[arg(long, value_name = "DURATION", value_parser = Ttl::parse, hide_short_help = true)]
-    wrap_ttl: Option<Ttl>,
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
+    wrap_ttl: Option<Duration>,
     /// A further header field, `name=value`; may be repeated
     #[arg(long, value_name = "FIELD", hide_short_help = true)]
     header: Vec<String>,
@@ -101,7 +101,6 @@ impl Connection {
             .filter(|path| path != "/");
         config.wrap_ttl = self
             .wrap_ttl
-            .map(|ttl| ttl.0)
             .or(environment::read_duration("WRAP_TTL")?)
             .filter(|ttl| *ttl > Duration::ZERO)
             .map(format_go_duration);

@@ -16,8 +16,11 @@ pub(super) fn parse(
     let mut input = Input { used: false, interactive };
     let mut map = Map::new();
     for argument in arguments {
-        add(&mut map, argument, &mut input)
-            .map_err(|problem| Failure::Usage(format!("Failed to parse K=V data: {problem}")))?;
+        add(&mut map, argument, &mut input).map_err(|problem| {
+            Failure::Usage(format!(
+                "Failed to parse K=V data: invalid key/value pair {argument:?}: {problem}"
+            ))
+        })?;
     }
     Ok(map)
 }
@@ -73,7 +76,7 @@ fn add(map: &mut Map<String, Value>, argument: &str, input: &mut Input) -> Resul
             _ if argument.is_empty() => Ok(()),
             _ if argument == "-" => merge(map, &input.read()?),
             Some(path) => merge(map, &read_file(path)?),
-            None => Err(format!("invalid key/value pair {argument:?}: format must be key=value")),
+            None => Err("format must be key=value".into()),
         };
     };
     let value = match value.strip_prefix('@') {

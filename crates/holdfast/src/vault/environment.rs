@@ -6,7 +6,7 @@ use std::time::Duration;
 use holdfast_types::Ttl;
 
 use super::Failure;
-use super::argv::parse_bool;
+use super::values::boolean;
 
 /// `BAO_<name>`, else `VAULT_<name>`. Empty counts as absent.
 pub(super) fn read(name: &str) -> Option<String> {
@@ -20,8 +20,8 @@ pub(super) fn read(name: &str) -> Option<String> {
 pub(super) fn read_bool(name: &str) -> Result<bool, Failure> {
     match read(name) {
         None => Ok(false),
-        Some(value) => parse_bool(&value)
-            .ok_or_else(|| Failure::Request(format!("could not parse BAO_{name}: {value:?}"))),
+        Some(value) => boolean(&value)
+            .map_err(|_| Failure::Request(format!("could not parse BAO_{name}: {value:?}"))),
     }
 }
 

@@ -4,21 +4,33 @@
 //! for it run. Help texts are our own.
 
 mod argv;
+mod audit;
+mod auth_help;
 mod connection;
 mod data;
 mod delete;
 mod environment;
 mod json;
 mod kv;
+mod lease;
 mod list;
+mod login;
+mod mounts;
+mod operator;
 mod output;
 mod path;
+mod path_help;
+mod policy;
+mod print;
+mod prompt;
 mod read;
 mod secret;
 mod status;
 mod table;
+mod token;
 mod token_file;
 mod unwrap;
+mod values;
 mod write;
 mod yaml;
 
@@ -58,7 +70,35 @@ enum Command {
     /// Keep secrets as key and value.
     #[command(subcommand)]
     Kv(kv::Kv),
+    Login(login::Login),
+    /// Make, look at, renew and revoke tokens.
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Look at, renew and revoke leases.
+    #[command(subcommand)]
+    Lease(lease::Lease),
+    /// Mount and tune secrets engines.
+    #[command(subcommand)]
+    Secrets(mounts::Secrets),
+    /// Mount and tune login methods.
+    #[command(subcommand)]
+    Auth(mounts::Auth),
+    /// Say what tokens are allowed to do.
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Say where every request is recorded.
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Initialize, unseal and look after the server.
+    #[command(subcommand)]
+    Operator(operator::Operator),
     Unwrap(unwrap::Unwrap),
+    PathHelp(path_help::PathHelp),
+    /// Print what commands would use.
+    #[command(subcommand)]
+    Print(print::Print),
+    /// Print the version.
+    Version,
 }
 
 /// How a command ends when it does not succeed. The text goes to stderr.
@@ -79,7 +119,7 @@ impl Failure {
     }
 
     /// The same failure with exit code 1.
-    fn as_usage(self) -> Self {
+    fn into_usage(self) -> Self {
         match self {
             Self::Request(text) => Self::Usage(text),
             other => other,
@@ -137,7 +177,18 @@ async fn run(command: Command) -> Outcome {
         Command::Delete(command) => command.run().await,
         Command::Patch(command) => command.run().await,
         Command::Kv(command) => command.run().await,
+        Command::Login(command) => command.run().await,
+        Command::Token(command) => command.run().await,
+        Command::Lease(command) => command.run().await,
+        Command::Secrets(command) => command.run().await,
+        Command::Auth(command) => command.run().await,
+        Command::Policy(command) => command.run().await,
+        Command::Audit(command) => command.run().await,
+        Command::Operator(command) => command.run().await,
         Command::Unwrap(command) => command.run().await,
+        Command::PathHelp(command) => command.run().await,
+        Command::Print(command) => command.run(),
+        Command::Version => output::print_line(concat!("Holdfast v", env!("CARGO_PKG_VERSION"))),
     }
 }
 

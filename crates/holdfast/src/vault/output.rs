@@ -80,15 +80,7 @@ impl FieldFlags {
 
     /// Prints `secret`, or the one field of it that was asked for.
     pub(super) fn print_secret(&self, format: Format, secret: &Secret) -> Outcome {
-        match &self.field {
-            None => print_secret(format, secret),
-            Some(field) => {
-                if format == Format::Table {
-                    print_warnings(secret);
-                }
-                print_field(format, secret.field(field), field, "secret")
-            }
-        }
+        print_secret_field(format, self.field.as_deref(), secret)
     }
 }
 
@@ -110,6 +102,15 @@ impl FieldFlags {
 /// Prints `text` for a person; a program reads the exit code.
 pub(super) fn print_success(format: Format, text: &str) -> Outcome {
     if format == Format::Table { print_line(text) } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// Prints an answer, or one field of it.
+pub(super) fn print_secret_field(format: Format, field: Option<&str>, secret: &Secret) -> Outcome {
+    let Some(field) = field else { return print_secret(format, secret) };
+    if format == Format::Table {
+        print_warnings(secret);
+    }
+    print_field(format, secret.field(field), field, "secret")
 }
 
 /// Prints an answer.

@@ -1,7 +1,7 @@
 //! `read`: what a path holds.
 
 use clap::Args;
-use holdfast_client::vault::Method;
+use holdfast_client::vault::{Method, Response};
 
 use super::connection::Connection;
 use super::output::{FieldFlags, Format, print_line};
@@ -35,7 +35,7 @@ impl Read {
         let (path, query) = (sanitize(&self.path), data::as_pairs(&query));
         if format == Format::Raw {
             let response = client.request(Method::GET, path, None, &query).await;
-            let response = response.and_then(|response| response.success());
+            let response = response.and_then(Response::success);
             let response = response.map_err(Failure::doing(format!("Error reading: {path}")))?;
             return print_line(&String::from_utf8_lossy(response.body.expose()));
         }

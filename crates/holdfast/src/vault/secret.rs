@@ -81,6 +81,16 @@ impl Secret {
         Self::parse(&client.request(Method::PUT, path, Some(body), &[]).await?.success()?)
     }
 
+    /// Sends a request whose answer may be `None`.
+    pub(super) async fn send(
+        client: &VaultClient,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Option<Self>, VaultError> {
+        Self::parse(&client.request(method, path, body, &[]).await?.success()?)
+    }
+
     /// Changes what `path` holds by a merge patch.
     pub(super) async fn patch(
         client: &VaultClient,

@@ -76,7 +76,7 @@ impl Status {
     pub(super) async fn run(&self) -> Outcome {
         let format = self.output.resolve()?;
         // Asked of the whole server, whatever the namespace.
-        let client = self.connection.client().map_err(Failure::as_usage)?.with_namespace(None);
+        let client = self.connection.client().map_err(Failure::into_usage)?.with_namespace(None);
         // 2 means "sealed" here: every error is a local one.
         let response = client.request(Method::GET, "sys/seal-status", None, &[]).await;
         let mut status: SealStatus =

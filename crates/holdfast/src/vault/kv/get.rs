@@ -8,7 +8,7 @@ use super::super::output::{
     FieldFlags, Format, print_field, print_line, print_map, print_secret, print_warnings,
 };
 use super::super::secret::Secret;
-use super::super::{Failure, Outcome};
+use super::super::{Failure, Outcome, values};
 use super::{Key, heading_over, print_path};
 
 /// Read a secret, the current version or an older one.
@@ -22,7 +22,8 @@ pub(in super::super) struct Get {
     #[command(flatten)]
     key: Key,
     /// This version instead of the current one
-    #[arg(long, value_name = "VERSION", allow_negative_numbers = true, default_value = "0")]
+    #[arg(long, value_name = "VERSION", allow_negative_numbers = true, default_value = "0", hide_default_value = true,
+          value_parser = values::integer)]
     version: i64,
     #[command(flatten)]
     output: FieldFlags,

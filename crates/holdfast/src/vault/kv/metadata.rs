@@ -1,16 +1,17 @@
 //! `kv metadata`: settings and history of a secret, without its values.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
-use holdfast_types::{Ttl, format_go_duration};
+use holdfast_types::format_go_duration;
 use serde_json::{Map, Value};
 
-use super::super::argv::parse_bool;
 use super::super::connection::Connection;
 use super::super::output::{
     Format, FormatFlag, print_line, print_map, print_secret, print_success,
 };
 use super::super::secret::Secret;
-use super::super::{Failure, Outcome};
+use super::super::{Failure, Outcome, values};
 use super::{Key, Location, heading_over, print_path};
 
 #[derive(Debug, Subcommand)]
@@ -77,16 +78,18 @@ struct Target {
 #[derive(Debug, Args)]
 struct Settings {
     /// How many versions to keep
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, default_value = "-1")]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, default_value = "-1", hide_default_value = true,
+          value_parser = values::integer)]
     max_versions: i64,
     /// Whether every write has to name the current version
-    #[arg(long, value_name = "BOOL", value_parser = bool_value)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = values::boolean)]
     cas_required: Option<bool>,
     /// How long a version lasts
-    #[arg(long, value_name = "DURATION", value_parser = Ttl::parse)]
-    delete_version_after: Option<Ttl>,
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    delete_version_after: Option<Duration>,
     /// A description, `key=value`; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::pair)]
     custom_metadata: Vec<(String, String)>,
 }
 
@@ -195,7 +198,7 @@ impl Settings {
         if let Some(required) = self.cas_required {
             fields.insert("cas_required".into(), required.into());
         }
-        if let Some(Ttl(ttl)) = self.delete_version_after {
+        if let Some(ttl) = self.delete_version_after {
             fields.insert("delete_version_after".into(), format_go_duration(ttl).into());
         }
         fields
@@ -212,15 +215,4 @@ fn print_written(format: Format, answer: Option<Secret>, path: &str) -> Outcome 
         Some(secret) => print_secret(format, &secret),
         None => print_success(format, &format!("Success! Data written to: {path}")),
     }
-}
-
-fn bool_value(text: &str) -> Result<bool, String> {
-    parse_bool(text).ok_or_else(|| "parse error".to_owned())
-}
-
-/// `key=value`.
-pub(in super::super) fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) =
-        text.split_once('=').ok_or_else(|| format!("missing = in KV pair: {text:?}"))?;
-    Ok((key.to_owned(), value.to_owned()))
 }

@@ -12,7 +12,7 @@ mod rollback;
 mod versioning;
 
 use clap::{Args, Subcommand};
-use holdfast_client::vault::{Method, VaultClient};
+use holdfast_client::vault::{Method, Response, VaultClient};
 use serde_json::{Map, Value};
 
 use super::connection::explain;
@@ -136,7 +136,7 @@ async fn preflight(client: &VaultClient, path: &str) -> Result<(String, bool), F
     let response = client.request(Method::GET, &question, None, &[]).await;
     let response = match response {
         Ok(response) if response.status == 404 => return Ok((String::new(), false)),
-        other => other.and_then(|response| response.success()),
+        other => other.and_then(Response::success),
     };
     let secret = response.and_then(|response| Secret::parse(&response));
     let secret = secret.map_err(|error| Failure::Request(explain(&error)))?;

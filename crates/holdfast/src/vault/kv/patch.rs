@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::super::connection::Connection;
 use super::super::output::{FieldFlags, print_success, warn};
 use super::super::secret::Secret;
-use super::super::{Failure, Outcome, data};
+use super::super::{Failure, Outcome, data, values};
 use super::rollback::{current, read_version};
 use super::{Key, print_written};
 
@@ -26,7 +26,8 @@ pub(in super::super) struct Patch {
     /// What to change: `key=value`, `key=@file`, `key=-`, `@file` or `-`
     data: Vec<String>,
     /// Patch only if this is the current version
-    #[arg(long, value_name = "VERSION", allow_negative_numbers = true, default_value = "0")]
+    #[arg(long, value_name = "VERSION", allow_negative_numbers = true, default_value = "0", hide_default_value = true,
+          value_parser = values::integer)]
     cas: i64,
     /// `patch`: only by a merge patch; `rw`: only by reading and writing
     #[arg(long, value_name = "METHOD", default_value = "", hide_default_value = true)]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::super::connection::Connection;
 use super::super::output::{FieldFlags, print_success};
 use super::super::secret::Secret;
-use super::super::{Failure, Outcome, data};
+use super::super::{Failure, Outcome, data, values};
 use super::{Key, print_written};
 
 /// Write a secret in place of what was there; with versions, as a new one.
@@ -25,7 +25,8 @@ pub(in super::super) struct Put {
     /// What to write: `key=value`, `key=@file`, `key=-`, `@file` or `-`
     data: Vec<String>,
     /// Write only if this is the current version; 0: only if there is none
-    #[arg(long, value_name = "VERSION", allow_negative_numbers = true, default_value = "-1")]
+    #[arg(long, value_name = "VERSION", allow_negative_numbers = true, default_value = "-1", hide_default_value = true,
+          value_parser = values::integer)]
     cas: i64,
     #[command(flatten)]
     output: FieldFlags,

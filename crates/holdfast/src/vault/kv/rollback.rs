@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::super::connection::Connection;
 use super::super::output::{FormatFlag, print_secret, print_success};
 use super::super::secret::Secret;
-use super::super::{Failure, Outcome};
+use super::super::{Failure, Outcome, values};
 use super::Key;
 
 /// Write the values of an older version again, as a new one.
@@ -17,7 +17,8 @@ pub(in super::super) struct Rollback {
     #[command(flatten)]
     key: Key,
     /// The version to go back to
-    #[arg(long, value_name = "VERSION", allow_negative_numbers = true)]
+    #[arg(long, value_name = "VERSION", allow_negative_numbers = true,
+          value_parser = values::integer)]
     version: Option<i64>,
     #[command(flatten)]
     format: FormatFlag,

@@ -1,0 +1,71 @@
+//! `auth help`: what a login method wants.
+
+use clap::Args;
+
+use super::connection::Connection;
+use super::mounts::login_methods;
+use super::output::print_line;
+use super::path::mount;
+use super::{Failure, Outcome};
+
+/// Show how to log in by a method.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  vault auth help approle")]
+pub(super) struct Help {
+    /// The method, or where one is mounted
+    method: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Help {
+    pub(super) async fn run(&self) -> Outcome {
+        let name = self.method.trim();
+        if let Some(text) = text(name) {
+            return print_line(text);
+        }
+        let client = self.connection.client()?;
+        let methods = login_methods(&client).await;
+        let methods = methods.map_err(Failure::doing("Error listing auth methods"))?;
+        let path = mount(name);
+        let Some(method) = methods.get(&path) else {
+            let problem = format!("No auth method available on the server at {path:?}");
+            return Err(Failure::Usage(problem));
+        };
+        match text(&method.kind) {
+            Some(text) => print_line(text),
+            None => Err(Failure::Request(format!(
+                "Nothing is known about {:?} here; log in by \"write auth/{path}login\"",
+                method.kind
+            ))),
+        }
+    }
+}
+
+fn text(method: &str) -> Option<&'static str> {
+    Some(match method {
+        "token" => {
+            "Log in with a token that you have already. It is asked for, or given as token=-.\n\n  \
+             vault login\n  vault login token=@file"
+        }
+        "userpass" | "ldap" | "radius" => {
+            "Log in with a name and a password. The password is asked for.\n\n  \
+             vault login -method=userpass username=ann\n\n\
+             username   the name; by default yours on this machine\n\
+             password   better asked for, or given as password=-"
+        }
+        "approle" => {
+            "Log in as a service, with the role's id and a secret id.\n\n  \
+             vault login -method=approle role_id=web secret_id=@secret-id"
+        }
+        "jwt" | "kubernetes" => {
+            "Log in with a signed token of an issuer that the server trusts.\n\n  \
+             vault login -method=jwt role=web jwt=@token"
+        }
+        "cert" => {
+            "Log in with a TLS client certificate.\n\n  \
+             vault login -method=cert -client-cert=web.pem -client-key=web.key name=web"
+        }
+        _ => return None,
+    })
+}
