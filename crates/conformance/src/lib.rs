@@ -1,1 +1,14 @@
-//! Placeholder.
+//! Suites of exchanges that hold our parts to the engines whose place they take.
+//!
+//! A suite is data: requests, and what the real engine answered to them when they were recorded. It
+//! is run against our part and again against the real engine, so that neither what we expect nor
+//! what we do drifts. It knows a part only by its protocol and its address.
+
+pub mod exchange;
+mod http;
+mod normal;
+pub mod run;
+pub mod vault;
+
+pub use exchange::{Exchange, Suite};
+pub use run::{Difference, Engine, Report, Target};

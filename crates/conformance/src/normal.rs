@@ -1,0 +1,114 @@
+//! The normal form of an answer: what differs from run to run is replaced by its kind.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde_json::{Map, Value};
+
+/// What stands for what, in text. The first that fits a place wins.
+static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    let patterns = [
+        (r"\b(?:hv)?s\.[A-Za-z0-9_-]{24,}", "<token>"),
+        (r"\b(?:hv)?b\.[A-Za-z0-9_-]{40,}", "<batch token>"),
+        (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<uuid>"),
+        (r"\b(?:19|20)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", "<time>"),
+        (r"\b([a-z]+(?:_[a-z]+)*)_[0-9a-f]{8}\b", "${1}_<hex>"),
+        (r"\bvault-cluster-[0-9a-f]{8}\b", "vault-cluster-<hex>"),
+        (r"^v?\d+\.\d+\.\d+(?:\+builtin\.bao)?(?:[+-][0-9a-z.]+)?$", "<version>"),
+        (r"/[A-Za-z0-9]{24}\b", "/<lease>"),
+        (r#"effective max_ttl of "[^"]+""#, r#"effective max_ttl of "<what is left>""#),
+    ];
+    let compile = |(pattern, kind)| (Regex::new(pattern).expect("the pattern is valid"), kind);
+    patterns.into_iter().map(compile).collect()
+});
+
+/// Puts `value` into its normal form. `unordered` sorts its lists.
+pub(crate) fn normalise(value: &mut Value, unordered: bool) {
+    match value {
+        Value::String(text) => *text = normal_text(text),
+        Value::Array(items) => {
+            for item in items.iter_mut() {
+                normalise(item, unordered);
+            }
+            if unordered {
+                items.sort_by_key(Value::to_string);
+            }
+        }
+        Value::Object(map) => {
+            *map = std::mem::take(map)
+                .into_iter()
+                .map(|(name, value)| (normal_text(&name), normal_member(&name, value, unordered)))
+                .collect::<Map<_, _>>();
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn normal_text(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (pattern, kind) in &*PATTERNS {
+        if pattern.is_match(&text) {
+            text = pattern.replace_all(&text, *kind).into_owned();
+        }
+    }
+    text
+}
+
+/// A member whose name says what it is.
+fn normal_member(name: &str, mut value: Value, unordered: bool) -> Value {
+    match (name, &value) {
+        ("accessor" | "wrapped_accessor", Value::String(text))
+            if text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) =>
+        {
+            return "<accessor>".into();
+        }
+        ("creation_time" | "server_time_utc", Value::Number(_)) => return "<unix time>".into(),
+        // Seconds run while a suite does: what is left is rounded up to ten.
+        ("ttl" | "lease_duration", Value::Number(left)) => {
+            if let Some(left) = left.as_u64().filter(|left| *left > 10) {
+                return left.div_ceil(10).saturating_mul(10).into();
+            }
+        }
+        _ => {}
+    }
+    normalise(&mut value, unordered);
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_changes_is_replaced_and_what_does_not_stays() {
+        for (mut value, want) in [
+            (json!("s.OaB6mkbvEaPzr5sAe5Y2AD36"), json!("<token>")),
+            (json!("of s.OaB6mkbvEaPzr5sAe5Y2AD36!"), json!("of <token>!")),
+            (json!("2026-11-22T11:32:52.322348908Z"), json!("<time>")),
+            (json!("0001-01-01T00:00:00Z"), json!("0001-01-01T00:00:00Z")),
+            (json!("kv_0d93018b"), json!("kv_<hex>")),
+            (json!("auth_approle_8ee5e034"), json!("auth_approle_<hex>")),
+            (json!("d212d060-3c9b-6e8f-d1d3-e01e0b11422f"), json!("<uuid>")),
+            (json!("2.7.2"), json!("<version>")),
+            (json!("v2.7.2+builtin.bao"), json!("<version>")),
+            (json!({ "ttl": 2_764_799 }), json!({ "ttl": 2_764_800 })),
+            (json!({ "ttl": 7 }), json!({ "ttl": 7 })),
+            (json!({ "creation_time": 1_795_347_366 }), json!({ "creation_time": "<unix time>" })),
+            (
+                json!({ "accessor": "KEUtQCc6NsdJyRrEJePmy4uE" }),
+                json!({ "accessor": "<accessor>" }),
+            ),
+            (json!({ "accessor": "" }), json!({ "accessor": "" })),
+            (json!(["b", "a"]), json!(["b", "a"])),
+        ] {
+            let given = value.clone();
+            normalise(&mut value, false);
+            assert_eq!(value, want, "{given}");
+        }
+        let mut list = json!({ "keys": ["b", "a"] });
+        normalise(&mut list, true);
+        assert_eq!(list, json!({ "keys": ["a", "b"] }));
+    }
+}

@@ -1,0 +1,57 @@
+//! The suites of the Vault API, recorded from OpenBao 2.7.2.
+
+use anyhow::Result;
+
+use crate::Suite;
+
+macro_rules! suite_files {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../exchanges/vault/", $name, ".jsonl")))),*]
+    };
+}
+
+/// All of them, in the order in which they are run. Each works on mounts, policies and roles of its
+/// own on a server in development mode, so that they can be run alone, too.
+///
+/// # Errors
+/// A file does not parse.
+pub fn suites() -> Result<Vec<Suite>> {
+    let files = suite_files![
+        "system",
+        "bad-input",
+        "mounts",
+        "policies",
+        "tokens",
+        "wrapping",
+        "kv-v2",
+        "kv-v1",
+        "cubbyhole",
+        "approle",
+        "leases",
+    ];
+    files.into_iter().map(|(name, text)| Suite::parse(name, text)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_testkit::{Stock, StockServer};
+
+    use super::*;
+    use crate::{Engine, Report, Target, run};
+
+    #[test]
+    fn the_real_server_still_answers_as_it_was_recorded() {
+        let server = StockServer::start(&Stock::install());
+        let target = Target {
+            address: server.address(),
+            root_token: StockServer::ROOT_TOKEN,
+            engine: Engine::Real,
+        };
+        let mut report = Report::default();
+        for suite in suites().unwrap() {
+            report.add(run::run(&suite, target).unwrap());
+        }
+        assert!(report.exchanges > 900, "only {} exchanges", report.exchanges);
+        assert!(report.differences.is_empty(), "{report}");
+    }
+}
