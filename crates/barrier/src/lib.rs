@@ -13,6 +13,7 @@ mod keyring;
 mod locks;
 mod memory;
 pub mod physical;
+pub mod process;
 mod root_key;
 mod seal;
 mod view;

@@ -9,10 +9,13 @@ use holdfast_barrier::physical::{OpenError, Sqlite};
 use holdfast_barrier::{Barrier, Batch, Entries as _, EntryError, UnsealError};
 use holdfast_types::{Random as _, SystemRandom};
 
-use crate::{amount, store};
+use crate::{rounds, store};
 
 /// The pages of a store, in bytes.
 const PAGE: usize = 4096;
+
+/// Names the variable with the number of flips.
+const FLIPS: &str = "HOLDFAST_PROVE_FLIPS";
 
 /// What a start made of a damaged store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,11 +184,11 @@ async fn flip(sample: &Sample, file: &str, count: usize) -> BTreeMap<Outcome, us
 async fn after_a_clean_stop_every_flipped_bit_is_named_or_refused() {
     let directory = tempfile::tempdir().unwrap();
     let sample = Sample::make(directory.path(), Stop::Clean).await;
-    let outcomes = flip(&sample, "store.db", amount(1000, usize::MAX)).await;
+    let outcomes = flip(&sample, "store.db", rounds(FLIPS, 1000)).await;
     assert!(outcomes[&Outcome::Refused] > 100, "{outcomes:?}");
     assert!(outcomes[&Outcome::Named] > 100, "{outcomes:?}");
     // Damage to the record itself is no damage to the store.
-    let outcomes = flip(&sample, "store.db.clean", amount(50, usize::MAX)).await;
+    let outcomes = flip(&sample, "store.db.clean", rounds(FLIPS, 50)).await;
     assert_eq!(outcomes.keys().collect::<Vec<_>>(), [&Outcome::Harmless]);
 }
 
@@ -195,11 +198,11 @@ async fn after_a_clean_stop_every_flipped_bit_is_named_or_refused() {
 async fn after_a_crash_no_flipped_bit_makes_a_read_wrong() {
     let directory = tempfile::tempdir().unwrap();
     let without_log = Sample::make(&directory.path().join("1"), Stop::CrashWithoutLog).await;
-    let outcomes = flip(&without_log, "store.db", amount(300, usize::MAX)).await;
+    let outcomes = flip(&without_log, "store.db", rounds(FLIPS, 300)).await;
     assert!(outcomes.contains_key(&Outcome::Refused), "{outcomes:?}");
     assert!(outcomes.contains_key(&Outcome::Named), "{outcomes:?}");
 
     let with_log = Sample::make(&directory.path().join("2"), Stop::CrashWithLog).await;
-    let outcomes = flip(&with_log, "store.db-wal", amount(300, usize::MAX)).await;
+    let outcomes = flip(&with_log, "store.db-wal", rounds(FLIPS, 300)).await;
     assert!(outcomes.contains_key(&Outcome::Refused), "{outcomes:?}");
 }

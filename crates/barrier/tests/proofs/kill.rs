@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use holdfast_barrier::{Barrier, Entries as _};
 use holdfast_types::{Random as _, SystemRandom};
 
-use crate::{amount, store};
+use crate::{rounds, store};
 
 const TASKS: usize = 8;
 
@@ -17,7 +17,7 @@ async fn no_acknowledged_write_is_lost_when_the_server_is_killed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
     let mut acknowledged = HashMap::new();
-    let kills = amount(15, 200);
+    let kills = rounds("HOLDFAST_PROVE_KILLS", 15);
     for round in 0..kills {
         let lines = usize::from(u16::from_le_bytes(SystemRandom.bytes())) % 600;
         run_and_kill(&path, lines, &mut acknowledged);
@@ -43,7 +43,7 @@ async fn no_acknowledged_write_is_lost_when_the_server_is_killed() {
 #[tokio::test]
 async fn a_crash_during_initialisation_starts_over() {
     let mut initialized = 0;
-    for _ in 0..amount(15, 200) {
+    for _ in 0..rounds("HOLDFAST_PROVE_KILLS", 15) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store.db");
         run_and_kill(&path, 0, &mut HashMap::new());
