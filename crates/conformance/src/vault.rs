@@ -1,8 +1,14 @@
 //! The suites of the Vault API, recorded from OpenBao 2.7.2.
 
-use anyhow::Result;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use holdfast_testkit::Stock;
 
 use crate::Suite;
+
+/// What a program does that uses hvac, with its assertions.
+const HVAC_WALK: &str = include_str!("../clients/walk.py");
 
 macro_rules! suite_files {
     ($($name:literal),* $(,)?) => {
@@ -32,9 +38,23 @@ pub fn suites() -> Result<Vec<Suite>> {
     files.into_iter().map(|(name, text)| Suite::parse(name, text)).collect()
 }
 
+/// Walks the API of the server at `address` with the stock hvac.
+///
+/// # Errors
+/// What surprised it.
+pub fn walk_with_hvac(stock: &Stock, address: &str, root_token: &str) -> Result<()> {
+    let mut walk = Command::new(stock.python());
+    let output =
+        walk.args(["-c", HVAC_WALK, address, root_token]).output().context("run Python")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "hvac against {address}:\n{said}{complained}");
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use holdfast_testkit::{Stock, StockServer};
+    use holdfast_testkit::StockServer;
 
     use super::*;
     use crate::{Engine, Report, Target, run};
@@ -53,5 +73,12 @@ mod tests {
         }
         assert!(report.exchanges > 900, "only {} exchanges", report.exchanges);
         assert!(report.differences.is_empty(), "{report}");
+    }
+
+    #[test]
+    fn hvac_walks_the_real_server() {
+        let stock = Stock::install();
+        let server = StockServer::start(&stock);
+        walk_with_hvac(&stock, server.address(), StockServer::ROOT_TOKEN).unwrap();
     }
 }
