@@ -82,6 +82,12 @@ pub enum OpenError {
         /// What does not fit.
         what: String,
     },
+    /// No room to start in.
+    #[error("the disk under the store {} is full: make room, and start again", .path.display())]
+    Full {
+        /// The store.
+        path: PathBuf,
+    },
     /// A file could not be read or written.
     #[error("{what}")]
     Io {
@@ -207,9 +213,10 @@ fn in_words(path: &Path, error: OpenError) -> OpenError {
     let OpenError::Sqlite(error) = error else { return error };
     match error.sqlite_error_code() {
         Some(NotADatabase) => OpenError::NotAStore { path: path.to_owned() },
+        Some(DiskFull) => OpenError::Full { path: path.to_owned() },
         Some(
-            CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | OutOfMemory | PermissionDenied
-            | ReadOnly | SystemIoFailure,
+            CannotOpen | DatabaseBusy | DatabaseLocked | OutOfMemory | PermissionDenied | ReadOnly
+            | SystemIoFailure,
         ) => OpenError::Sqlite(error),
         _ => damage(path, error.to_string()),
     }

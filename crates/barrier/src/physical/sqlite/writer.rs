@@ -216,10 +216,11 @@ fn apply(connection: &Connection, write: &Write, sum: &mut KeySetSum) -> rusqlit
     Ok(())
 }
 
-/// What a batch adds to the log, roughly: each change writes a page at least.
+/// What a batch adds to the log, roughly: a page for each change, and a few for what lies above.
 fn size(writes: &[Write]) -> usize {
     const PAGE: usize = 4096;
-    writes.iter().map(|write| PAGE + write.value.as_ref().map_or(0, Vec::len)).sum()
+    let changes = writes.iter().map(|write| PAGE + write.value.as_ref().map_or(0, Vec::len));
+    changes.sum::<usize>() + 3 * PAGE
 }
 
 #[cfg(test)]
