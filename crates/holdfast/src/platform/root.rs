@@ -20,6 +20,7 @@ pub(crate) const LEAF_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 const RENEW_AT: f64 = 2.0 / 3.0;
 
 const SEALED_NAME: &str = "platform-root";
+const KEY_STARTS: &str = "-----BEGIN PRIVATE KEY-----";
 
 /// The authority, with its key.
 pub(crate) struct PlatformRoot(CertificateAuthority);
@@ -35,11 +36,11 @@ impl PlatformRoot {
         let root = match files::read(&key_path)? {
             Some(sealed) => {
                 let opened = seal.open(SEALED_NAME, &sealed)?;
-                let text = String::from_utf8(opened.expose().clone())
-                    .ok()
+                let both = std::str::from_utf8(opened.expose()).ok();
+                let (certificate, key) = both
+                    .and_then(|both| Some(both.split_at(both.find(KEY_STARTS)?)))
                     .with_context(|| format!("{} is damaged", key_path.display()))?;
-                let text = SecretString::new(text);
-                CertificateAuthority::from_pem(text.expose(), &text)
+                CertificateAuthority::from_pem(certificate, &SecretString::from(key))
                     .with_context(|| format!("read {}", key_path.display()))?
             }
             None => {

@@ -44,7 +44,6 @@ pub(crate) struct SealKey(SecretBytes);
 
 /// The file that keeps it.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Kept {
     format: u32,
     #[serde(flatten)]

@@ -307,7 +307,7 @@ mod tests {
             since: None,
             worst: None,
             parts: parts.into_iter().map(part).collect(),
-            seal: Some(super::super::seal::SealKind::File.describe("/k/demo.seal".as_ref())),
+            seal: Some(seal::SealKind::File.describe("/k/demo.seal".as_ref())),
             ca_file: "/s/demo/ca.pem".into(),
             certificates: vec![CertificateStatus {
                 name: "vault".to_owned(),

@@ -29,6 +29,7 @@ pub(crate) struct Platform {
     pub(crate) name: String,
     pub(crate) trust_domain: String,
     pub(crate) domain: String,
+    #[expect(dead_code, reason = "what differs between the tiers follows")]
     pub(crate) tier: Tier,
     pub(crate) vault: Vault,
     pub(crate) postgres: Option<Postgres>,

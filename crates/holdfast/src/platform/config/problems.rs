@@ -32,7 +32,7 @@ pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
     /// Notes that the value of `key` (dotted, such as `vault.engine`) `message`, as in
-    /// "is longer than max_ttl".
+    /// "is longer than the other".
     pub(crate) fn add(&mut self, key: impl Into<String>, message: impl Into<String>) {
         self.0.push(Problem { key: key.into(), message: message.into(), span: None });
     }

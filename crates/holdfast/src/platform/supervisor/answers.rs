@@ -236,7 +236,7 @@ async fn leases(running: &Running) -> anyhow::Result<Vec<LeaseStatus>> {
     let found = database_leases(&vault).await;
     let _ = vault.token_revoke_self().await;
     let mut leases = found?;
-    leases.sort_by(|left, right| left.expires.cmp(&right.expires));
+    leases.sort_by_key(|lease| lease.expires);
     leases.truncate(5);
     Ok(leases)
 }

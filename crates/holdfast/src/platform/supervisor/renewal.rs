@@ -43,7 +43,7 @@ fn renew_due(running: &Running) -> Vec<String> {
                 renewed.push(certificate.part.clone());
             }
             Err(error) => {
-                tracing::error!(part = certificate.part, "renew a certificate: {error:#}")
+                tracing::error!(part = certificate.part, "renew a certificate: {error:#}");
             }
         }
     }

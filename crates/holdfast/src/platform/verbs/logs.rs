@@ -103,7 +103,7 @@ mod tests {
             ("yesterday", None),
             ("", None),
         ] {
-            assert_eq!(when(text, now).ok().map(|time| time.as_second()), want, "{text}");
+            assert_eq!(when(text, now).ok().map(Timestamp::as_second), want, "{text}");
         }
     }
 }

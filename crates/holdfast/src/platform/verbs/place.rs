@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::config::Platform;
 use super::super::control::{self, Request};
-use super::super::state::{Record, State};
+use super::super::state::State;
 
 /// Where a platform and its state are.
 #[derive(Debug, Clone, clap::Args)]
@@ -16,7 +16,7 @@ pub(crate) struct Place {
     #[arg(default_value = ".", value_name = "PLATFORM")]
     pub(crate) platform: PathBuf,
     /// The state directory [default: /var/lib/holdfast/<name> as root, otherwise
-    /// $XDG_STATE_HOME/holdfast/<name>].
+    /// `$XDG_STATE_HOME/holdfast/<name>`].
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) state: Option<PathBuf>,
 }
@@ -54,16 +54,6 @@ impl Place {
             format!(
                 "this platform was never started: there is no state in {}; start it with `holdfast up {}`",
                 path.display(),
-                self.platform.display()
-            )
-        })
-    }
-
-    /// What is remembered about it.
-    pub(crate) fn record(&self, state: &State) -> anyhow::Result<Record> {
-        state.record()?.with_context(|| {
-            format!(
-                "the first start was cut short; repeat `holdfast up {}`",
                 self.platform.display()
             )
         })

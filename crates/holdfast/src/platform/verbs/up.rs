@@ -32,7 +32,7 @@ pub(crate) struct Up {
     #[arg(long, value_enum)]
     seal: Option<SealKind>,
     /// Where the seal key is kept [default: /etc/holdfast as root, otherwise
-    /// $XDG_CONFIG_HOME/holdfast].
+    /// `$XDG_CONFIG_HOME/holdfast`].
     #[arg(long, value_name = "FILE")]
     seal_file: Option<PathBuf>,
     /// Holds the passphrase that the seal key is under.
