@@ -1,0 +1,10 @@
+//! Whole platforms in temporary directories, on ports that the system picks, with stock clients.
+//!
+//! As root every test of a platform runs twice: as root, and as the ordinary user `nobody`.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
+
+mod faults;
+mod kill;
+mod walk;
+mod world;
