@@ -1,5 +1,6 @@
 //! Stores to be damaged or killed.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -28,6 +29,14 @@ pub(crate) async fn open(path: &Path) -> Result<Sqlite, OpenError> {
             Err(OpenError::Locked { .. }) => tokio::task::yield_now().await,
             other => return other,
         }
+    }
+}
+
+/// Waits until the thread of a store that was dropped has let go of it.
+pub(crate) async fn wait_until_free(path: &Path) {
+    let lock = File::open(path.with_extension("db.lock")).unwrap();
+    while lock.try_lock().is_err() {
+        tokio::task::yield_now().await;
     }
 }
 
