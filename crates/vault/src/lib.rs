@@ -9,6 +9,7 @@ mod identity;
 mod leases;
 pub mod mounts;
 mod policies;
+pub mod server;
 mod sys;
 #[cfg(test)]
 mod testing;

@@ -25,6 +25,7 @@ mod print;
 mod prompt;
 mod read;
 mod secret;
+mod server;
 mod status;
 mod table;
 mod token;
@@ -92,6 +93,7 @@ enum Command {
     /// Initialize, unseal and look after the server.
     #[command(subcommand)]
     Operator(operator::Operator),
+    Server(server::Server),
     Unwrap(unwrap::Unwrap),
     PathHelp(path_help::PathHelp),
     /// Print what commands would use.
@@ -140,7 +142,7 @@ pub(crate) fn main(program: &'static str, arguments: &[OsString]) -> ExitCode {
     let parsed =
         command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
-        Ok(cli) => match block_on(run(cli.command)) {
+        Ok(cli) => match run(cli.command) {
             Ok(code) => code,
             Err(Failure::Usage(text)) => report(&text, 1),
             Err(Failure::Request(text)) => report(&text, 2),
@@ -168,7 +170,14 @@ fn report_clap(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::from(error.use_stderr()))
 }
 
-async fn run(command: Command) -> Outcome {
+fn run(command: Command) -> Outcome {
+    match command {
+        Command::Server(server) => server.run(),
+        client => block_on(call(client)),
+    }
+}
+
+async fn call(command: Command) -> Outcome {
     match command {
         Command::Status(command) => command.run().await,
         Command::Read(command) => command.run().await,
@@ -188,6 +197,8 @@ async fn run(command: Command) -> Outcome {
         Command::Unwrap(command) => command.run().await,
         Command::PathHelp(command) => command.run().await,
         Command::Print(command) => command.run(),
+        // Caught above: it runs on threads of its own.
+        Command::Server(_) => Ok(ExitCode::FAILURE),
         Command::Version => output::print_line(concat!("Holdfast v", env!("CARGO_PKG_VERSION"))),
     }
 }

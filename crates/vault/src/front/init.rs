@@ -27,7 +27,7 @@ pub(super) async fn answer(lifecycle: &Lifecycle, data: &Map<String, Value>) -> 
         Err(reason) => return Outgoing::errors(400, [reason]),
     };
     let recovery = status.kind != "shamir";
-    match lifecycle.initialize(plan).await {
+    match lifecycle.initialize(plan, None).await {
         Ok(Started { shares, root_token }) => {
             let hex = |share: &SecretBytes| Value::from(hex::encode(share.expose()));
             let base64 = |share: &SecretBytes| Value::from(STANDARD.encode(share.expose()));

@@ -8,6 +8,7 @@ use holdfast_barrier::{
     Barrier, Entries, EntryError, InitializeError, SharePlan, UnsealError, View,
 };
 use holdfast_types::{Clock, Random, SecretBytes, SecretString};
+use serde_json::Value;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
@@ -19,6 +20,7 @@ use crate::config::InitRequest;
 use crate::core::{Core, Deps, Limits};
 use crate::http::InFlight;
 use crate::mounts::Registry;
+use crate::wire::{Outgoing, OutgoingBody};
 
 /// Where the audit devices are stored.
 pub(super) const AUDIT_PREFIX: &str = "core/audit/";
@@ -89,10 +91,29 @@ pub enum LifecycleError {
     Entry(#[from] EntryError),
 }
 
+impl LifecycleError {
+    /// The error that an answer to a request of our own stands for, if it does.
+    pub(crate) fn unless_ok(name: &str, path: &str, answer: &Outgoing) -> Result<(), Self> {
+        if answer.status < 400 {
+            return Ok(());
+        }
+        let errors = match &answer.body {
+            OutgoingBody::Json(body) => body.get("errors").map(Value::to_string),
+            _ => None,
+        };
+        Err(Self::Request {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            status: answer.status,
+            errors: errors.unwrap_or_default(),
+        })
+    }
+}
+
 /// What initialisation hands out, once.
-pub(super) struct Started {
-    pub(super) shares: Vec<SecretBytes>,
-    pub(super) root_token: SecretString,
+pub(crate) struct Started {
+    pub(crate) shares: Vec<SecretBytes>,
+    pub(crate) root_token: SecretString,
 }
 
 /// The barrier, the core behind it, and the order in which they open and close.
@@ -154,7 +175,7 @@ impl Lifecycle {
                 info!("the store is not initialised");
                 return Ok(());
             }
-            let NewStore { entries, .. } = self.new_store(requests).await?;
+            let NewStore { entries, .. } = self.new_store(requests, None).await?;
             self.barrier().initialize(None, entries).await?;
             info!("the store has initialised itself as configured");
         }
@@ -170,16 +191,18 @@ impl Lifecycle {
     }
 
     /// Makes the keys and a root token in an empty store. A seal that opens by itself does.
-    pub(super) async fn initialize(
+    /// `root_token` is the token to be, where it is not to be random.
+    pub(crate) async fn initialize(
         &self,
         plan: Option<SharePlan>,
+        root_token: Option<&str>,
     ) -> Result<Started, LifecycleError> {
         let _changing = self.changing.lock().await;
         let status = self.barrier().seal_status();
         if status.initialized {
             return Err(InitializeError::Already.into());
         }
-        let store = self.new_store(&[]).await?;
+        let store = self.new_store(&[], root_token).await?;
         let initialized = self.barrier().initialize(plan, store.entries).await?;
         if status.recovery_seal {
             self.barrier().auto_unseal().await?;
@@ -191,7 +214,7 @@ impl Lifecycle {
 
     /// Takes one share; the last one needed unseals. With a static seal it takes that seal's key,
     /// which undoes what an operator sealed.
-    pub(super) async fn unseal(&self, share: SecretBytes) -> Result<(), LifecycleError> {
+    pub(crate) async fn unseal(&self, share: SecretBytes) -> Result<(), LifecycleError> {
         let _changing = self.changing.lock().await;
         if !self.is_sealed() {
             return Ok(());
@@ -242,14 +265,6 @@ impl Lifecycle {
         Ok(self.barrier().close().await?)
     }
 
-    /// Makes a root token of a given name, for a development server.
-    ///
-    /// # Errors
-    /// Sealed, or the store failed.
-    pub async fn dev_root_token(&self, id: Option<&str>) -> Result<SecretString, LifecycleError> {
-        self.core.create_root_token(id).await.map_err(LifecycleError::Start)
-    }
-
     pub(super) fn cluster(&self) -> Option<Arc<Cluster>> {
         if self.is_sealed() { None } else { self.cluster.load_full() }
     }
@@ -258,7 +273,7 @@ impl Lifecycle {
         self.parts.cluster_name.as_deref()
     }
 
-    pub(super) fn random(&self) -> &dyn Random {
+    pub(crate) fn random(&self) -> &dyn Random {
         &*self.parts.random
     }
 
@@ -304,7 +319,6 @@ impl Lifecycle {
             return Err(error);
         }
         self.serving.store(true, Ordering::Release);
-        info!("unsealed");
         Ok(())
     }
 

@@ -27,6 +27,7 @@ mod status;
 pub use lifecycle::{Lifecycle, LifecycleError, LifecycleParts};
 pub use paths::ServerPaths;
 
+pub(crate) use chain::Chain;
 use chain::report;
 
 /// The version that clients are told. They switch features on by it, so it begins with that of the

@@ -8,12 +8,11 @@ use holdfast_barrier::{Batch, Entries, MemoryEntries, View};
 use holdfast_logical::Connection;
 use holdfast_types::{Random, SecretString};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tracing::{info, warn};
 
 use super::lifecycle::{AUDIT_PREFIX, CLUSTER_KEY, Lifecycle, LifecycleError};
 use crate::config::InitRequest;
-use crate::wire::{Incoming, Outgoing, OutgoingBody, Verb};
+use crate::wire::{Incoming, Outgoing, Verb};
 
 /// The names of this installation, as `sys/health` tells them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,11 +37,12 @@ pub(super) struct NewStore {
 }
 
 impl Lifecycle {
-    /// Runs a core over memory until it holds what a new store begins with: a root token, or else
-    /// what `requests` leave behind.
+    /// Runs a core over memory until it holds what a new store begins with: a root token (of this
+    /// name, where it is not to be random), or else what `requests` leave behind.
     pub(super) async fn new_store(
         &self,
         requests: &[InitRequest],
+        root_token: Option<&str>,
     ) -> Result<NewStore, LifecycleError> {
         let memory = Arc::new(MemoryEntries::default());
         let entries = Arc::clone(&memory) as Arc<dyn Entries>;
@@ -52,7 +52,7 @@ impl Lifecycle {
         let (core, audit) = self.assemble(Arc::clone(&entries));
         audit.load(view.sub(AUDIT_PREFIX), self.declared_audit(), self.random()).await?;
         core.post_unseal().await.map_err(LifecycleError::Start)?;
-        let root_token = core.create_root_token(None).await.map_err(LifecycleError::Start)?;
+        let root_token = core.create_root_token(root_token).await.map_err(LifecycleError::Start)?;
         let mut remaining = Some(root_token);
         if !requests.is_empty()
             && let Some(token) = remaining.take()
@@ -105,21 +105,11 @@ impl Lifecycle {
 
 /// Whether the request succeeded, or may fail.
 fn check(request: &InitRequest, answer: &Outgoing) -> Result<(), LifecycleError> {
-    if answer.status < 400 {
-        return Ok(());
+    match LifecycleError::unless_ok(&request.name, &request.path, answer) {
+        Err(error) if request.allow_failure => {
+            warn!(%error, "it may fail, so the initialisation goes on");
+            Ok(())
+        }
+        result => result,
     }
-    let errors = match &answer.body {
-        OutgoingBody::Json(body) => body.get("errors").map(Value::to_string).unwrap_or_default(),
-        _ => String::new(),
-    };
-    if request.allow_failure {
-        warn!(request = %request.name, status = answer.status, errors, "allowed to fail, and did");
-        return Ok(());
-    }
-    Err(LifecycleError::Request {
-        name: request.name.clone(),
-        path: request.path.clone(),
-        status: answer.status,
-        errors,
-    })
 }

@@ -1,0 +1,18 @@
+//! Which engines and login methods there are.
+
+use std::sync::Arc;
+
+use holdfast_auth::approle;
+use holdfast_engines::database::Database;
+use holdfast_engines::{cubbyhole, kv};
+
+use crate::mounts::Registry;
+
+/// Everything that this server can mount.
+pub fn mountable() -> Registry {
+    Registry::default()
+        .secret("kv", kv::backend)
+        .secret("cubbyhole", cubbyhole::backend)
+        .secret("database", |context| Arc::new(Database::new(context)))
+        .auth("approle", approle::backend)
+}
