@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use holdfast_barrier::{Batch, Entries, MemoryEntries};
+use holdfast_barrier::{Batch, Entries, EntryError, MemoryEntries};
 use holdfast_logical::{
     Auth, Backend, BatchCell, Connection, Context, EntityAlias, Error, Lease, LeaseSpec, Operation,
     Reply, Request, Response, SpecialPaths, TokenParams,
@@ -14,9 +14,12 @@ use holdfast_logical::{
 use holdfast_testkit::FakeClock;
 use holdfast_types::{SecretString, SystemRandom};
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::audit::Audit;
 use crate::core::{Core, Deps, Limits};
+use crate::leases::revoke_all_due;
 use crate::mounts::Registry;
 use crate::wire::{Incoming, Outgoing, OutgoingBody, Verb};
 
@@ -32,6 +35,10 @@ pub(crate) struct FakeState {
     pub broken: AtomicBool,
     /// Revocations asked for.
     pub revocations: AtomicU64,
+    /// Times that a backend was asked whether a target is there.
+    pub asked: AtomicU64,
+    /// Called when something was made.
+    pub on_made: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
     counter: AtomicU64,
 }
 
@@ -58,6 +65,9 @@ impl Backend for Fake {
                 let number = self.state.counter.fetch_add(1, Ordering::SeqCst);
                 let name = format!("thing-{number}");
                 self.state.made.lock().unwrap().insert(name.clone(), 1);
+                if let Some(on_made) = &*self.state.on_made.lock().unwrap() {
+                    on_made();
+                }
                 let data = json!({ "name": name });
                 Ok(Some(Response {
                     lease: Some(LeaseSpec {
@@ -105,6 +115,7 @@ impl Backend for Fake {
     }
 
     async fn exists(&self, request: &Request) -> Result<Option<bool>, Error> {
+        self.state.asked.fetch_add(1, Ordering::SeqCst);
         match request.path.strip_prefix("store/") {
             Some(name) => Ok(Some(self.context.storage.get(name).await?.is_some())),
             None => Ok(None),
@@ -142,10 +153,14 @@ pub(crate) struct Server {
 impl Server {
     /// An empty, unsealed one, with `fake/` and `auth/fake/`.
     pub(crate) async fn new() -> Self {
-        let entries: Arc<dyn Entries> = Arc::new(MemoryEntries::default());
+        Self::with(Arc::new(MemoryEntries::default()), Arc::new(Audit::default())).await
+    }
+
+    /// The same over given entries, with a given audit log.
+    pub(crate) async fn with(entries: Arc<dyn Entries>, audit: Arc<Audit>) -> Self {
         let clock = Arc::new(FakeClock::at(START));
         let fake = Arc::new(FakeState::default());
-        let mut server = Self::over(entries, clock, fake, String::new()).await;
+        let mut server = Self::over(entries, clock, fake, audit, String::new()).await;
         let token = server.core.create_root_token(None).await.unwrap();
         server.root = token.expose().clone();
         for path in ["sys/mounts/fake", "sys/auth/fake"] {
@@ -158,7 +173,7 @@ impl Server {
     pub(crate) async fn crash(self) -> Self {
         let Self { core, entries, clock, fake, root } = self;
         drop(core);
-        Self::over(entries, clock, fake, root).await
+        Self::over(entries, clock, fake, Arc::new(Audit::default()), root).await
     }
 
     /// A server over what is stored in `entries`.
@@ -166,6 +181,7 @@ impl Server {
         entries: Arc<dyn Entries>,
         clock: Arc<FakeClock>,
         fake: Arc<FakeState>,
+        audit: Arc<Audit>,
         root: String,
     ) -> Self {
         let factory = {
@@ -176,7 +192,7 @@ impl Server {
             entries: entries.clone(),
             clock: clock.clone(),
             random: Arc::new(SystemRandom),
-            audit: Arc::new(Audit::default()),
+            audit,
             registry: Registry::default()
                 .secret("kv", holdfast_engines::kv::backend)
                 .secret("cubbyhole", holdfast_engines::cubbyhole::backend)
@@ -254,6 +270,17 @@ impl Server {
         self.call(&root, Verb::Write, "auth/token/lookup", body).await.0 == 200
     }
 
+    /// Revokes what is due, as the task in the background does.
+    pub(crate) async fn reap(&self) {
+        let vault = self.core.vault();
+        revoke_all_due(&vault, &CancellationToken::new()).await.unwrap();
+    }
+
+    /// All keys of the store under `prefix`.
+    pub(crate) async fn keys(&self, prefix: &str) -> Vec<String> {
+        self.entries.scan(prefix).await.unwrap()
+    }
+
     /// Waits until `condition` holds, while background tasks run.
     pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         for _ in 0..2000 {
@@ -273,4 +300,45 @@ fn split(outgoing: Outgoing) -> (u16, Value) {
         OutgoingBody::Raw(..) => json!("raw"),
     };
     (outgoing.status, body)
+}
+
+/// Entries whose commits fail once a number of them is used up: a crash at any moment.
+pub(crate) struct Fragile {
+    inner: Arc<dyn Entries>,
+    left: AtomicU64,
+}
+
+impl Fragile {
+    /// `inner`, of which `left` more commits succeed.
+    pub(crate) fn new(inner: Arc<dyn Entries>, left: u64) -> Arc<Self> {
+        Arc::new(Self { inner, left: AtomicU64::new(left) })
+    }
+}
+
+#[async_trait]
+impl Entries for Fragile {
+    async fn get(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>, EntryError> {
+        self.inner.get(key).await
+    }
+
+    async fn list_page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: Option<usize>,
+    ) -> Result<Vec<String>, EntryError> {
+        self.inner.list_page(prefix, after, limit).await
+    }
+
+    async fn scan(&self, prefix: &str) -> Result<Vec<String>, EntryError> {
+        self.inner.scan(prefix).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), EntryError> {
+        let took = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        match took {
+            Ok(_) => self.inner.commit(batch).await,
+            Err(_) => Err(EntryError::Storage("the machine has stopped".into())),
+        }
+    }
 }

@@ -193,6 +193,12 @@ impl Core {
         Ok(created.token)
     }
 
+    /// What answers requests, for tests that look inside.
+    #[cfg(test)]
+    pub(crate) fn vault(&self) -> Arc<Vault> {
+        self.vault.load_full().expect("the core is unsealed")
+    }
+
     /// Answers one request.
     pub async fn handle(&self, incoming: Incoming) -> Outgoing {
         match self.vault.load_full() {

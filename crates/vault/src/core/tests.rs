@@ -1,5 +1,12 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use holdfast_barrier::{MemoryEntries, View};
+use holdfast_types::SystemRandom;
 use serde_json::{Value, json};
 
+use crate::audit::{Audit, DeviceSpec};
 use crate::testing::Server;
 use crate::wire::Verb::{Delete, List, Read, Write};
 
@@ -84,4 +91,247 @@ async fn answers_have_openbaos_shapes() {
         let got = server.call(&root, verb, path, data).await;
         assert_eq!(got, (status, body), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_token_is_needed_and_must_be_valid() {
+    let server = Server::new().await;
+    let plain = json!({ "errors": ["permission denied"] });
+    let denied = json!({ "errors": ["1 error occurred:\n\t* permission denied\n\n"] });
+    let limited = server.token(json!({ "policies": ["default"] })).await;
+    for (token, path, want) in [
+        ("", "fake/store/a", &plain),
+        ("s.nope", "fake/store/a", &plain),
+        ("b.nope", "fake/store/a", &plain),
+        ("", "nope/x", &plain),
+        ("s.nope", "nope/x", &plain),
+        (limited.as_str(), "fake/store/a", &denied),
+        (limited.as_str(), "nope/x", &denied),
+        (limited.as_str(), "sys/nope", &denied),
+    ] {
+        let got = server.call(token, Read, path, json!({})).await;
+        assert_eq!(got, (403, want.clone()), "{token} {path}");
+    }
+    let (status, body) =
+        server.call("", Write, "auth/fake/login", json!({ "policies": "a" })).await;
+    assert_eq!((status, &body["auth"]["policies"]), (200, &json!(["a", "default"])));
+    assert_eq!(body["auth"]["orphan"], json!(true));
+}
+
+#[tokio::test]
+async fn a_write_creates_or_updates_and_only_who_may_do_one_of_them_finds_out_which() {
+    let server = Server::new().await;
+    for name in ["create", "update", "read"] {
+        let text = format!("path \"fake/store/*\" {{ capabilities = [\"{name}\"] }}");
+        server.policy(name, &text).await;
+    }
+    let creator = server.token(json!({ "policies": ["create"] })).await;
+    let updater = server.token(json!({ "policies": ["update"] })).await;
+    let reader = server.token(json!({ "policies": ["read"] })).await;
+    for (token, status) in
+        [(&updater, 403), (&creator, 200), (&creator, 403), (&updater, 200), (&reader, 403)]
+    {
+        let got = server.call(token, Write, "fake/store/a", json!({ "x": 1 })).await;
+        assert_eq!(got.0, status);
+    }
+    // A denial says nothing of the target, not even by asking for it.
+    assert_eq!(server.fake.asked.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn a_sudo_path_needs_sudo() {
+    let server = Server::new().await;
+    server.policy("plain", "path \"fake/store/*\" { capabilities = [\"create\"] }").await;
+    server.policy("sudo", "path \"fake/store/*\" { capabilities = [\"create\", \"sudo\"] }").await;
+    for (policy, status) in [("plain", 403), ("sudo", 200)] {
+        let token = server.token(json!({ "policies": [policy] })).await;
+        let got = server.call(&token, Write, "fake/store/sudo", json!({ "x": 1 })).await;
+        assert_eq!(got.0, status, "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn a_changed_policy_holds_at_once() {
+    let server = Server::new().await;
+    server.policy("p", "path \"fake/store/*\" { capabilities = [\"create\", \"read\"] }").await;
+    let token = server.token(json!({ "policies": ["p"] })).await;
+    server.ok(Write, "fake/store/a", json!({ "x": 1 })).await;
+    assert_eq!(server.call(&token, Read, "fake/store/a", json!({})).await.0, 200);
+    server.policy("p", "path \"fake/store/*\" { capabilities = [\"deny\"] }").await;
+    assert_eq!(server.call(&token, Read, "fake/store/a", json!({})).await.0, 403);
+    server.ok(Delete, "sys/policies/acl/p", json!({})).await;
+    assert_eq!(server.call(&token, Read, "fake/store/a", json!({})).await.0, 403);
+}
+
+#[tokio::test]
+async fn templates_follow_the_entity_of_the_login() {
+    let server = Server::new().await;
+    let text = "path \"fake/store/{{identity.entity.id}}\" { capabilities = [\"create\"] }";
+    server.policy("own", text).await;
+    let login = json!({ "policies": "own", "name": "alice" });
+    let (_, first) = server.call("", Write, "auth/fake/login", login.clone()).await;
+    let (_, second) = server.call("", Write, "auth/fake/login", login).await;
+    let entity = first["auth"]["entity_id"].as_str().unwrap();
+    assert_eq!(first["auth"]["entity_id"], second["auth"]["entity_id"]);
+    let token = second["auth"]["client_token"].as_str().unwrap();
+    for (path, status) in [(format!("fake/store/{entity}"), 200), ("fake/store/x".into(), 403)] {
+        let got = server.call(token, Write, &path, json!({ "x": 1 })).await;
+        assert_eq!(got.0, status, "{path}");
+    }
+    // The name of an entity is the login method's, and may be anything.
+    for name in ["../x", "a/b", "+", "*", "", "é\u{0}"] {
+        let login = json!({ "policies": "own", "name": name });
+        let got = server.call("", Write, "auth/fake/login", login).await;
+        assert_eq!(got.0, 200, "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrapped_answer_is_given_out_once() {
+    let server = Server::new().await;
+    server.ok(Write, "fake/store/a", json!({ "x": 1 })).await;
+    let root = server.root.clone();
+    let (status, wrapped) = server.send(&root, Read, "fake/store/a", json!({}), Some(60)).await;
+    assert_eq!((status, &wrapped["data"]), (200, &Value::Null));
+    assert_eq!(wrapped["wrap_info"]["creation_path"], json!("fake/store/a"));
+    let token = wrapped["wrap_info"]["token"].as_str().unwrap();
+
+    let looked_up = server.call("", Write, "sys/wrapping/lookup", json!({ "token": token })).await;
+    assert_eq!(looked_up.1["data"]["creation_ttl"], json!(60));
+
+    let unwrap = || server.call(token, Write, "sys/wrapping/unwrap", json!({}));
+    let answers = futures_util::future::join_all((0..20).map(|_| unwrap())).await;
+    let given: Vec<_> = answers.iter().filter(|(status, _)| *status == 200).collect();
+    assert_eq!(given.len(), 1, "{answers:?}");
+    assert_eq!(given[0].1["data"], json!({ "x": 1 }));
+    assert!(answers.iter().all(|(status, _)| matches!(status, 200 | 400 | 403)), "{answers:?}");
+    assert_eq!(server.keys("sys/wrap/").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_wrapped_answer_ends_with_its_time_and_survives_a_crash_before() {
+    let server = Server::new().await;
+    server.ok(Write, "fake/store/a", json!({ "x": 1 })).await;
+    let root = server.root.clone();
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        let (_, wrapped) = server.send(&root, Read, "fake/store/a", json!({}), Some(60)).await;
+        tokens.push(wrapped["wrap_info"]["token"].as_str().unwrap().to_owned());
+    }
+    let server = server.crash().await;
+    let unwrap = json!({ "token": tokens[0] });
+    let got = server.call(&root, Write, "sys/wrapping/unwrap", unwrap).await;
+    assert_eq!(got.1["data"], json!({ "x": 1 }));
+    server.clock.advance(Duration::from_secs(61));
+    let unwrap = json!({ "token": tokens[1] });
+    let got = server.call(&root, Write, "sys/wrapping/unwrap", unwrap).await;
+    let words = "wrapping token is not valid or does not exist";
+    assert_eq!(got, (400, json!({ "errors": [words] })));
+    server.reap().await;
+    assert_eq!(server.keys("sys/wrap/").await, Vec::<String>::new());
+}
+
+/// An audit log to a file, and what makes that file a full disk.
+async fn audited() -> (tempfile::TempDir, Arc<Audit>, impl Fn() + Send + Sync + 'static) {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let spec = DeviceSpec {
+        path: "file/".into(),
+        kind: "file".into(),
+        description: String::new(),
+        options: [("file_path".to_owned(), log.to_str().unwrap().to_owned())].into(),
+    };
+    let audit = Arc::new(Audit::default());
+    let store = View::new(Arc::new(MemoryEntries::default()), "audit/");
+    audit.load(store, &[spec], &SystemRandom).await.unwrap();
+    let fill = {
+        let audit = audit.clone();
+        move || {
+            std::fs::remove_file(&log).unwrap();
+            std::os::unix::fs::symlink("/dev/full", &log).unwrap();
+            audit.reopen();
+        }
+    };
+    (folder, audit, fill)
+}
+
+#[tokio::test]
+async fn without_an_audit_log_nothing_is_served() {
+    let (_folder, audit, fill) = audited().await;
+    let server = Server::with(Arc::new(MemoryEntries::default()), audit).await;
+    let root = server.root.clone();
+    server.ok(Write, "fake/store/a", json!({ "x": 1 })).await;
+    fill();
+    for (token, verb, path, data) in [
+        (root.as_str(), Read, "fake/store/a", json!({})),
+        (root.as_str(), Write, "fake/store/b", json!({ "x": 1 })),
+        ("", Write, "auth/fake/login", json!({ "policies": "a" })),
+        ("", Read, "fake/store/a", json!({})),
+    ] {
+        let got = server.call(token, verb, path, data).await;
+        assert_eq!(got.0, 500, "{path} {got:?}");
+    }
+    assert!(server.entries.scan("logical/").await.unwrap().iter().all(|key| !key.ends_with("/b")));
+}
+
+#[tokio::test]
+async fn what_an_answer_carries_is_taken_back_when_it_cannot_be_written_down() {
+    let (_folder, audit, fill) = audited().await;
+    let server = Server::with(Arc::new(MemoryEntries::default()), audit).await;
+    let fill = std::sync::Mutex::new(Some(fill));
+    *server.fake.on_made.lock().unwrap() = Some(Box::new(move || {
+        if let Some(fill) = fill.lock().unwrap().take() {
+            fill();
+        }
+    }));
+    let root = server.root.clone();
+    let got = server.call(&root, Read, "fake/creds", json!({})).await;
+    assert_eq!(got.0, 500, "{got:?}");
+    server.until("the thing is gone", |server| server.fake.count() == 0).await;
+    assert_eq!(server.fake.revocations.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn sealed_it_serves_nothing_and_unsealed_again_all() {
+    let server = Server::new().await;
+    server.ok(Write, "fake/store/a", json!({ "x": 1 })).await;
+    server.core.pre_seal().await;
+    let root = server.root.clone();
+    let sealed = (503, json!({ "errors": ["Vault is sealed"] }));
+    assert_eq!(server.call(&root, Read, "fake/store/a", json!({})).await, sealed);
+    server.core.post_unseal().await.unwrap();
+    assert_eq!(server.ok(Read, "fake/store/a", json!({})).await["data"], json!({ "x": 1 }));
+}
+
+#[tokio::test]
+async fn a_disabled_mount_takes_its_leases_tokens_and_storage_along() {
+    let server = Server::new().await;
+    server.ok(Write, "fake/store/a", json!({ "x": 1 })).await;
+    server.ok(Read, "fake/creds", json!({})).await;
+    let (_, login) = server.call("", Write, "auth/fake/login", json!({})).await;
+    let token = login["auth"]["client_token"].as_str().unwrap();
+    let stored = server.keys("logical/").await.len();
+    server.ok(Delete, "sys/mounts/fake", json!({})).await;
+    server.ok(Delete, "sys/auth/fake", json!({})).await;
+    assert_eq!(server.fake.count(), 0);
+    assert!(!server.is_live(token).await);
+    assert_eq!(server.keys("logical/").await.len(), stored - 1);
+    assert_eq!(server.keys("sys/lease/").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_mount_whose_leases_cannot_be_revoked_serves_nothing_until_they_are() {
+    let server = Server::new().await;
+    server.ok(Read, "fake/creds", json!({})).await;
+    server.fake.broken.store(true, Ordering::SeqCst);
+    let root = server.root.clone();
+    let got = server.call(&root, Delete, "sys/mounts/fake", json!({})).await;
+    assert_eq!(got.0, 400, "{got:?}");
+    assert_eq!(server.call(&root, Read, "fake/store/a", json!({})).await.0, 404);
+    let server = server.crash().await;
+    assert_eq!(server.call(&root, Read, "fake/store/a", json!({})).await.0, 404);
+    server.fake.broken.store(false, Ordering::SeqCst);
+    server.ok(Delete, "sys/mounts/fake", json!({})).await;
+    assert_eq!(server.fake.count(), 0);
+    server.ok(Write, "sys/mounts/fake", json!({ "type": "fake" })).await;
 }

@@ -65,7 +65,8 @@ fn show(entity: &EntityRecord) -> Response {
             shown["canonical_id"] = json!(entity.id);
             shown["creation_time"] = json!(rfc3339(alias.created));
             shown["last_update_time"] = json!(rfc3339(alias.updated));
-            shown["custom_metadata"] = json!({});
+            shown["custom_metadata"] = Value::Null;
+            shown["merged_from_canonical_ids"] = Value::Null;
             shown["local"] = json!(false);
             shown["metadata"] = match alias.metadata.is_empty() {
                 true => Value::Null,
@@ -86,6 +87,7 @@ fn show(entity: &EntityRecord) -> Response {
         "merged_entity_ids": null,
         "metadata": if entity.metadata.is_empty() { Value::Null } else { json!(entity.metadata) },
         "name": entity.name,
+        "namespace_id": "root",
         "policies": [],
     }))
 }

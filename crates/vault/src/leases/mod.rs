@@ -34,6 +34,8 @@ use holdfast_types::{Clock, Random, Timestamp};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 pub(crate) use self::paths::handle;
+#[cfg(test)]
+pub(crate) use self::reaper::revoke_all_due;
 pub(crate) use self::reaper::run;
 pub(crate) use self::record::{LeaseRecord, Stored};
 use self::record::{due_key, due_prefix, given_up_key, id_key, owner_key};

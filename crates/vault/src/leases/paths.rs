@@ -14,6 +14,7 @@ use super::revoke::{OnFailure, revoke_lease, revoke_prefix};
 use crate::core::answer::{Answer, Chain};
 use crate::core::invocation::Invocation;
 use crate::core::vault::Vault;
+use crate::tokens::params::seconds_until;
 
 const TIDY_STARTED: &str = "Tidy operation successfully started. Any information from the \
                             operation will be printed to OpenBao's server logs.";
@@ -54,7 +55,8 @@ pub(crate) async fn handle(
             Ok(Response::list(names).into())
         }
         ("renew", Create | Update) => {
-            let increment = fields.duration("increment")?.unwrap_or_default();
+            let increment = fields.duration("increment").map_err(Error::field_validation)?;
+            let increment = increment.unwrap_or_default();
             let renewed = renew_lease(vault, &lease_id()?, increment).await?;
             let response = Response { warnings: renewed.warnings, ..Response::default() };
             Ok(Answer { lease: Some(renewed.lease), ..response.into() })
@@ -94,6 +96,7 @@ pub(crate) async fn handle(
             });
             Ok(Response::default().warn(TIDY_STARTED).status(202).into())
         }
+        ("", List) => Err(Error::UnsupportedPath),
         ("" | "count" | "lookup" | "renew" | "revoke" | "tidy", _) => {
             Err(Error::UnsupportedOperation)
         }
@@ -123,7 +126,6 @@ fn refused(error: &Error) -> Error {
 
 async fn lookup(vault: &Vault, id: &str) -> Result<Response, Error> {
     let now = vault.clock.now();
-    let left = |end: holdfast_types::Timestamp| end.duration_since(now).as_secs().max(0);
     let path = id.rsplit_once('/').map_or("", |(path, _)| path);
     match vault.leases.read(id).await? {
         None => Err(Error::invalid("invalid lease")),
@@ -134,7 +136,7 @@ async fn lookup(vault: &Vault, id: &str) -> Result<Response, Error> {
             "last_renewal": record.last_renewal.map(rfc3339),
             "path": path,
             "renewable": record.renewable,
-            "ttl": left(record.expires_at),
+            "ttl": seconds_until(record.expires_at, now),
         }))),
         Some(Stored::Token(hash)) => {
             let token = vault.tokens.by_hash(hash).await?;

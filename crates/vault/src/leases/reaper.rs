@@ -42,7 +42,7 @@ pub(crate) async fn run(vault: Arc<Vault>, shutdown: CancellationToken) {
 }
 
 /// Revokes what is due now. Returns how many leases were looked at.
-pub(super) async fn revoke_all_due(
+pub(crate) async fn revoke_all_due(
     vault: &Arc<Vault>,
     shutdown: &CancellationToken,
 ) -> Result<usize, EntryError> {

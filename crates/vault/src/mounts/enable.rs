@@ -97,9 +97,10 @@ impl Mounts {
             return Err(Error::invalid("given default lease TTL greater than given max lease TTL"));
         }
         if parsed.max_lease_ttl.is_zero() && parsed.default_lease_ttl > self.limits.max_lease_ttl {
-            return Err(Error::invalid(
-                "given default lease TTL greater than system max lease TTL",
-            ));
+            return Err(Error::invalid(format!(
+                "given default lease TTL greater than system max lease TTL of {}",
+                self.limits.max_lease_ttl.as_secs()
+            )));
         }
         parsed.update(class, &given)?;
         // Login methods name it beside the config as well.

@@ -134,9 +134,8 @@ impl Policies {
         cas_required: bool,
         expiration: Option<Timestamp>,
     ) -> Result<(), Error> {
-        let policy = Policy::parse(name, text).map_err(|failed| {
-            Error::invalid(format!("failed to parse policy: {}", Chain(&failed)))
-        })?;
+        let policy = Policy::parse(name, text)
+            .map_err(|failed| Error::invalid(Chain(&failed).to_string()))?;
         let _change = self.change.lock().await;
         let old = self.kept.load().get(name).cloned();
         let version = old.as_ref().map_or(0, |old| old.record.version);

@@ -28,7 +28,7 @@ pub(super) async fn handle(
                 Ok(preflight(vault, invocation, path).await?.into())
             }
             Some(path) if !path.is_empty() => Err(Error::UnsupportedOperation),
-            _ => Err(Error::UnsupportedPath),
+            _ => Err(Error::Status { status: 404, message: "unsupported path".to_owned() }),
         },
     }
 }

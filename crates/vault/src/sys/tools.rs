@@ -1,8 +1,8 @@
 //! `sys/tools/`: random bytes and hashes.
 
 use aws_lc_rs::digest;
-use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use base64::{DecodeError, Engine as _};
 use holdfast_logical::{Error, Response};
 use serde_json::json;
 
@@ -36,10 +36,10 @@ fn random(vault: &Vault, invocation: &Invocation, argument: &str) -> Result<Resp
     };
     let count = usize::try_from(count).unwrap_or(0);
     if count == 0 {
-        return Err(Error::invalid("\"bytes\" cannot be less than 1"));
+        return Err(Error::invalid("'bytes' cannot be less than 1"));
     }
     if count > MOST {
-        return Err(Error::invalid(format!("\"bytes\" should be less than {MOST}")));
+        return Err(Error::invalid(format!("'bytes' should be less than {MOST}")));
     }
     let mut bytes = vec![0; count];
     vault.random.fill(&mut bytes);
@@ -65,9 +65,16 @@ fn hash(invocation: &Invocation, argument: &str) -> Result<Response, Error> {
         other => return Err(Error::invalid(format!("unsupported algorithm {other}"))),
     };
     let input = fields.string("input")?.unwrap_or_default();
-    let input = STANDARD
-        .decode(&input)
-        .map_err(|error| Error::invalid(format!("unable to decode input as base64: {error}")))?;
+    let input = STANDARD.decode(&input).map_err(|error| {
+        let at = match error {
+            DecodeError::InvalidByte(at, _) => at,
+            DecodeError::InvalidLastSymbol { offset, .. } => offset,
+            DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => input.len(),
+        };
+        Error::invalid(format!(
+            "unable to decode input as base64: illegal base64 data at input byte {at}"
+        ))
+    })?;
     let sum = digest::digest(algorithm, &input);
     Ok(Response::data(json!({ "sum": encode(sum.as_ref(), invocation, "hex")? })))
 }

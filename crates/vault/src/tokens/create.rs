@@ -125,7 +125,11 @@ pub(super) async fn create_token(
             ));
         }
     } else {
-        let asked = if order.ttl.is_zero() { mount.default_ttl } else { order.ttl };
+        let mut asked = if order.ttl.is_zero() { mount.default_ttl } else { order.ttl };
+        if is_root && order.ttl.is_zero() && !explicit_max.is_zero() {
+            // Nobody asked for more than that: nothing to warn of.
+            asked = asked.min(explicit_max);
+        }
         let granted = grant_life(&LifeRequest {
             ttl: asked,
             period,
@@ -327,7 +331,7 @@ impl Order {
         Ok(Self {
             id: text("id")?,
             policies,
-            meta: fields.string_map("meta")?.unwrap_or_default(),
+            meta: fields.string_map("meta").map_err(Error::field_validation)?.unwrap_or_default(),
             no_parent: fields.bool("no_parent")?.unwrap_or(false),
             no_default_policy: fields.bool("no_default_policy")?.unwrap_or(false),
             ttl,

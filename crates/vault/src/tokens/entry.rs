@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::hash::TokenHash;
+use super::params::seconds_until;
 use crate::core::acl::StampedAcl;
 
 /// Of a service token the stored entry; of a batch token what it carries itself.
@@ -104,10 +105,9 @@ impl TokenEntry {
         !self.doomed && self.expires_at.is_none_or(|end| end > now) && self.uses != Some(0)
     }
 
-    /// The whole seconds that are left at `now`, rounded as OpenBao does: down.
+    /// The whole seconds that are left at `now`.
     pub(crate) fn seconds_left(&self, now: Timestamp) -> u64 {
-        let left = self.expires_at.map_or(0, |end| end.duration_since(now).as_secs());
-        u64::try_from(left).unwrap_or(0)
+        self.expires_at.map_or(0, |end| seconds_until(end, now))
     }
 
     /// The id of the lease that stands for the token in `sys/leases`.

@@ -29,7 +29,8 @@ pub(crate) struct Granted {
     pub warning: Option<String>,
 }
 
-/// The life that is granted: what is asked for, within the limits that are left after `age`.
+/// The life that is granted: what is asked for, within the limits that are left after `age`, which
+/// counts in whole seconds.
 ///
 /// # Errors
 /// Nothing is left.
@@ -41,16 +42,18 @@ pub(crate) fn grant_life(request: &LifeRequest) -> Result<Granted, Error> {
         Some(period) => ("period", period),
         None => ("TTL", request.ttl),
     };
+    // To the nearest second, so that a token renewed at once has all its life before it.
+    let age = Duration::from_secs((request.age + Duration::from_millis(500)).as_secs());
     let mut limit = Duration::MAX;
     if request.period.is_zero() {
         let max = set(request.role_max).map_or(request.mount_max, |max| max.min(request.mount_max));
-        limit = max.saturating_sub(request.age);
+        limit = max.saturating_sub(age);
     } else {
         // A period is bounded, but starts anew with each renewal.
         limit = limit.min(request.mount_max);
     }
     if let Some(max) = set(request.explicit_max) {
-        limit = limit.min(max.saturating_sub(request.age));
+        limit = limit.min(max.saturating_sub(age));
     }
     if limit.is_zero() {
         return Err(Error::invalid("past the max TTL, cannot renew"));
@@ -69,6 +72,11 @@ pub(crate) fn grant_life(request: &LifeRequest) -> Result<Granted, Error> {
 /// `now` and `ttl` later, or the end of all time.
 pub(crate) fn after(now: Timestamp, ttl: Duration) -> Timestamp {
     now.checked_add(ttl).unwrap_or(Timestamp::MAX)
+}
+
+/// The whole seconds from `now` to `end`, to the nearest: a life of an hour shows as 3600 at first.
+pub(crate) fn seconds_until(end: Timestamp, now: Timestamp) -> u64 {
+    u64::try_from((end.duration_since(now).as_millis() + 500) / 1000).unwrap_or(0)
 }
 
 /// As OpenBao shortens durations in warnings: `768h`, `1h30m`, `45s`.

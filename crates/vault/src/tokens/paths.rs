@@ -166,7 +166,8 @@ async fn by_accessor(tokens: &Tokens, accessor: &Option<String>) -> Result<Arc<T
 }
 
 fn increment(invocation: &Invocation) -> Result<Duration, Error> {
-    Ok(invocation.request.fields().duration("increment")?.unwrap_or_default())
+    let increment = invocation.request.fields().duration("increment");
+    Ok(increment.map_err(Error::field_validation)?.unwrap_or_default())
 }
 
 async fn create(
