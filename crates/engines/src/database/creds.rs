@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use holdfast_logical::{Error, Lease, LeaseSpec, Reply, Request, Response};
+use holdfast_logical::{Error, Lease, LeaseSpec, Reply, Request, Response, TokenKind};
 use holdfast_types::{Random, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -52,7 +52,14 @@ impl Database {
         let password = password(&*self.context.random);
         let verifier = verifier(&password).await?;
         let (ttl, max_ttl) = role.lives(&request.mount);
-        let ends = expiration(self.context.clock.now() + ttl + GRACE);
+        let mut ends = self.context.clock.now() + ttl;
+        if let Some(caller) =
+            request.caller.as_ref().filter(|caller| caller.kind == TokenKind::Batch)
+        {
+            // Nothing is told when a batch token ends, so its leases end with it by time.
+            ends = caller.expires_at.map_or(ends, |token_ends| token_ends.min(ends));
+        }
+        let ends = expiration(ends + GRACE);
 
         // From the check that the name is free until the end, no other request may take it.
         let Some(_name) = self.names.take(&role.db_name, &username) else {

@@ -188,3 +188,23 @@ async fn many_at_once_share_few_connections() {
     let query = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'issue_many'";
     eventually(server, query, "0").await;
 }
+
+#[tokio::test]
+async fn a_user_of_a_batch_token_ends_with_it() {
+    let server = server();
+    make_database(server, "issue_batch");
+    let fixture = Fixture::with_role(server, "issue_batch", role(&[CREATE])).await;
+    let mut request = fixture.of_a_token(Operation::Read, "creds/app", &Value::Null);
+    let ends = SystemClock.now() + Duration::from_secs(60);
+    let caller = request.caller.as_mut().unwrap();
+    caller.kind = TokenKind::Batch;
+    caller.expires_at = Some(ends);
+    let response = fixture.backend.handle(&request).await.unwrap().unwrap();
+    let name = response.data.unwrap()["username"].as_str().unwrap().to_owned();
+    let query = format!(
+        "SELECT abs(extract(epoch FROM rolvaliduntil) - {}) < 5 FROM pg_authid \
+         WHERE rolname = '{name}'",
+        ends.as_second()
+    );
+    assert_eq!(sql(server, "postgres", &query), "t");
+}

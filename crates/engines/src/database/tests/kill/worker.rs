@@ -116,6 +116,8 @@ impl Worker {
         });
         let worker = Self { backend, storage, mount, choice: tokio::sync::Mutex::default() };
         worker.backend.start().await?;
+        // What a start had no time for on a busy machine.
+        worker.backend.tick().await?;
         if worker.storage.get("logical/config/pg").await?.is_none() {
             worker.request(Operation::Create, "config/pg", config).await?;
             let statement = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' \
