@@ -6,7 +6,6 @@ use std::process::ExitCode;
 mod apply;
 mod cli;
 mod platform;
-#[allow(dead_code, reason = "the commands that use it follow")]
 mod vault;
 
 fn main() -> ExitCode {

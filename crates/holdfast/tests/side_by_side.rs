@@ -2,27 +2,24 @@
 //! of its own, have to print the same and exit the same.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
+use holdfast_testkit::{Stock, StockServer};
 use regex::Regex;
 
 #[test]
 fn command_lines_print_what_the_official_client_prints() {
-    let Some(official) = official_client() else {
-        panic!("no official client: set HOLDFAST_BAO to the path of a bao binary");
-    };
     let ours = Path::new(env!("CARGO_BIN_EXE_holdfast"));
+    let stock = Stock::install();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/side_by_side/commands.txt");
     let script = fs::read_to_string(script).expect("the command lines");
     let lines: Vec<&str> =
         script.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
 
     let (wanted, got) = std::thread::scope(|scope| {
-        let wanted = scope.spawn(|| Side::start(&official, &official).run_all(&lines));
-        let got = Side::start(&official, ours).run_all(&lines);
+        let wanted = scope.spawn(|| Side::start(&stock, stock.bao()).run_all(&lines));
+        let got = Side::start(&stock, ours).run_all(&lines);
         (wanted.join().expect("the official client ran"), got)
     });
 
@@ -43,15 +40,9 @@ fn command_lines_print_what_the_official_client_prints() {
     println!("{compared} command lines agree");
 }
 
-/// The binary of the official client, which is the server as well.
-fn official_client() -> Option<PathBuf> {
-    std::env::var_os("HOLDFAST_BAO").map(PathBuf::from).filter(|path| path.is_file())
-}
-
 /// One client and its server.
 struct Side {
-    server: Child,
-    port: u16,
+    server: StockServer,
     home: tempfile::TempDir,
     masks: Vec<(Regex, &'static str)>,
 }
@@ -80,25 +71,10 @@ impl std::fmt::Display for Outcome {
 }
 
 impl Side {
-    fn start(official: &Path, client: &Path) -> Self {
+    fn start(stock: &Stock, client: &Path) -> Self {
         let home = tempfile::tempdir().expect("a directory");
         std::os::unix::fs::symlink(client, home.path().join("bao")).expect("a link");
-        let port = free_port();
-        let mut server = Command::new(official)
-            .args(["server", "-dev", "-dev-root-token-id=root", "-dev-no-store-token"])
-            .arg(format!("-dev-listen-address=127.0.0.1:{port}"))
-            .env_clear()
-            .env("HOME", home.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the official server");
-        let mut lines = BufReader::new(server.stdout.take().expect("a pipe")).lines();
-        let ready = lines.any(|line| line.is_ok_and(|line| line.contains("Development mode")));
-        assert!(ready, "the official server starts");
-        // Keeps the pipe from filling up.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { server, port, home, masks: masks() }
+        Self { server: StockServer::start(stock), home, masks: masks() }
     }
 
     fn run_all(&self, lines: &[&str]) -> Vec<Outcome> {
@@ -118,8 +94,8 @@ impl Side {
             .env_clear()
             .env("HOME", self.home.path())
             .env("PATH", format!("{}:/usr/bin:/bin", self.home.path().display()))
-            .env("BAO_ADDR", format!("http://127.0.0.1:{}", self.port))
-            .env("BAO_TOKEN", "root")
+            .env("BAO_ADDR", self.server.address())
+            .env("BAO_TOKEN", StockServer::ROOT_TOKEN)
             .stdin(Stdio::null())
             .output()
             .expect("a shell");
@@ -131,17 +107,10 @@ impl Side {
     }
 
     fn mask(&self, bytes: &[u8]) -> String {
-        let text = String::from_utf8_lossy(bytes).replace(&self.port.to_string(), "PORT");
+        let text = String::from_utf8_lossy(bytes).replace(self.server.address(), "ADDRESS");
         self.masks
             .iter()
             .fold(text, |text, (regex, mask)| regex.replace_all(&text, *mask).into_owned())
-    }
-}
-
-impl Drop for Side {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
     }
 }
 
@@ -162,9 +131,4 @@ fn masks() -> Vec<(Regex, &'static str)> {
     .into_iter()
     .map(|(regex, mask)| (Regex::new(regex).expect("a pattern"), mask))
     .collect()
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }

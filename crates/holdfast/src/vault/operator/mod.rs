@@ -1,10 +1,16 @@
 //! `operator`: what the people who run the server need.
 
+mod generate_root;
 mod init;
 mod keys;
+mod quorum;
+mod rotate_keys;
 mod seal;
 
 use clap::Subcommand;
+use holdfast_client::vault::{Response, VaultError};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::Outcome;
 
@@ -17,6 +23,8 @@ pub(super) enum Operator {
     StepDown(seal::StepDown),
     KeyStatus(keys::KeyStatus),
     Rotate(keys::Rotate),
+    RotateKeys(rotate_keys::RotateKeys),
+    GenerateRoot(generate_root::GenerateRoot),
 }
 
 impl Operator {
@@ -28,6 +36,20 @@ impl Operator {
             Self::StepDown(command) => command.run().await,
             Self::KeyStatus(command) => command.run().await,
             Self::Rotate(command) => command.run().await,
+            Self::RotateKeys(command) => command.run().await,
+            Self::GenerateRoot(command) => command.run().await,
         }
     }
+}
+
+/// What an answer holds: under `data`, as OpenBao writes it, or at the top.
+fn payload<T: DeserializeOwned>(response: &Response) -> Result<T, VaultError> {
+    #[derive(serde::Deserialize)]
+    struct Envelope<T> {
+        data: T,
+    }
+    if response.json()?.get("data").is_some_and(Value::is_object) {
+        return response.parse::<Envelope<T>>().map(|envelope| envelope.data);
+    }
+    response.parse()
 }
