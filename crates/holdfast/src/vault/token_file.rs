@@ -55,16 +55,6 @@ impl TokenFile {
         })
     }
 
-    /// Removes the stored token.
-    pub(super) fn erase(&self) -> Result<(), Failure> {
-        match fs::remove_file(&self.0) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(self.failed("remove", &error))
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn failed(&self, verb: &str, error: &io::Error) -> Failure {
         Failure::Request(format!("{verb} the stored token {}: {error}", self.0.display()))
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::connection::Connection;
-use super::super::output::{Format, FormatFlag, print_document, print_line, print_rows};
+use super::super::output::{Format, FormatFlag, print_document, print_line, print_rows, warn};
 use super::super::{Failure, Outcome, values};
 use super::payload;
 use super::quorum::Share;
@@ -129,6 +129,10 @@ impl RotateKeys {
         let status: Status = response
             .and_then(|response| payload(&response.success()?))
             .map_err(Failure::doing("Error initializing rotation"))?;
+        if format == Format::Table {
+            warn("The new shares are shown once, to whoever gives the last of the old ones.");
+            print_line("")?;
+        }
         status.print(format)
     }
 
