@@ -2,4 +2,6 @@
 //! somebody is into the [`Auth`](holdfast_logical::Auth) of which the core makes a token.
 
 pub mod approle;
+pub mod jwt;
+mod role_name;
 pub mod token_params;

@@ -36,6 +36,7 @@ use holdfast_types::{Clock, Random, SecretString, Timestamp};
 use tokio::sync::Mutex;
 
 use self::settings::Setting;
+use crate::role_name::is_role_name;
 
 /// The backend of an `approle` mount.
 pub fn backend(context: Context) -> Arc<dyn Backend> {
@@ -71,7 +72,7 @@ impl Backend for AppRole {
         let segments = request.segments();
         if let ["role", name, ..] = segments[..]
             && !name.is_empty()
-            && !role::is_name(name)
+            && !is_role_name(name)
         {
             return Err(Error::UnsupportedPath);
         }
@@ -129,7 +130,7 @@ impl Backend for AppRole {
 
     async fn exists(&self, request: &Request) -> Result<Option<bool>, Error> {
         match request.segments()[..] {
-            ["role", name] if role::is_name(name) => {
+            ["role", name] if is_role_name(name) => {
                 Ok(Some(self.role(&name.to_lowercase()).await?.is_some()))
             }
             _ => Ok(None),

@@ -31,14 +31,6 @@ pub(super) struct Role {
     pub(super) tokens: RoleTokens,
 }
 
-/// Whether `name` can be a role's: letters, digits and `_`, with `-` and `.` inside.
-pub(super) fn is_name(name: &str) -> bool {
-    let edge = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    name.starts_with(edge)
-        && name.ends_with(edge)
-        && name.chars().all(|c| edge(c) || matches!(c, '-' | '.'))
-}
-
 impl Role {
     /// Takes over the fields of a request; those that are missing stay. Returns warnings.
     ///

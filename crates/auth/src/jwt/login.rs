@@ -1,0 +1,168 @@
+//! `login`: somebody else's token for one of ours.
+
+use std::collections::BTreeMap;
+
+use holdfast_keys::{SignedToken, TokenError};
+use holdfast_logical::{Auth, EntityAlias, Error, Reply, Request, Response};
+use holdfast_types::SecretString;
+use serde_json::{Map, Value, json};
+use tracing::warn;
+
+use super::key_source::{VerifyError, chain};
+use super::role::Role;
+use super::{Active, Jwt, claims};
+
+impl Jwt {
+    /// `PUT login {role, jwt}`
+    pub(super) async fn login(&self, request: &Request) -> Reply {
+        let Some(active) = self.active().await? else {
+            return Err(Error::invalid("could not load configuration"));
+        };
+        let fields = request.fields();
+        let text = |name| {
+            let value = fields.string(name).map_err(Error::field_validation)?;
+            Ok::<_, Error>(value.unwrap_or_default())
+        };
+        let mut name = text("role")?.to_lowercase();
+        if name.is_empty() {
+            name.clone_from(&active.config.default_role);
+        }
+        if name.is_empty() {
+            return Err(Error::invalid("missing role"));
+        }
+        let Some(role) = self.role(&name).await? else {
+            return Err(Error::invalid(format!("role {name:?} could not be found")));
+        };
+        let token = SecretString::new(text("jwt")?);
+        if token.expose().is_empty() {
+            return Err(Error::invalid("missing token"));
+        }
+        check_address(request, &role)?;
+
+        let claims = self
+            .validate(&active, &role, &token)
+            .await
+            .map_err(|why| Error::invalid(format!("error validating token: {why}")))?;
+        let audiences = claims::find(&claims, "aud").and_then(claims::values).unwrap_or_default();
+        if !audiences.is_empty() && role.bound_audiences.as_ref().is_none_or(Vec::is_empty) {
+            return Err(Error::invalid(
+                "audience claim found in JWT but no audiences bound to the role",
+            ));
+        }
+        let alias = alias(&name, &role, &claims).map_err(Error::Invalid)?;
+        if let Some(bound) = &role.bound_claims {
+            claims::check_bound(&claims, bound, role.bound_claims_are_globs)
+                .map_err(|why| Error::invalid(format!("error validating claims: {why}")))?;
+        }
+        let auth = Auth {
+            params: role.tokens.params,
+            metadata: alias.metadata.clone(),
+            display_name: alias.name.clone(),
+            alias: Some(alias),
+            internal: json!({ "role": name }),
+            renewable: true,
+            ..Auth::default()
+        };
+        Ok(Some(Response { auth: Some(auth), ..Response::default() }))
+    }
+
+    /// A token lives on under the life that its role gives now, as long as there is the role.
+    pub(super) async fn renew(&self, mut auth: Auth) -> Result<Auth, Error> {
+        let name = auth.internal.get("role").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let Some(role) = self.role(&name).await? else {
+            return Err(Error::invalid(format!("role {name} does not exist during renewal")));
+        };
+        let now = role.tokens.params;
+        auth.params.token_ttl = now.token_ttl;
+        auth.params.token_max_ttl = now.token_max_ttl;
+        auth.params.token_period = now.token_period;
+        Ok(auth)
+    }
+
+    /// The claims of a token that is good for `role`, or why it is not. OpenBao has one message for
+    /// whatever no key has signed; here an unsigned token and one with a shared secret are told
+    /// from one with a wrong signature.
+    async fn validate(
+        &self,
+        active: &Active,
+        role: &Role,
+        token: &SecretString,
+    ) -> Result<Map<String, Value>, String> {
+        let algorithm =
+            |why: TokenError| format!("invalid algorithm (alg) header parameter: {why}");
+        let signature =
+            |why: &dyn ToString| format!("error verifying token signature: {}", why.to_string());
+        let token = SignedToken::parse(token.expose()).map_err(|error| match error {
+            TokenError::Unsigned | TokenError::Algorithm => algorithm(error),
+            other => signature(&other),
+        })?;
+        active.keys.verify(&token).await.map_err(|error| {
+            if let VerifyError::Fetch(cause) = &error {
+                // Whoever logs in is not told how the server reaches the issuer.
+                warn!(error = chain(cause), "fetch the key set");
+            }
+            signature(&error)
+        })?;
+        let claims = token.claims().map_err(|error| signature(&error))?;
+        if !active.config.takes(token.algorithm) {
+            return Err(algorithm(TokenError::Algorithm));
+        }
+        let issuer = &active.config.bound_issuer;
+        claims::check_registered(&claims, issuer, role, self.clock.now())
+            .map_err(|error| error.to_string())?;
+        Ok(claims)
+    }
+}
+
+fn check_address(request: &Request, role: &Role) -> Result<(), Error> {
+    let bound = &role.tokens.params.token_bound_cidrs;
+    let address = request.connection.remote_address;
+    let within = || address.is_some_and(|address| bound.iter().any(|net| net.contains(&address)));
+    if bound.is_empty() || within() { Ok(()) } else { Err(Error::Denied) }
+}
+
+/// Who the claims say it is, with the metadata that the role takes from them.
+fn alias(name: &str, role: &Role, claims: &Map<String, Value>) -> Result<EntityAlias, String> {
+    let user_claim = &role.user_claim;
+    let user = match role.user_claim_json_pointer {
+        true => claims::find(claims, user_claim),
+        false => claims.get(user_claim).filter(|value| !value.is_null()),
+    };
+    let user = match user {
+        None => return Err(format!("claim {user_claim:?} not found in token")),
+        Some(Value::String(user)) if user.is_empty() => {
+            return Err("missing name in alias".to_owned());
+        }
+        Some(Value::String(user)) => user.clone(),
+        Some(_) => return Err(format!("claim {user_claim:?} could not be converted to string")),
+    };
+    let mut metadata = BTreeMap::new();
+    for (claim, target) in role.claim_mappings.iter().flatten() {
+        match claims::find(claims, claim) {
+            None => {}
+            Some(Value::String(text)) => {
+                metadata.insert(target.clone(), text.clone());
+            }
+            Some(_) => return Err(format!("error converting claim '{claim}' to string")),
+        }
+    }
+    metadata.insert("role".to_owned(), name.to_owned());
+    if !role.groups_claim.is_empty() {
+        check_groups(&role.groups_claim, claims)?;
+    }
+    Ok(EntityAlias { name: user, metadata })
+}
+
+/// The groups must be there and be text, alone or in a list.
+fn check_groups(claim: &str, claims: &Map<String, Value>) -> Result<(), String> {
+    let Some(groups) = claims::find(claims, claim) else {
+        return Err(format!("failed to fetch groups: {claim:?} claim not found in token"));
+    };
+    let Some(groups) = claims::values(groups) else {
+        return Err(format!("{claim:?} claim could not be converted to string list"));
+    };
+    match groups.iter().find(|group| !group.is_string()) {
+        None => Ok(()),
+        Some(group) => Err(format!("value {group} in groups claim could not be parsed as string")),
+    }
+}

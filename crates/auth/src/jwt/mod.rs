@@ -1,0 +1,201 @@
+//! `jwt`: logins with tokens that somebody else signed: an identity provider, a SPIFFE server, a
+//! key whose public half is configured.
+//!
+//! Layout under the mount's corner of the store: `config`, and `role/<name>` for each role. Names
+//! are in lower case.
+//!
+//! OpenBao's `jwt` is also an OIDC client with redirects, and knows the peculiarities of some
+//! providers. What belongs to those is refused by name, not ignored: `oidc_client_id`,
+//! `provider_config`, `override_allowed_server_names`, roles of the type `oidc`, and
+//! `token_policies_template_claims`. Groups that `groups_claim` finds must be there and be text;
+//! the server knows no groups to put them into yet.
+
+mod claims;
+mod config;
+mod key_source;
+mod login;
+mod role;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use holdfast_barrier::View;
+use holdfast_logical::{
+    Auth, Backend, Context, Error, Operation, Reply, Request, Response, SpecialPaths,
+};
+use holdfast_types::Clock;
+use tokio::sync::{Mutex, RwLock};
+
+use self::config::Config;
+use self::key_source::KeySource;
+use self::role::Role;
+use crate::role_name::is_role_name;
+
+const CONFIG_ENTRY: &str = "config";
+
+/// The backend of a `jwt` mount.
+pub fn backend(context: Context) -> Arc<dyn Backend> {
+    Arc::new(Jwt {
+        storage: context.storage,
+        clock: context.clock,
+        active: RwLock::new(None),
+        changes: Mutex::new(()),
+    })
+}
+
+struct Jwt {
+    storage: View,
+    clock: Arc<dyn Clock>,
+    /// The configuration in use, with its keys. Read from the store at first use.
+    active: RwLock<Option<Arc<Active>>>,
+    /// Held while configuration or roles change.
+    changes: Mutex<()>,
+}
+
+struct Active {
+    config: Config,
+    keys: KeySource,
+}
+
+#[async_trait]
+impl Backend for Jwt {
+    async fn handle(&self, request: &Request) -> Reply {
+        use Operation::{Create, Delete, List, Read, Update};
+        let segments = request.segments();
+        match (&segments[..], request.operation) {
+            (["login"], Create | Update) => self.login(request).await,
+            (["config"], Read) => self.read_config().await,
+            (["config"], Create | Update) => self.write_config(request).await,
+            (["role", ""], List) => self.list_roles(request).await,
+            (["role", name], operation) if is_role_name(name) => {
+                let name = name.to_lowercase();
+                match operation {
+                    Read => self.read_role(&name).await,
+                    Create | Update => self.write_role(request, &name).await,
+                    Delete => self.delete_role(&name).await,
+                    _ => Err(Error::UnsupportedOperation),
+                }
+            }
+            (["login" | "config"] | ["role"] | ["role", ""], _) => Err(Error::UnsupportedOperation),
+            _ => Err(Error::UnsupportedPath),
+        }
+    }
+
+    fn special_paths(&self) -> SpecialPaths {
+        SpecialPaths { unauthenticated: vec!["login".to_owned()], sudo: Vec::new() }
+    }
+
+    async fn exists(&self, request: &Request) -> Result<Option<bool>, Error> {
+        match request.segments()[..] {
+            ["role", name] if is_role_name(name) => {
+                Ok(Some(self.role(&name.to_lowercase()).await?.is_some()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn renew_login(&self, auth: Auth) -> Result<Auth, Error> {
+        self.renew(auth).await
+    }
+
+    fn help(&self, _path: &str) -> Option<String> {
+        Some(
+            "Logins with tokens that somebody else signed.\n\n\
+             config         where the keys come from: jwt_validation_pubkeys, jwks_url, or\n\
+             \x20              oidc_discovery_url\n\
+             role/<name>    whose tokens are taken, and what they give\n\
+             login          role and jwt for a token"
+                .to_owned(),
+        )
+    }
+}
+
+impl Jwt {
+    /// The configuration in use; none where there is none yet.
+    async fn active(&self) -> Result<Option<Arc<Active>>, Error> {
+        if let Some(active) = &*self.active.read().await {
+            return Ok(Some(active.clone()));
+        }
+        let mut slot = self.active.write().await;
+        if slot.is_none() {
+            let Some(config) = self.storage.get_json::<Config>(CONFIG_ENTRY).await? else {
+                return Ok(None);
+            };
+            let keys = KeySource::new(&config)
+                .map_err(|error| Error::internal("read the stored configuration", error))?;
+            *slot = Some(Arc::new(Active { config, keys }));
+        }
+        Ok(slot.clone())
+    }
+
+    /// `GET config`
+    async fn read_config(&self) -> Reply {
+        let Some(active) = self.active().await? else { return Ok(None) };
+        let mut data = active.config.print();
+        let problem = active.keys.problem().await;
+        data["status"] = if problem.is_some() { "invalid" } else { "valid" }.into();
+        let warnings = problem.map(|why| format!("failed to construct JWK validator: {why}"));
+        Ok(Some(Response { warnings: Vec::from_iter(warnings), ..Response::data(data) }))
+    }
+
+    /// `PUT config`: replaces all of it. The keys, or the discovery document, are fetched to see
+    /// that they can be; with `skip_jwks_validation` a failure is only a warning.
+    async fn write_config(&self, request: &Request) -> Reply {
+        let _guard = self.changes.lock().await;
+        let fields = request.fields();
+        let config = Config::parse(fields)?;
+        let keys = KeySource::new(&config).map_err(|error| Error::invalid(error.to_string()))?;
+        let skip = fields.bool("skip_jwks_validation").map_err(Error::field_validation)?;
+        let mut warnings = Vec::new();
+        if let Err(error) = keys.check().await {
+            if !skip.unwrap_or_default() {
+                return Err(Error::invalid(error.told_to_clients()));
+            }
+            warnings.push(error.to_string());
+        }
+        self.storage.put_json(CONFIG_ENTRY, &config).await?;
+        *self.active.write().await = Some(Arc::new(Active { config, keys }));
+        Ok((!warnings.is_empty()).then(|| Response { warnings, ..Response::default() }))
+    }
+
+    /// `LIST role?after=&limit=`
+    async fn list_roles(&self, request: &Request) -> Reply {
+        let fields = request.fields();
+        let after = fields.string("after").map_err(Error::field_validation)?;
+        let after = after.filter(|after| !after.is_empty());
+        let limit = fields.integer("limit").map_err(Error::field_validation)?.unwrap_or_default();
+        let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
+        Ok(Response::list(self.storage.list_page("role/", after.as_deref(), limit).await?))
+    }
+
+    /// `GET role/<name>`
+    async fn read_role(&self, name: &str) -> Reply {
+        Ok(self.role(name).await?.map(|role| Response::data(role.print())))
+    }
+
+    /// `PUT role/<name>`
+    async fn write_role(&self, request: &Request, name: &str) -> Reply {
+        let _guard = self.changes.lock().await;
+        let mut role = self.role(name).await?.unwrap_or_default();
+        let warnings = role.update(request)?;
+        self.storage.put_json(&role_entry(name), &role).await?;
+        Ok((!warnings.is_empty()).then(|| Response { warnings, ..Response::default() }))
+    }
+
+    /// `DELETE role/<name>`
+    async fn delete_role(&self, name: &str) -> Reply {
+        let _guard = self.changes.lock().await;
+        self.storage.delete(&role_entry(name)).await?;
+        Ok(None)
+    }
+
+    async fn role(&self, name: &str) -> Result<Option<Role>, Error> {
+        Ok(self.storage.get_json(&role_entry(name)).await?)
+    }
+}
+
+fn role_entry(name: &str) -> String {
+    format!("role/{name}")
+}
