@@ -288,7 +288,8 @@ impl Database {
         let mut attempt = 1;
         loop {
             let config = self.config(name).await?.ok_or_else(|| no_config(name))?;
-            let server = self.servers.get(name, &config).map_err(failed("connect"))?;
+            let server =
+                self.servers.get(name, &config).map_err(failed("unable to start transaction"))?;
             match server.session().await {
                 Ok(session) => return Ok((server, session)),
                 Err(DatabaseError::Closed) if attempt < ATTEMPTS => {}
@@ -301,7 +302,7 @@ impl Database {
                     let _configs = self.configs.lock().await;
                     self.finish_rotation(name).await?;
                 }
-                Err(error) => return Err(failed("connect")(error)),
+                Err(error) => return Err(failed("unable to start transaction")(error)),
             }
             attempt += 1;
         }

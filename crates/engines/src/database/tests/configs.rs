@@ -124,7 +124,7 @@ async fn a_server_that_does_not_let_us_in_is_told_without_secrets() {
     fixture.ok("config/pg", config).await;
     fixture.ok("roles/app", role(&[CREATE])).await;
     let refusal = fixture.refusal(Operation::Read, "creds/app", Value::Null).await;
-    assert!(refusal.starts_with("connect: failed to connect to"), "{refusal}");
+    assert!(refusal.starts_with("unable to start transaction: failed to connect to"), "{refusal}");
     assert_eq!(fixture.records().await, 0);
 }
 

@@ -16,6 +16,7 @@ use super::*;
 
 mod configs;
 mod faults;
+mod garbage;
 mod issue;
 mod kill;
 mod revoke;
