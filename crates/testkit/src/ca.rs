@@ -52,6 +52,15 @@ impl Ca {
         self.issue(params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
+    /// The same, valid for the year 2020 only.
+    pub fn expired_server(&self, names: &[&str]) -> Leaf {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names that a certificate can hold");
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        self.issue(params, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
     /// A certificate for a client with this common name.
     pub fn client(&self, common_name: &str) -> Leaf {
         let mut params = CertificateParams::default();

@@ -45,6 +45,9 @@ pub struct VaultConfig {
     /// How often a request is repeated after a failed connection, 412, or a 5xx other than 501.
     /// Default: 2.
     pub max_retries: u32,
+    /// How long to wait before the first repeated request; later ones wait longer, each with up to
+    /// half of this added by chance, so that many clients do not come back at once. Default: 1 s.
+    pub retry_wait: Duration,
     /// The largest body that is read, in bytes. Default: 64 MiB.
     pub max_response_bytes: usize,
     /// The token that requests carry.
@@ -100,6 +103,7 @@ impl VaultConfig {
             timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(10),
             max_retries: 2,
+            retry_wait: Duration::from_secs(1),
             max_response_bytes: 64 << 20,
             token: None,
             namespace: None,

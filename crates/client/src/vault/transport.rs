@@ -17,11 +17,6 @@ use super::config::{self, ConfigError, Trust, VaultConfig};
 use super::error::{ApiFailure, VaultError, classify};
 use super::{Address, Reply};
 
-/// The first wait before a repeated request; later ones grow with their number. As the official
-/// client waits.
-const RETRY_WAIT: Duration = Duration::from_secs(1);
-/// What chance adds to a wait at most, so that many clients do not come back at once.
-const RETRY_JITTER: Duration = Duration::from_millis(500);
 /// How much of an answer that is not JSON is quoted in an error.
 const QUOTED: usize = 2048;
 
@@ -45,6 +40,7 @@ pub(super) struct Transport {
     host: Option<HeaderValue>,
     server_name: Option<String>,
     max_retries: u32,
+    retry_wait: Duration,
     max_response_bytes: usize,
 }
 
@@ -168,6 +164,7 @@ impl Transport {
             host,
             server_name: config.server_name.clone(),
             max_retries: config.max_retries,
+            retry_wait: config.retry_wait,
             max_response_bytes: config.max_response_bytes,
         })
     }
@@ -187,7 +184,7 @@ impl Transport {
                 return result.map_err(|failure| failure.error);
             }
             attempt += 1;
-            let wait = (RETRY_WAIT + jitter()) * attempt;
+            let wait = self.retry_wait.mul_f64(1.0 + chance() / 2.0) * attempt;
             debug!(attempt, wait.ms = wait.as_millis(), url = %url, "repeat request");
             tokio::time::sleep(wait).await;
         }
@@ -320,8 +317,9 @@ fn is_transient(status: StatusCode) -> bool {
         || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
 }
 
-fn jitter() -> Duration {
-    RETRY_JITTER.mul_f64(f64::from(u16::from_be_bytes(SystemRandom.bytes())) / f64::from(u16::MAX))
+/// A number from 0 to 1.
+fn chance() -> f64 {
+    f64::from(u16::from_be_bytes(SystemRandom.bytes())) / f64::from(u16::MAX)
 }
 
 /// Resolves every name to the addresses of one host.
