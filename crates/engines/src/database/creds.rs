@@ -18,7 +18,7 @@ use super::{Database, failed, no_config, plain, user};
 
 /// A user outlives its lease by this much, and less than the five seconds that an operator may
 /// find surprising: the lease begins a moment after the user does.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(3);
 
 /// What the lease of a user keeps. Enough to end the user when its role is gone.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl Database {
         let password = password(&*self.context.random);
         let verifier = verifier(&password).await?;
         let (ttl, max_ttl) = role.lives(&request.mount);
-        let mut ends = self.context.clock.now() + ttl;
+        let mut ends = self.context.clock.now() + ttl.min(max_ttl);
         if let Some(caller) =
             request.caller.as_ref().filter(|caller| caller.kind == TokenKind::Batch)
         {
@@ -111,9 +111,8 @@ impl Database {
     pub(super) async fn prolong(&self, lease: &Lease) -> Result<Option<Value>, Error> {
         let issued = Issued::of(lease)?;
         let Some(role) = self.role(&issued.role).await? else {
-            let problem =
-                format!("error during renew: could not find role with name {:?}", issued.role);
-            return Err(Error::Status { status: 500, message: problem });
+            let problem = format!("could not find role with name {:?}", issued.role);
+            return Err(Error::upstream("error during renew", problem));
         };
         let (_, mut session) = self.session(&issued.db_name).await?;
         let ends = expiration(lease.expires_at + GRACE);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use deadpool_postgres::{PoolError, TimeoutType};
+use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 
 use super::dsn::DsnError;
@@ -79,6 +80,7 @@ impl DatabaseError {
 
     /// Why `config` did not connect.
     pub(crate) fn connect(config: &tokio_postgres::Config, error: &tokio_postgres::Error) -> Self {
+        let addresses = addresses(config);
         let denied = error.code().is_some_and(|code| {
             *code == SqlState::INVALID_PASSWORD
                 || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
@@ -86,27 +88,56 @@ impl DatabaseError {
         Self::Connect {
             user: config.get_user().unwrap_or_default().to_owned(),
             database: config.get_dbname().unwrap_or_default().to_owned(),
-            reason: reason(error),
+            reason: format!("{addresses}: {}", reason(error)),
             denied,
         }
     }
 
+    /// `config` did not connect in time.
+    pub(crate) fn slow(config: &tokio_postgres::Config) -> Self {
+        Self::unreachable(config, "timed out")
+    }
+
     /// Why a pool with this `config` gave no connection.
     pub(crate) fn pool(config: &tokio_postgres::Config, error: &PoolError) -> Self {
-        let reason = match error {
-            PoolError::Backend(error) => return Self::connect(config, error),
-            PoolError::Closed => return Self::Closed,
-            PoolError::Timeout(TimeoutType::Wait) => return Self::Exhausted,
-            PoolError::Timeout(_) => "timed out".to_owned(),
-            PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => error.to_string(),
-        };
+        match error {
+            PoolError::Backend(error) => Self::connect(config, error),
+            PoolError::Closed => Self::Closed,
+            PoolError::Timeout(TimeoutType::Wait) => Self::Exhausted,
+            PoolError::Timeout(_) => Self::slow(config),
+            PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
+                Self::unreachable(config, &error.to_string())
+            }
+        }
+    }
+
+    fn unreachable(config: &tokio_postgres::Config, reason: &str) -> Self {
         Self::Connect {
             user: config.get_user().unwrap_or_default().to_owned(),
             database: config.get_dbname().unwrap_or_default().to_owned(),
-            reason,
+            reason: format!("{}: {reason}", addresses(config)),
             denied: false,
         }
     }
+}
+
+/// Where a config looks for its server: `db.example:5432`, or a socket's directory.
+fn addresses(config: &tokio_postgres::Config) -> String {
+    let ports = config.get_ports();
+    let names = config.get_hosts().iter().map(|host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    });
+    // An address is where the connection really goes, whatever name is expected there.
+    let names: Vec<_> = match config.get_hostaddrs() {
+        [] => names.collect(),
+        addresses => addresses.iter().map(ToString::to_string).collect(),
+    };
+    let addresses = names.iter().enumerate().map(|(index, name)| {
+        let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        format!("{name}:{port}")
+    });
+    addresses.collect::<Vec<_>>().join(", ")
 }
 
 impl From<tokio_postgres::Error> for DatabaseError {

@@ -124,7 +124,7 @@ fn plain(problem: impl std::fmt::Display) -> Error {
 }
 
 fn no_config(name: &str) -> Error {
-    plain(format!("failed to find entry for connection with name: {name:?}"))
+    Error::upstream("failed to find entry for connection with name", format!("{name:?}"))
 }
 
 /// A failure at the database while `doing` something, for the client to read.

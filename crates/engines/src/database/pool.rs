@@ -146,12 +146,7 @@ impl Connector {
         match timeout(CONNECT_LIMIT, self.start()).await {
             Ok(Ok((client, task))) => Ok(ClientWrapper::new(client, task)),
             Ok(Err(error)) => Err(DatabaseError::connect(&self.config, &error)),
-            Err(_) => Err(DatabaseError::Connect {
-                user: self.config.get_user().unwrap_or_default().to_owned(),
-                database: self.config.get_dbname().unwrap_or_default().to_owned(),
-                reason: "timed out".to_owned(),
-                denied: false,
-            }),
+            Err(_) => Err(DatabaseError::slow(&self.config)),
         }
     }
 

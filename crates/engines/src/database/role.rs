@@ -80,11 +80,12 @@ impl Role {
         }))
     }
 
-    /// How long a user of this role lives at first, and at most.
+    /// How long a user of this role is to live at first, and how long it may. The first can be
+    /// the longer: the core caps it, and says so to the client.
     pub(crate) fn lives(&self, mount: &MountInfo) -> (Duration, Duration) {
         let or = |own: Duration, mounts: Duration| if own.is_zero() { mounts } else { own };
         let max_ttl = or(self.max_ttl, mount.max_ttl).min(mount.max_ttl);
-        (or(self.default_ttl, mount.default_ttl).min(max_ttl), max_ttl)
+        (or(self.default_ttl, mount.default_ttl), max_ttl)
     }
 }
 
@@ -93,15 +94,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lives_are_capped_by_the_role_and_the_mount() {
+    fn lives_are_the_roles_or_the_mounts() {
         let seconds = Duration::from_secs;
         let mount =
             MountInfo { default_ttl: seconds(50), max_ttl: seconds(100), ..MountInfo::default() };
         for (default_ttl, max_ttl, want) in [
             (0, 0, (50, 100)),
             (10, 20, (10, 20)),
-            (30, 20, (20, 20)),
-            (500, 0, (100, 100)),
+            (30, 20, (30, 20)),
+            (500, 0, (500, 100)),
             (10, 500, (10, 100)),
         ] {
             let role = Role {
