@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use holdfast_logical::{Error, Operation};
 use holdfast_policy::{Acl, Operation as PolicyOperation, Policy};
+use holdfast_types::Timestamp;
 
 use super::vault::Vault;
+use crate::policies::Found;
 use crate::tokens::Token;
 
 /// An ACL, and the state of the policy and identity stores that it was compiled from.
@@ -14,27 +16,34 @@ pub(crate) struct StampedAcl {
     /// What it was compiled from, templates filled in.
     pub policies: Vec<Arc<Policy>>,
     stamp: (u64, u64),
+    /// When a policy, or a rule, ceases to hold. None: never.
+    stale_at: Option<Timestamp>,
 }
 
 /// The ACL of `token`, compiled at most once per change of a policy or an entity.
 ///
 /// # Errors
-/// 403 where a template's value would change what a rule means; else the store's.
+/// 403 where a policy does not parse, or a template's value would change what a rule means; else
+/// the store's.
 pub(crate) async fn acl_of(vault: &Vault, token: &Token) -> Result<Arc<StampedAcl>, Error> {
     // Read before the policies are: a change in between makes this stamp stale, not wrong.
     let stamp = (vault.policies.state(), vault.identity.state());
     let now = vault.clock.now();
     if let Some(kept) = &*token.acl.load()
         && kept.stamp == stamp
-        && kept.acl.stale_at().is_none_or(|at| at > now)
+        && kept.stale_at.is_none_or(|at| at > now)
     {
         return Ok(kept.clone());
     }
-    let found = token.entry.policies.iter().filter_map(|name| vault.policies.get(name, now));
-    let found: Vec<_> = found.collect();
+    let mut found = Vec::with_capacity(token.entry.policies.len());
+    for name in &token.entry.policies {
+        found.extend(vault.policies.get(name, now)?);
+    }
     let mut rendered = Vec::with_capacity(found.len());
     let mut who = None;
-    for policy in found {
+    let mut stale_at: Option<Timestamp> = None;
+    for Found { policy, ends_at } in found {
+        stale_at = stale_at.into_iter().chain(ends_at).min();
         if !policy.is_templated() {
             rendered.push(policy);
             continue;
@@ -46,7 +55,8 @@ pub(crate) async fn acl_of(vault: &Vault, token: &Token) -> Result<Arc<StampedAc
         rendered.push(policy.render(identity).map_err(|_| Error::Denied)?);
     }
     let acl = Acl::new(rendered.iter().cloned(), now);
-    let stamped = Arc::new(StampedAcl { acl, policies: rendered, stamp });
+    let stale_at = stale_at.into_iter().chain(acl.stale_at()).min();
+    let stamped = Arc::new(StampedAcl { acl, policies: rendered, stamp, stale_at });
     token.acl.store(Some(stamped.clone()));
     Ok(stamped)
 }

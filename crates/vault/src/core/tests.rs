@@ -335,3 +335,52 @@ async fn a_mount_whose_leases_cannot_be_revoked_serves_nothing_until_they_are() 
     assert_eq!(server.fake.count(), 0);
     server.ok(Write, "sys/mounts/fake", json!({ "type": "fake" })).await;
 }
+
+#[tokio::test]
+async fn tuning_a_kv_mount_to_version_2_keeps_its_secrets() {
+    let server = Server::new().await;
+    server.ok(Write, "sys/mounts/kv", json!({ "type": "kv" })).await;
+    server.ok(Write, "kv/app/db", json!({ "x": "1" })).await;
+    let body =
+        server.ok(Write, "sys/mounts/kv/tune", json!({ "options": { "version": "2" } })).await;
+    assert!(body["warnings"][0].as_str().unwrap().starts_with("Upgrading mount"), "{body}");
+    let body = server.ok(Read, "kv/data/app/db", json!({})).await;
+    assert_eq!(body["data"]["data"], json!({ "x": "1" }));
+    assert_eq!(body["data"]["metadata"]["version"], json!(1));
+    let server = server.crash().await;
+    server.ok(Read, "kv/data/app/db", json!({})).await;
+    let root = server.root.clone();
+    let back = json!({ "options": { "version": "1" } });
+    let got = server.call(&root, Write, "sys/mounts/kv/tune", back).await;
+    assert_eq!(got, (400, json!({ "errors": ["cannot downgrade mount from version 2"] })));
+}
+
+#[tokio::test]
+async fn a_policy_ends_with_its_time() {
+    let server = Server::new().await;
+    server.ok(Write, "fake/store/a", json!({ "x": 1 })).await;
+    let text = "path \"fake/store/*\" { capabilities = [\"read\"] }";
+    server.ok(Write, "sys/policies/acl/brief", json!({ "policy": text, "ttl": "60s" })).await;
+    let token = server.token(json!({ "policies": ["brief"] })).await;
+    assert_eq!(server.call(&token, Read, "fake/store/a", json!({})).await.0, 200);
+    server.clock.advance(Duration::from_secs(61));
+    assert_eq!(server.call(&token, Read, "fake/store/a", json!({})).await.0, 403);
+}
+
+#[tokio::test]
+async fn a_policy_that_was_damaged_denies_everything() {
+    let server = Server::new().await;
+    server.ok(Write, "fake/store/a", json!({ "x": 1 })).await;
+    for name in ["good", "bad"] {
+        server.policy(name, "path \"fake/store/*\" { capabilities = [\"read\"] }").await;
+    }
+    let token = server.token(json!({ "policies": ["good", "bad"] })).await;
+    let view = View::new(server.entries.clone(), "sys/policy/");
+    let mut record: Value = view.get_json("bad").await.unwrap().unwrap();
+    record["text"] = json!("path {");
+    view.put_json("bad", &record).await.unwrap();
+    let server = server.crash().await;
+    assert_eq!(server.call(&token, Read, "fake/store/a", json!({})).await.0, 403);
+    server.policy("bad", "path \"x\" {}").await;
+    assert_eq!(server.call(&token, Read, "fake/store/a", json!({})).await.0, 200);
+}

@@ -16,6 +16,7 @@ use holdfast_policy::Policy;
 use holdfast_types::{Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
+use tracing::error;
 
 pub(crate) use self::paths::{PolicyStyle, handle};
 use crate::core::answer::Chain;
@@ -41,7 +42,15 @@ struct PolicyRecord {
 
 struct Kept {
     record: PolicyRecord,
-    policy: Arc<Policy>,
+    /// None: it does not parse.
+    policy: Option<Arc<Policy>>,
+}
+
+/// A policy that holds now.
+pub(crate) struct Found {
+    pub policy: Arc<Policy>,
+    /// When it ceases to. None: never.
+    pub ends_at: Option<Timestamp>,
 }
 
 /// All policies.
@@ -58,8 +67,8 @@ impl Policies {
     /// The policies in `root`; the first call writes those that are always there.
     ///
     /// # Errors
-    /// The store's. A stored policy that does not parse keeps the server sealed: leaving it out
-    /// might drop a denial.
+    /// The store's. A stored policy that does not parse is named in the log, and whoever has it is
+    /// denied everything: leaving it out might drop a denial.
     pub(crate) async fn load(root: &View, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let policies = Self {
             store: root.sub("sys/policy/"),
@@ -74,14 +83,14 @@ impl Policies {
             let Some(record) = policies.store.get_json::<PolicyRecord>(&name).await? else {
                 continue;
             };
-            match Policy::parse(&name, &record.text) {
-                Ok(policy) => {
-                    kept.insert(name, Arc::new(Kept { record, policy: Arc::new(policy) }));
-                }
+            let policy = match Policy::parse(&name, &record.text) {
+                Ok(policy) => Some(Arc::new(policy)),
                 Err(failed) => {
-                    return Err(Error::internal(format!("read policy {name}"), failed));
+                    error!(policy = name, error = %Chain(&failed), "a stored policy is unreadable");
+                    None
                 }
-            }
+            };
+            kept.insert(name, Arc::new(Kept { record, policy }));
         }
         policies.kept.store(Arc::new(kept));
         for (name, text) in
@@ -99,15 +108,22 @@ impl Policies {
         self.state.load(Ordering::SeqCst)
     }
 
-    /// The policy with that name, if it is there at `now`.
-    pub(crate) fn get(&self, name: &str, now: Timestamp) -> Option<Arc<Policy>> {
+    /// The policy with that name, if it is there at `now`, and when it ceases to be.
+    ///
+    /// # Errors
+    /// 403: it is there, but does not parse.
+    pub(crate) fn get(&self, name: &str, now: Timestamp) -> Result<Option<Found>, Error> {
         if name == ROOT {
-            return Some(self.root.clone());
+            return Ok(Some(Found { policy: self.root.clone(), ends_at: None }));
         }
         let kept = self.kept.load();
-        let found = kept.get(name)?;
-        let live = found.record.expiration.is_none_or(|end| end > now);
-        live.then(|| found.policy.clone())
+        let Some(found) = kept.get(name) else { return Ok(None) };
+        let ends_at = found.record.expiration;
+        if ends_at.is_some_and(|end| end <= now) {
+            return Ok(None);
+        }
+        let policy = found.policy.clone().ok_or(Error::Denied)?;
+        Ok(Some(Found { policy, ends_at }))
     }
 
     /// Whether there is a policy with that name.
@@ -162,7 +178,7 @@ impl Policies {
         };
         self.store.put_json(name, &record).await?;
         let mut kept = self.kept.load().as_ref().clone();
-        kept.insert(name.to_owned(), Arc::new(Kept { record, policy: Arc::new(policy) }));
+        kept.insert(name.to_owned(), Arc::new(Kept { record, policy: Some(Arc::new(policy)) }));
         self.publish(kept);
         Ok(())
     }

@@ -22,6 +22,7 @@ mod merge;
 mod metadata;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::sync::Arc;
 
@@ -117,6 +118,7 @@ impl Backend for Versioned {
 
     async fn start(&self) -> Result<(), Error> {
         let config: Config = self.storage.get_json(CONFIG).await?.unwrap_or_default();
+        self.upgrade(&config).await?;
         self.config.store(config.into());
         Ok(())
     }
