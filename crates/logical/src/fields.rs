@@ -146,10 +146,11 @@ impl<'a> Fields<'a> {
             Some(Value::String(text)) if text.is_empty() => Ok(Some(BTreeMap::new())),
             Some(Value::String(_) | Value::Array(_)) => {
                 let items = self.strings(name)?.unwrap_or_default();
-                let pairs = items.iter().map(|item| {
-                    let (key, value) = item
-                        .split_once('=')
-                        .ok_or_else(|| wrong(name, "expected a map of strings"))?;
+                let pairs = items.iter().enumerate().map(|(index, item)| {
+                    let (key, value) = item.split_once('=').ok_or_else(|| {
+                        let place = format!("at index {index} in field {name:?}");
+                        wrong(name, &format!("invalid key pair {place}"))
+                    })?;
                     Ok((key.trim().to_owned(), value.trim().to_owned()))
                 });
                 pairs.collect::<Result<_, _>>().map(Some)

@@ -48,6 +48,9 @@ pub(super) async fn unseal(lifecycle: &Lifecycle, data: &Map<String, Value>) -> 
         return Outgoing::errors(400, ["Vault is not initialized"]);
     }
     if data.get("reset").and_then(Value::as_bool) == Some(true) {
+        if !lifecycle.barrier().seal_status().sealed {
+            return Outgoing::errors(400, ["vault is unsealed"]);
+        }
         lifecycle.barrier().reset_unseal();
         return Outgoing::json(200, seal_status(lifecycle));
     }

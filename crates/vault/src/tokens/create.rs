@@ -47,7 +47,7 @@ pub(super) async fn create_token(
     role: Option<TokenRole>,
     orphan: bool,
 ) -> Result<Made, Error> {
-    let order = Order::read(&invocation.request.data)?;
+    let order = Order::read(&invocation.request.data).map_err(Error::field_validation)?;
     let caller = invocation.token.as_ref().ok_or(Error::Denied)?;
     let parent = &caller.entry;
     if parent.kind == TokenKind::Batch {

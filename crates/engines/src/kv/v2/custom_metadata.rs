@@ -60,7 +60,8 @@ pub(super) fn check(pairs: &BTreeMap<String, String>) -> Result<(), Error> {
             ));
         }
         if !is_printable(name) {
-            problems.push(format!("key {name:?} ({name}) contains unprintable characters"));
+            let quoted = quote(name);
+            problems.push(format!("key {quoted} ({name}) contains unprintable characters"));
         }
         if !is_printable(value) {
             problems.push(format!("value for key {name:?} contains unprintable characters"));
@@ -71,6 +72,22 @@ pub(super) fn check(pairs: &BTreeMap<String, String>) -> Result<(), Error> {
 
 fn is_printable(text: &str) -> bool {
     !text.chars().any(char::is_control)
+}
+
+/// `text` as Go quotes it, where control characters are concerned.
+fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' | '"' | '\\' => quoted.extend(c.escape_default()),
+            control if control.is_ascii_control() => {
+                quoted.push_str(&format!("\\x{:02x}", u32::from(control)));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// The layout is that of Go's multierror package.
@@ -119,6 +136,11 @@ mod tests {
                 json!({"a": "v\u{1}"}),
                 "1 error occurred:\n\t* custom_metadata validation failed: value for key \"a\" \
                  contains unprintable characters\n\n",
+            ),
+            (
+                json!({"a\u{1}": "v"}),
+                "1 error occurred:\n\t* custom_metadata validation failed: key \"a\\x01\" \
+                 (a\u{1}) contains unprintable characters\n\n",
             ),
             (
                 json!({"a": {"b": 1}}),

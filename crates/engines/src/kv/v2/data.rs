@@ -153,19 +153,30 @@ impl Versioned {
 /// The object in `name`; null where it was written so. An empty list counts as an empty object, as
 /// PHP clients write one. None where the field is missing.
 pub(super) fn object_field(request: &Request, name: &str) -> Result<Option<Value>, Error> {
-    let kind = match request.data.get(name) {
-        None => return Ok(None),
-        Some(value @ (Value::Object(_) | Value::Null)) => return Ok(Some(value.clone())),
-        Some(Value::Array(items)) if items.is_empty() => return Ok(Some(Map::new().into())),
-        Some(Value::Array(_)) => "[]interface {}",
-        Some(Value::String(_)) => "string",
-        Some(Value::Bool(_)) => "bool",
-        Some(Value::Number(_)) => "json.Number",
+    match request.data.get(name) {
+        None => Ok(None),
+        Some(value @ (Value::Object(_) | Value::Null)) => Ok(Some(value.clone())),
+        Some(Value::Array(items)) => match items.first() {
+            None => Ok(Some(Map::new().into())),
+            Some(first) => Err(no_object(name, "[0]", first)),
+        },
+        Some(other) => Err(no_object(name, "", other)),
+    }
+}
+
+fn no_object(name: &str, place: &str, value: &Value) -> Error {
+    let kind = match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "json.Number",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
     };
-    Err(Error::invalid(format!(
-        "error converting input for field {name:?}: '' expected type 'map[string]interface {{}}', \
-         got unconvertible type '{kind}'"
-    )))
+    Error::invalid(format!(
+        "error converting input for field {name:?}: '{place}' expected type \
+         'map[string]interface {{}}', got unconvertible type '{kind}'"
+    ))
 }
 
 /// `options.cas`, the version that the writer believes to be the newest. Null counts as 0.
@@ -178,6 +189,7 @@ fn parse_cas(request: &Request) -> Result<Option<u64>, Error> {
         Value::Null => Some(0),
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.parse().ok(),
+        Value::Bool(flag) => Some(i64::from(*flag)),
         _ => None,
     };
     let number = number.ok_or_else(|| Error::invalid("error parsing check-and-set parameter"))?;

@@ -19,7 +19,9 @@ pub(super) fn trailing(rest: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(rest);
     let next = text.chars().find(|c| !is_blank(*c))?;
     match next {
-        '{' | '[' | '"' | '-' | 't' | 'f' | 'n' | '0'..='9' => None,
+        '{' | '[' | '"' | '-' | '0'..='9' => None,
+        // A word is read to its end before it counts as a value.
+        't' | 'f' | 'n' => syntax_error(&text),
         other => Some(invalid(other, "looking for beginning of value")),
     }
 }
@@ -54,6 +56,9 @@ impl Walk<'_> {
                 other => return Err(invalid(other, "looking for beginning of value")),
             }
             match self.token()? {
+                ':' if self.peek_token() == Some('}') => {
+                    return Err("missing value after object key".to_owned());
+                }
                 ':' => self.value()?,
                 other => return Err(invalid(other, "after object key")),
             }
