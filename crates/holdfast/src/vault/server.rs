@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use holdfast_barrier::process::{self, Dumpable};
 use holdfast_types::{SystemClock, SystemRandom};
 use holdfast_vault::config::{self, ServerConfig};
 use holdfast_vault::http::Inherited;
-use holdfast_vault::server::{DevSettings, Server as VaultServer, ServerOptions, harden_process};
+use holdfast_vault::server::{DevSettings, Server as VaultServer, ServerOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -42,11 +43,14 @@ pub(super) struct Server {
 impl Server {
     /// Runs until a signal ends it.
     pub(super) fn run(self) -> Outcome {
-        harden_process();
+        let protected = process::protect(Dumpable::No);
         // Before anything opens a descriptor that could be taken for one of them.
         let inherited = Inherited::take_from_environment();
         let (config, dev) = self.config()?;
         self.log(&config)?;
+        if let Err(error) = protected {
+            tracing::warn!(%error, "this process's memory is not kept from others");
+        }
         let options = ServerOptions { dev, inherited, ..ServerOptions::new(config) };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()

@@ -194,13 +194,10 @@ struct RequestText<'a> {
     remote_port: u16,
     #[serde(skip_serializing_if = "is_zero")]
     wrap_ttl: u64,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<&'a str, [&'a str; 1]>,
 }
 
 impl<'a> RequestText<'a> {
     fn of(request: &'a RequestRecord, token: &'a TokenText, hasher: &'a Hasher) -> Self {
-        let headers = request.headers.iter();
         Self {
             id: &request.id,
             client_id: client_id(&request.auth),
@@ -214,7 +211,6 @@ impl<'a> RequestText<'a> {
             remote_address: request.connection.remote_address,
             remote_port: request.connection.remote_port,
             wrap_ttl: request.wrap_ttl,
-            headers: headers.map(|(name, value)| (name.as_str(), [value.as_str()])).collect(),
         }
     }
 }

@@ -54,7 +54,7 @@ pub struct RequestRecord {
     pub mount: Option<MountInfo>,
     /// The wire.
     pub connection: Connection,
-    /// The header fields that `sys/config/auditing/request-headers` names.
+    /// The header fields. No device writes them yet: nothing says which ones it may.
     pub headers: BTreeMap<String, String>,
     /// `X-Vault-Wrap-TTL`, in seconds.
     pub wrap_ttl: u64,

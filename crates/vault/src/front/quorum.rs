@@ -1,6 +1,6 @@
 //! Shares that come in one by one, for what only a quorum of operators may do.
 
-use holdfast_barrier::{Barrier, QuorumError, ShareError, ShareProgress};
+use holdfast_barrier::{Barrier, QuorumError, ShareError, SharePlan, ShareProgress};
 use holdfast_logical::{Error, Request};
 use holdfast_types::Random;
 
@@ -25,7 +25,7 @@ impl Quorum {
 
     /// How many are needed; 0 where there are no shares.
     pub(super) fn required(barrier: &Barrier) -> u8 {
-        barrier.share_plan().map_or(0, |plan| plan.threshold())
+        barrier.share_plan().map_or(0, SharePlan::threshold)
     }
 
     /// Takes the request's share. True once a whole quorum of right ones is in; a whole quorum that

@@ -20,11 +20,9 @@ use crate::front::{Chain, Front, Lifecycle, LifecycleError, LifecycleParts};
 use crate::http::{self, Capacity, InFlight, Inherited, Listener, ListenerError, Tls};
 
 mod dev;
-mod hygiene;
 mod mountable;
 
 pub use dev::{DevCredentials, DevSettings};
-pub use hygiene::harden_process;
 pub use mountable::mountable;
 
 /// What the server is built from.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holdfast_auth::approle;
+use holdfast_auth::{approle, jwt};
 use holdfast_engines::database::Database;
 use holdfast_engines::{cubbyhole, kv};
 
@@ -15,4 +15,5 @@ pub fn mountable() -> Registry {
         .secret("cubbyhole", cubbyhole::backend)
         .secret("database", |context| Arc::new(Database::new(context)))
         .auth("approle", approle::backend)
+        .auth("jwt", jwt::backend)
 }
