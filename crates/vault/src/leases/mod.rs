@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use holdfast_barrier::{Batch, EntryError, View};
 use holdfast_logical::{Error, LeaseSpec, MountInfo};
 use holdfast_types::{Clock, Random, Timestamp};
@@ -44,9 +45,10 @@ use crate::core::vault::Vault;
 use crate::tokens::params::{LifeRequest, after, grant_life};
 use crate::tokens::{TokenHash, revoke_tree};
 
-const STRIPES: usize = 64;
-/// Leases moved in one commit.
-const CHUNK: usize = 256;
+/// Many, because one is held for as long as a backend takes to revoke.
+const STRIPES: usize = 1024;
+/// Leases changed side by side, so that the store can join their commits.
+const WIDTH: usize = 32;
 
 /// All leases.
 pub(crate) struct Leases {
@@ -199,16 +201,17 @@ impl Leases {
     pub(crate) async fn expire_owned(&self, owner: TokenHash) -> Result<(), EntryError> {
         let folder = format!("owner/{owner}/");
         let names = self.store.list(&folder).await?;
-        for chunk in names.chunks(CHUNK) {
-            let mut ids = Vec::with_capacity(chunk.len());
-            for name in chunk {
-                ids.extend(self.text(&format!("{folder}{name}")).await?);
+        let expire = |name: String| {
+            let key = format!("{folder}{name}");
+            async move {
+                match self.text(&key).await? {
+                    Some(id) => self.expire(&id).await,
+                    None => Ok(()),
+                }
             }
-            for id in ids {
-                self.expire(&id).await?;
-            }
-        }
-        Ok(())
+        };
+        let done: Vec<_> = stream::iter(names).map(expire).buffer_unordered(WIDTH).collect().await;
+        done.into_iter().collect()
     }
 
     /// Makes a lease due now. One that is not there is no error.

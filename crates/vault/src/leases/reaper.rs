@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Leases read at once.
 const PAGE: usize = 128;
 /// Leases revoked side by side.
-const WIDTH: usize = 16;
+pub(super) const WIDTH: usize = 16;
 
 /// Revokes due leases until `shutdown`.
 pub(crate) async fn run(vault: Arc<Vault>, shutdown: CancellationToken) {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use holdfast_barrier::Batch;
 use holdfast_logical::{Error, Lease};
 use holdfast_types::Random;
 use tracing::{error, info, warn};
 
+use super::reaper::WIDTH;
 use super::record::{LeaseRecord, Stored, due_key};
 use crate::core::answer::{Chain, failure_text};
 use crate::core::vault::Vault;
@@ -59,12 +61,10 @@ pub(crate) async fn revoke_prefix(
     prefix: &str,
     on_failure: OnFailure,
 ) -> Result<(), Error> {
-    let mut first = Ok(());
-    for id in vault.leases.ids_below(prefix).await? {
-        let revoked = revoke_lease(vault, &id, on_failure).await;
-        first = first.and(revoked);
-    }
-    first
+    let ids = vault.leases.ids_below(prefix).await?;
+    let revoke = |id: String| async move { revoke_lease(vault, &id, on_failure).await };
+    let done: Vec<_> = stream::iter(ids).map(revoke).buffer_unordered(WIDTH).collect().await;
+    done.into_iter().collect()
 }
 
 /// Revokes the lease `id`, found due at `key`, if it still is.

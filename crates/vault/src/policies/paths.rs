@@ -95,10 +95,12 @@ async fn write(
     Ok(Answer::none())
 }
 
-/// The text, which may come as base64.
+/// The text, which may come as base64: whatever can be read so, is.
 fn decode(text: String) -> String {
-    let decoded = STANDARD.decode(text.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    decoded.unwrap_or(text)
+    match STANDARD.decode(text.trim()) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(_) => text,
+    }
 }
 
 impl Policies {

@@ -304,17 +304,22 @@ struct Order {
 impl Order {
     fn read(data: &Map<String, Value>) -> Result<Self, Error> {
         let fields = Fields::new(data);
+        let text = |name| -> Result<Option<String>, Error> {
+            let text = fields.string(name).map_err(Error::field_validation)?;
+            Ok(text.filter(|text| !text.is_empty()))
+        };
+        let flag = |name| fields.bool(name).map_err(Error::field_validation);
         // A single text is one name here, commas and all, unlike elsewhere.
         let policies = match fields.value("policies") {
             Some(Value::String(name)) => vec![name.clone()],
-            _ => fields.strings("policies")?.unwrap_or_default(),
+            _ => fields.strings("policies").map_err(Error::field_validation)?.unwrap_or_default(),
         };
-        let text = |name| fields.string(name).map(|text| text.filter(|text| !text.is_empty()));
         let mut ttl = duration(&fields, "ttl")?;
         if ttl.is_zero() {
             ttl = duration(&fields, "lease")?;
         }
-        let num_uses = u64::try_from(fields.integer("num_uses")?.unwrap_or(0))
+        let num_uses = fields.integer("num_uses").map_err(Error::field_validation)?;
+        let num_uses = u64::try_from(num_uses.unwrap_or(0))
             .map_err(|_| Error::invalid("number of uses cannot be negative"))?;
         let unknown: Vec<_> = data
             .keys()
@@ -332,14 +337,14 @@ impl Order {
             id: text("id")?,
             policies,
             meta: fields.string_map("meta").map_err(Error::field_validation)?.unwrap_or_default(),
-            no_parent: fields.bool("no_parent")?.unwrap_or(false),
-            no_default_policy: fields.bool("no_default_policy")?.unwrap_or(false),
+            no_parent: flag("no_parent")?.unwrap_or(false),
+            no_default_policy: flag("no_default_policy")?.unwrap_or(false),
             ttl,
             explicit_max_ttl: duration(&fields, "explicit_max_ttl")?,
             period: duration(&fields, "period")?,
-            display_name: display_name(&fields.string("display_name")?.unwrap_or_default()),
+            display_name: display_name(&text("display_name")?.unwrap_or_default()),
             num_uses,
-            renewable: fields.bool("renewable")?.unwrap_or(true),
+            renewable: flag("renewable")?.unwrap_or(true),
             kind: text("type")?,
             entity_alias: text("entity_alias")?,
             warnings,

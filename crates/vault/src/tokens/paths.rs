@@ -58,9 +58,15 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
         (["lookup-self"], Create | Update | Read) => {
             let id = invocation.token_text().ok_or(Error::Denied)?;
             let token = invocation.token.as_ref().ok_or(Error::Denied)?;
-            // Looked up anew: this very request may have taken a use off it.
+            // Looked up anew: this very request may have taken a use off it. The last one shows
+            // as -1.
+            let last = token.entry.uses == Some(1);
             let token = tokens.lookup(id).await?.unwrap_or_else(|| token.clone());
-            Ok(lookup(vault, &token, id).into())
+            let mut response = lookup(vault, &token, id);
+            if let Some(data) = response.data.as_mut().filter(|_| last) {
+                data.insert("num_uses".to_owned(), json!(-1));
+            }
+            Ok(response.into())
         }
         (["lookup-accessor"], Create | Update) => {
             let token = by_accessor(tokens, &fields.string("accessor")?).await?;
