@@ -5,3 +5,5 @@
 mod acl;
 mod decisions;
 mod generator;
+#[path = "../../../../fuzz/invariants/acl.rs"]
+mod invariants;
