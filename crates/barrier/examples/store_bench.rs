@@ -4,6 +4,7 @@
 //! cargo run --release -p holdfast-barrier --example store_bench -- <directory>
 //! ```
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 use holdfast_barrier::physical::Sqlite;
 use holdfast_barrier::{Barrier, Batch, Entries, SealConfig, StaticKey};
 use holdfast_types::{SecretBytes, SystemClock, SystemRandom};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -34,14 +37,13 @@ async fn main() -> Result<(), Failure> {
         barrier.commit(batch).await?;
     }
     let barrier = Arc::new(barrier);
-    for readers in [1, 2, 16] {
-        println!("{readers:>3} readers  {:>9.0} reads/s", reads(&barrier, readers).await?);
+    for (readers, keys) in [(1, 1000), (16, 1000), (1, ENTRIES), (16, ENTRIES)] {
+        let rate = reads(&barrier, readers, keys).await?;
+        println!("{readers:>3} readers of {keys:>6} keys  {rate}");
     }
     for writers in [1, 4, 16, 64] {
-        println!(
-            "{writers:>3} writers  {:>9.0} durable writes/s",
-            writes(&barrier, writers).await?
-        );
+        let rate = writes(&barrier, writers).await?;
+        println!("{writers:>3} writers, durable        {rate}");
     }
     let start = Instant::now();
     barrier.close().await?;
@@ -76,13 +78,13 @@ async fn open(path: &Path) -> Result<Barrier, Failure> {
     Ok(Barrier::open(Arc::new(Sqlite::open(path)?), seal, clock, random).await?)
 }
 
-async fn reads(barrier: &Arc<Barrier>, tasks: usize) -> Result<f64, Failure> {
-    per_second(tasks, |task| {
+async fn reads(barrier: &Arc<Barrier>, tasks: usize, keys: usize) -> Result<Rate, Failure> {
+    rate(tasks, |task| {
         let barrier = barrier.clone();
         async move {
             let (start, mut count) = (Instant::now(), 0);
             while start.elapsed() < TIME {
-                let value = barrier.get(&key((task * 7919 + count * 104_729) % ENTRIES)).await?;
+                let value = barrier.get(&key((task * 7919 + count * 104_729) % keys)).await?;
                 assert_eq!(value.map(|value| value.len()), Some(VALUE));
                 count += 1;
             }
@@ -92,8 +94,8 @@ async fn reads(barrier: &Arc<Barrier>, tasks: usize) -> Result<f64, Failure> {
     .await
 }
 
-async fn writes(barrier: &Arc<Barrier>, tasks: usize) -> Result<f64, Failure> {
-    per_second(tasks, |task| {
+async fn writes(barrier: &Arc<Barrier>, tasks: usize) -> Result<Rate, Failure> {
+    rate(tasks, |task| {
         let barrier = barrier.clone();
         async move {
             let (start, mut count) = (Instant::now(), 0);
@@ -109,18 +111,42 @@ async fn writes(barrier: &Arc<Barrier>, tasks: usize) -> Result<f64, Failure> {
     .await
 }
 
+/// How often something was done, and what it cost.
+struct Rate {
+    per_second: f64,
+    /// Microseconds of processor time for each, of this process and of the kernel for it: the
+    /// figure that other work on the machine does not change much.
+    processor: f64,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>9.0}/s  {:>6.1} us of processor", self.per_second, self.processor)
+    }
+}
+
 /// Runs `tasks` side by side, and gives how much they got done together.
-async fn per_second<F>(tasks: usize, work: impl Fn(usize) -> F) -> Result<f64, Failure>
+async fn rate<F>(tasks: usize, work: impl Fn(usize) -> F) -> Result<Rate, Failure>
 where
     F: Future<Output = Result<usize, Failure>> + Send + 'static,
 {
-    let start = Instant::now();
+    let (start, used) = (Instant::now(), processor_time()?);
     let tasks: Vec<_> = (0..tasks).map(|task| tokio::spawn(work(task))).collect();
     let mut total = 0;
     for task in tasks {
         total += task.await??;
     }
-    Ok(total as f64 / start.elapsed().as_secs_f64())
+    Ok(Rate {
+        per_second: total as f64 / start.elapsed().as_secs_f64(),
+        processor: (processor_time()? - used) / total as f64,
+    })
+}
+
+/// What this process has used so far, in microseconds.
+fn processor_time() -> Result<f64, Failure> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let total = usage.user_time() + usage.system_time();
+    Ok(total.num_microseconds() as f64)
 }
 
 fn key(index: usize) -> String {

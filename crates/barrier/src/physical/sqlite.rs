@@ -1,12 +1,14 @@
 //! Ciphertext in one SQLite file.
 //!
 //! One thread writes, and commits whatever is waiting as one transaction, so that many callers
-//! share one disk flush. Reads go to a few connections of their own and never wait for the writer.
+//! share one disk flush. Reads go to a cache, or to a few connections of their own, and never wait
+//! for the writer.
 //!
 //! Beside the store `store.db` lie `store.db.lock`, `store.db-wal` and `store.db-shm` while it is
 //! open, and `store.db.clean` after a clean stop: a digest of the whole file, checked at the next
 //! start.
 
+mod cache;
 mod files;
 mod format;
 mod inspect;
@@ -18,21 +20,25 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
 pub use open::OpenError;
 
 use super::{KeySet, Physical, PhysicalError, Write};
+use cache::{Cache, Lookup};
 use reader::Readers;
 use writer::Writer;
 
 /// The SQLite file that holds a store.
 pub struct Sqlite {
     path: PathBuf,
+    cache: Arc<Cache>,
     readers: Arc<Readers>,
     writer: Writer,
     damaged: Vec<String>,
+    closed: AtomicBool,
 }
 
 impl Sqlite {
@@ -74,8 +80,18 @@ impl Physical for Sqlite {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, PhysicalError> {
-        // A lookup takes a few microseconds: less than handing it to another thread.
-        self.readers.get(key)
+        match self.cache.get(key) {
+            Lookup::Known(_) if self.closed.load(Ordering::Acquire) => {
+                Err(PhysicalError::failed("the store is closed"))
+            }
+            Lookup::Known(value) => Ok(value),
+            Lookup::Unknown(epoch) => {
+                // This takes some microseconds: less than handing it to another thread.
+                let value = self.readers.get(key)?;
+                self.cache.fill(key, value.as_deref(), epoch);
+                Ok(value)
+            }
+        }
     }
 
     async fn list_page(
@@ -103,6 +119,7 @@ impl Physical for Sqlite {
 
     async fn close(&self) -> Result<(), PhysicalError> {
         // The last connection to close removes the write-ahead log: that is to be the writer's.
+        self.closed.store(true, Ordering::Release);
         self.readers.close();
         self.writer.close().await
     }

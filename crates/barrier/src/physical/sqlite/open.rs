@@ -10,12 +10,14 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use nix::fcntl::Flock;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::cache::Cache;
 use super::format::{Contents, Formats};
 use super::inspect::inspect;
 use super::reader::Readers;
@@ -134,8 +136,10 @@ fn open_locked(path: &Path, formats: &Formats, lock: Flock<File>) -> Result<Sqli
         tracing::warn!(key, "an entry is damaged and cannot be read: write it anew, or restore it");
     }
     let readers = Arc::new(Readers::open(path)?);
-    let writer = Writer::start(path, connection, lock)?;
-    Ok(Sqlite { path: path.to_owned(), readers, writer, damaged })
+    let cache = Arc::new(Cache::new());
+    let writer = Writer::start(path, connection, cache.clone(), lock)?;
+    let (path, closed) = (path.to_owned(), AtomicBool::new(false));
+    Ok(Sqlite { path, cache, readers, writer, damaged, closed })
 }
 
 /// Compares the store with the record of its last clean stop, if there is one, and gives the keys

@@ -216,3 +216,37 @@ proptest! {
         });
     }
 }
+
+/// Whoever reads after a commit was acknowledged sees it, whatever others read meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn reads_never_go_back() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    let (_directory, path) = new_store();
+    let store = Arc::new(Sqlite::open(&path).unwrap());
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let last = 300;
+    let readers = (0..4).map(|_| {
+        let (store, acknowledged) = (store.clone(), acknowledged.clone());
+        tokio::spawn(async move {
+            loop {
+                let known = acknowledged.load(Ordering::SeqCst);
+                let value = store.get("counter").await.unwrap();
+                let value = value.map_or(0, |value| u64::from_le_bytes(value.try_into().unwrap()));
+                assert!(value >= known, "{value} after {known}");
+                if known == last {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    let readers: Vec<_> = readers.collect();
+    for count in 1..=last {
+        store.commit(vec![put("counter", &count.to_le_bytes())]).await.unwrap();
+        acknowledged.store(count, Ordering::SeqCst);
+    }
+    for reader in readers {
+        reader.await.unwrap();
+    }
+}

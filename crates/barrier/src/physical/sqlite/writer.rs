@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::fcntl::Flock;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
+use super::cache::Cache;
 use super::inspect::{checksum, rows_digest};
 use super::stop::StopRecord;
 use super::{OpenError, failure, files};
@@ -42,6 +44,7 @@ struct Commit {
 struct Thread {
     path: PathBuf,
     connection: Connection,
+    cache: Arc<Cache>,
     /// As stored.
     sum: KeySetSum,
     /// Bytes written since the last checkpoint, roughly.
@@ -55,11 +58,12 @@ impl Writer {
     pub(super) fn start(
         path: &Path,
         connection: Connection,
+        cache: Arc<Cache>,
         lock: Flock<File>,
     ) -> Result<Self, OpenError> {
         let sum = super::reader::key_set_sum(&connection)?;
         let path = path.to_owned();
-        let thread = Thread { path, connection, sum, since_checkpoint: 0, lock };
+        let thread = Thread { path, connection, cache, sum, since_checkpoint: 0, lock };
         let (queue, receiver) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -154,6 +158,9 @@ impl Thread {
         }
         transaction.commit()?;
         self.sum = sum;
+        for write in batches.iter().copied().flatten() {
+            self.cache.forget(&write.key);
+        }
         Ok(())
     }
 

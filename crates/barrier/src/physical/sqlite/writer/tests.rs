@@ -9,7 +9,8 @@ fn thread(directory: &Path) -> Thread {
     configure(&connection).unwrap();
     FORMATS.bring_up_to_date(&path, &mut connection, Contents::Empty).unwrap();
     let lock = files::lock(&path).unwrap();
-    Thread { path, connection, sum: KeySetSum::default(), since_checkpoint: 0, lock }
+    let cache = Arc::new(Cache::new());
+    Thread { path, connection, cache, sum: KeySetSum::default(), since_checkpoint: 0, lock }
 }
 
 fn put(key: &str, length: usize) -> Vec<Write> {
