@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use landlock::{Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr};
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
+
+use super::confinement::Confinement;
 
 /// One thing that keeps parts, services or secrets apart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,21 +52,17 @@ pub(crate) fn probe(secrets: Option<&Path>) -> Vec<Guard> {
         ),
         guard(
             "Landlock",
-            false,
-            "",
-            if landlock_available() {
-                "the kernel has it; services are not confined by it yet"
-            } else {
-                "the kernel has none: services can open every file of their uid"
-            },
+            Confinement::is_available(),
+            "a service opens its own files and the system's, and traces nobody",
+            "this kernel has none: a service can open every file of its uid",
+        ),
+        guard(
+            "sockets closed to services",
+            root,
+            "a service's uid opens neither the supervisor's socket nor PostgreSQL's as superuser",
+            "services share your uid: one that runs foreign code can do what `holdfast login` does",
         ),
     ]
-}
-
-fn landlock_available() -> bool {
-    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
-    let ruleset = ruleset.handle_access(AccessFs::from_all(landlock::ABI::V1));
-    ruleset.and_then(Ruleset::create).is_ok()
 }
 
 fn swap_in_use() -> bool {

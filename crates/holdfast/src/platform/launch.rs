@@ -22,10 +22,11 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{
-    Gid, Pid, Uid, execve, fexecve, getpid, getppid, setgid, setgroups, setpgid, setuid,
+    Gid, Pid, Uid, dup2_stdin, execve, fexecve, getpid, getppid, setgid, setgroups, setpgid, setuid,
 };
 
 use super::account::Account;
+use super::confinement::Confinement;
 
 /// Names the state directory in the environment of every process of a platform, so that what a
 /// killed supervisor left behind can be told from everything else.
@@ -44,6 +45,11 @@ pub(crate) struct Launch {
     pub(crate) death_signal: Signal,
     /// Descriptors that it keeps, under the numbers they have here.
     pub(crate) inherit: Vec<OwnedFd>,
+    /// A listening socket with its name, which the process finds as descriptor 3, as systemd's
+    /// `LISTEN_FDS` has it.
+    pub(crate) socket: Option<(&'static str, OwnedFd)>,
+    /// What it may open; nothing when it may open whatever its user may.
+    pub(crate) confinement: Option<Confinement>,
 }
 
 /// `holdfast launch`: not for people.
@@ -59,6 +65,18 @@ pub(crate) struct LaunchArguments {
     /// By number.
     #[arg(long)]
     death_signal: i32,
+    /// Standard input is a listening socket, which is to become descriptor 3.
+    #[arg(long)]
+    socket: bool,
+    /// It may open nothing but the system's programs and settings, and what follows.
+    #[arg(long)]
+    confine: bool,
+    /// May be read as well.
+    #[arg(long)]
+    readable: Vec<PathBuf>,
+    /// May be read and written as well.
+    #[arg(long)]
+    writable: Vec<PathBuf>,
     /// The program and its arguments.
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
@@ -80,9 +98,23 @@ impl Launch {
         command.arg("--uid").arg(self.account.uid.to_string());
         command.arg("--gid").arg(self.account.gid.to_string());
         command.arg("--death-signal").arg((self.death_signal as i32).to_string());
-        command.arg("--").arg(&self.program).args(&self.arguments);
         command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(&self.directory).stdin(Stdio::null());
+        if let Some((name, socket)) = &self.socket {
+            command.arg("--socket").stdin(socket.try_clone()?);
+            // Without LISTEN_PID: nobody knows it before the process exists.
+            command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", name);
+        }
+        if let Some(confinement) = &self.confinement {
+            command.arg("--confine");
+            for path in &confinement.readable {
+                command.arg("--readable").arg(path);
+            }
+            for path in &confinement.writable {
+                command.arg("--writable").arg(path);
+            }
+        }
+        command.arg("--").arg(&self.program).args(&self.arguments);
         match output {
             Some(output) => command.stdout(output.try_clone()?).stderr(output),
             None => command.stdout(Stdio::null()).stderr(Stdio::null()),
@@ -128,6 +160,10 @@ impl LaunchArguments {
 
     fn become_part(&self) -> anyhow::Result<std::convert::Infallible> {
         let [program, ..] = self.command.as_slice() else { bail!("nothing to run") };
+        if self.socket {
+            // First of all, while the number is free.
+            place_socket()?;
+        }
         // Opened while the caller's rights are there: a service's uid may not be able to walk to
         // a program in somebody's home directory, and needs only to execute it.
         let file = File::open(program)
@@ -154,6 +190,9 @@ impl LaunchArguments {
             setuid(uid).context("change the user")?;
         }
         prctl::set_no_new_privs().context("forbid new privileges")?;
+        if self.confine {
+            Confinement::enter(&self.readable, &self.writable)?;
+        }
         // After the change of user, which clears it.
         let signal = Signal::try_from(self.death_signal).context("the death signal")?;
         prctl::set_pdeathsig(signal).context("follow the supervisor into death")?;
@@ -166,4 +205,19 @@ impl LaunchArguments {
         }
         .with_context(|| format!("execute {}", std::path::Path::new(program).display()))
     }
+}
+
+/// Moves the socket from standard input to descriptor 3.
+///
+/// Standard input is the one descriptor beside output and error that Rust knows as open from the
+/// start, so that nothing here has to vouch for a number.
+fn place_socket() -> anyhow::Result<()> {
+    const FIRST: i32 = 3;
+    let stdin = std::io::stdin();
+    // The lowest free number from 3 on; whatever this process opened so far is closed again.
+    let placed = fcntl(stdin.as_fd(), FcntlArg::F_DUPFD(FIRST)).context("pass the socket on")?;
+    if placed != FIRST {
+        bail!("descriptor {FIRST} is taken: the socket would be {placed}");
+    }
+    dup2_stdin(File::open("/dev/null")?).context("close standard input")
 }

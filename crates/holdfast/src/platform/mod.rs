@@ -11,6 +11,7 @@
 
 mod account;
 mod config;
+mod confinement;
 mod control;
 mod files;
 mod identity;

@@ -6,27 +6,26 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use anyhow::{Context, bail};
 
-/// The port to listen on: the one that is written down, or the one that was picked in an earlier
-/// run and is still free, or a free one.
+/// Listens on the address that is written down in `key`; with port 0, on the port that was picked
+/// in an earlier run, or else on a free one.
+///
+/// A part that can take the socket over is given it, so that the port is its own from here on. For
+/// one that cannot the socket is closed, and the port at least was free.
 ///
 /// # Errors
 /// The port is taken, in one sentence that says by whom.
-pub(crate) fn pick(listen: SocketAddr, earlier: u16, key: &str) -> anyhow::Result<u16> {
+pub(crate) fn bind(listen: SocketAddr, earlier: u16, key: &str) -> anyhow::Result<TcpListener> {
     if listen.port() == 0 {
-        let mut address = listen;
-        address.set_port(earlier);
-        let listener = TcpListener::bind(address).or_else(|_| TcpListener::bind(listen));
-        let listener = listener.with_context(|| format!("listen on {listen} ({key})"))?;
-        return Ok(listener.local_addr()?.port());
+        let again = SocketAddr::new(listen.ip(), earlier);
+        let listener = TcpListener::bind(again).or_else(|_| TcpListener::bind(listen));
+        return listener.with_context(|| format!("listen on {listen} ({key})"));
     }
-    check(listen, key)?;
-    Ok(listen.port())
+    exactly(listen, key)
 }
 
-/// Passes when `address` can be listened on.
-fn check(address: SocketAddr, key: &str) -> anyhow::Result<()> {
+fn exactly(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     match TcpListener::bind(address) {
-        Ok(_) => Ok(()),
+        Ok(listener) => Ok(listener),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let holder = holder(address).map_or_else(String::new, |holder| format!(" by {holder}"));
             bail!(
@@ -81,7 +80,7 @@ mod tests {
     fn a_taken_port_is_named_with_its_holder() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let error = pick(address, 0, "vault.listen").unwrap_err().to_string();
+        let error = bind(address, 0, "vault.listen").unwrap_err().to_string();
         let pid = std::process::id();
         assert!(error.contains(&format!("(pid {pid})")), "{error}");
         assert!(error.contains("set vault.listen to another port"), "{error}");
@@ -90,10 +89,11 @@ mod tests {
     #[test]
     fn a_picked_port_is_kept_while_it_is_free() {
         let any = "127.0.0.1:0".parse().unwrap();
-        let first = pick(any, 0, "k").unwrap();
+        let port = |earlier| bind(any, earlier, "k").unwrap().local_addr().unwrap().port();
+        let first = port(0);
         let taken = TcpListener::bind((IpAddr::from([127, 0, 0, 1]), first)).unwrap();
-        assert_ne!(pick(any, first, "k").unwrap(), first);
+        assert_ne!(port(first), first);
         drop(taken);
-        assert_eq!(pick(any, first, "k").unwrap(), first);
+        assert_eq!(port(first), first);
     }
 }

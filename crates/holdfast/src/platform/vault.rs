@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -87,11 +87,13 @@ impl Server {
         })
     }
 
-    /// How the server is run, with `seal_key` handed over on a descriptor.
+    /// How the server is run: `seal_key` is handed over on a descriptor, and so is `socket` to an
+    /// engine that can take it.
     pub(crate) fn plan(
         &self,
         identity: &Identity,
         seal_key: &SecretBytes,
+        socket: Option<TcpListener>,
         client: &VaultClient,
     ) -> anyhow::Result<PartPlan> {
         // Memory with a descriptor and no name. Reading it leaves it as it is, so that a server
@@ -123,6 +125,8 @@ impl Server {
             account: self.account.clone(),
             death_signal: Signal::SIGKILL,
             inherit: vec![file.into()],
+            socket: socket.map(|socket| (NAME, socket.into())),
+            confinement: None,
         };
         let prepare: Prepare = {
             let (initialised, store) = (self.initialised.clone(), self.store());
@@ -205,15 +209,15 @@ impl Server {
         }
         let _ = write!(
             text,
-            "listener \"tcp\" {{\n  address = \"{address}\"\n{}  tls_cert_file = {}\n  tls_key_file = {}\n  tls_min_version = \"tls12\"\n}}\n\
+            "listener \"tcp\" {{\n{}  tls_cert_file = {}\n  tls_key_file = {}\n  tls_min_version = \"tls12\"\n}}\n\
              seal \"static\" {{\n  current_key_id = \"1\"\n  current_key = \"file:///proc/self/fd/{seal_key}\"\n}}\n\
              audit \"file\" \"holdfast\" {{\n  options {{\n    file_path = {}\n    mode = \"0600\"\n  }}\n}}\n",
             if self.engine == "managed" {
                 let mut cluster = address;
                 cluster.set_port(self.cluster_port);
-                format!("  cluster_address = \"{cluster}\"\n")
+                format!("  address = \"{address}\"\n  cluster_address = \"{cluster}\"\n")
             } else {
-                String::new()
+                format!("  inherited_fd = \"{NAME}\"\n")
             },
             path(certificate),
             path(key),

@@ -1,8 +1,12 @@
 //! The main job from end to end: a platform comes up, an operator logs in, stock clients work.
 
 use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use nix::unistd::Uid;
+use holdfast_testkit::{Stock, StockServer};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
 
 use crate::world::{Who, World, data, files_with, uid_of};
 
@@ -13,6 +17,111 @@ const CANARY: &str = "canary-7f3a91c2e4";
 fn managed() {
     for who in Who::all() {
         walk(&World::managed(who), who);
+    }
+}
+
+#[test]
+fn embedded() {
+    for who in Who::all() {
+        walk(&World::embedded(who), who);
+    }
+}
+
+#[test]
+fn external() {
+    for who in Who::all() {
+        let stock = Stock::install();
+        let server = StockServer::start(&stock);
+        let vault = format!("engine = \"external\"\naddress = \"{}\"", server.address());
+        let world = World::new(who, &vault);
+        let operator = |arguments: &[&str]| {
+            let mut command = world.command(world.path("bin/bao"));
+            command.env("BAO_ADDR", server.address()).env("BAO_TOKEN", StockServer::ROOT_TOKEN);
+            command.args(arguments);
+            command
+        };
+        // What others have there, and a mount less that development mode makes by itself.
+        world.succeed(&mut operator(&["secrets", "disable", "secret"]));
+        world.succeed(&mut operator(&["secrets", "enable", "-path=theirs", "kv"]));
+        world.succeed(&mut operator(&["kv", "put", "theirs/a", "b=c"]));
+        let policy = world.platform().join("policies/backend-policy.hcl");
+        let policy = policy.display().to_string();
+        world.succeed(&mut operator(&["policy", "write", "theirs", &policy]));
+        let before = world.succeed(&mut operator(&["policy", "read", "theirs"]));
+
+        let refused = world.fail(&mut world.up_command());
+        assert!(refused.contains("no token for the external secrets server"), "{refused}");
+        world.run("down", &[]);
+        world.succeed(world.up_command().env("VAULT_TOKEN", StockServer::ROOT_TOKEN));
+        let status = world.status();
+        assert_eq!(status["parts"][0]["engine"], "external");
+        assert!(status["worst"].is_null(), "{status}");
+        database_user(&world, &mut operator(&CREDENTIALS));
+        assert!(world.run("apply", &[]).starts_with("0 changes"), "a second apply");
+
+        world.run("down", &["--purge"]);
+        world.assert_nothing_left();
+        assert_eq!(world.succeed(&mut operator(&["policy", "read", "theirs"])), before);
+        world.succeed(&mut operator(&["kv", "get", "theirs/a"]));
+    }
+}
+
+#[test]
+fn services_are_started_confined_when_what_they_need_is_ready() {
+    for who in Who::all() {
+        let world = World::managed(who);
+        let script = "\
+            touch \"$STATE_DIRECTORY/here\" && echo wrote its own\n\
+            cat holdfast.toml >/dev/null && echo read the platform\n\
+            cat \"$SEAL\" 2>/dev/null || echo no seal key\n\
+            touch /tmp/service-was-here-$$ 2>/dev/null || echo no other place\n\
+            exec sleep 1000\n";
+        std::fs::write(world.platform().join("service.sh"), script).unwrap();
+        let service = format!(
+            "[services.probe]\ncommand = [\"sh\", \"service.sh\"]\nneeds = [\"vault\", \"postgres\"]\n\
+             [services.probe.environment]\nSEAL = \"{}\"\nVAULT = \"${{vault.address}}\"\n",
+            world.seal_key().display()
+        );
+        world.write_config(&format!("{}{service}", world.config()));
+        world.up();
+        let status = world.status();
+        assert_eq!(status["parts"][2]["name"], "probe");
+        let log = || world.run("logs", &["probe"]);
+        wait_for(|| log().lines().count() >= 4);
+        let said: Vec<String> =
+            log().lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect();
+        assert_eq!(said, ["wrote its own", "read the platform", "no seal key", "no other place"]);
+
+        // Killed, it comes back.
+        let pid = || world.status()["parts"][2]["pid"].as_i64();
+        let first = pid();
+        kill(Pid::from_raw(first.unwrap().try_into().unwrap()), Signal::SIGKILL).unwrap();
+        wait_for(|| pid().is_some_and(|pid| Some(pid) != first));
+        assert_eq!(world.status()["parts"][2]["restarts"], 1);
+        world.run("down", &["--purge"]);
+        world.assert_nothing_left();
+    }
+}
+
+const CREDENTIALS: [&str; 3] = ["read", "-format=json", "database/creds/backend-role"];
+
+/// Has a user made, and uses it.
+fn database_user(world: &World, read: &mut Command) -> (String, String) {
+    let user = data(&world.succeed(read));
+    let (name, password) = (user["username"].as_str().unwrap(), user["password"].as_str().unwrap());
+    assert!(name.starts_with("v-token-backend-"), "{name}");
+    let insert =
+        format!("INSERT INTO users (username, password_hash) VALUES ('{name}', 'x') RETURNING 1");
+    let printed = world.succeed(&mut world.psql(name, password, &insert));
+    assert_eq!(printed.lines().next(), Some("1"));
+    (name.to_owned(), password.to_owned())
+}
+
+fn wait_for(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it did not come to that within a minute");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -40,14 +149,8 @@ fn walk(world: &World, who: Who) {
     world.fail(&mut world.bao(&["policy", "delete", "operator"]));
 
     // A short-lived database user.
-    let read = ["read", "-format=json", "database/creds/backend-role"];
-    let user = data(&world.succeed(&mut world.bao(&read)));
-    let (name, password) = (user["username"].as_str().unwrap(), user["password"].as_str().unwrap());
-    assert!(name.starts_with("v-token-backend-"), "{name}");
-    let insert =
-        "INSERT INTO users (username, password_hash) VALUES ('amy', 'x') RETURNING username";
-    let printed = world.succeed(&mut world.psql(name, password, insert));
-    assert_eq!(printed.lines().next(), Some("amy"));
+    let (name, password) = database_user(world, &mut world.bao(&CREDENTIALS));
+    let (name, password) = (name.as_str(), password.as_str());
     let refused = world.fail(&mut world.psql(name, password, "CREATE TABLE mine (id int)"));
     assert!(refused.contains("permission denied"), "{refused}");
     let mut plain = world.psql(name, password, "SELECT 1");
@@ -76,7 +179,7 @@ fn walk(world: &World, who: Who) {
     world.up();
     let word = world.succeed(&mut world.bao(&["kv", "get", "-field=word", "secret/hello"]));
     assert_eq!(word, CANARY);
-    world.succeed(&mut world.bao(&read));
+    database_user(world, &mut world.bao(&CREDENTIALS));
 
     world.run("down", &["--purge"]);
     world.assert_nothing_left();

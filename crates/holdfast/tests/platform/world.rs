@@ -71,6 +71,11 @@ impl World {
         Self::new(who, "engine = \"managed\"\nlisten = \"127.0.0.1:0\"\nbinary = \"BAO\"")
     }
 
+    /// Ours.
+    pub(crate) fn embedded(who: Who) -> Self {
+        Self::new(who, "engine = \"embedded\"\nlisten = \"127.0.0.1:0\"")
+    }
+
     pub(crate) fn write_config(&self, text: &str) {
         fs::write(self.platform().join("holdfast.toml"), text).unwrap();
     }

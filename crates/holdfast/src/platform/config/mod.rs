@@ -29,7 +29,7 @@ pub(crate) struct Platform {
     pub(crate) name: String,
     pub(crate) trust_domain: String,
     pub(crate) domain: String,
-    #[expect(dead_code, reason = "what differs between the tiers follows")]
+    #[allow(dead_code, reason = "what differs between the tiers follows; the tests read it")]
     pub(crate) tier: Tier,
     pub(crate) vault: Vault,
     pub(crate) postgres: Option<Postgres>,

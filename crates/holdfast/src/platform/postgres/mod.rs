@@ -217,6 +217,8 @@ impl Server {
             account: self.account.clone(),
             death_signal: Signal::SIGKILL,
             inherit: Vec::new(),
+            socket: None,
+            confinement: None,
         }
     }
 }

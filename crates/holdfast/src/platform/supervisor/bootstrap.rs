@@ -1,7 +1,7 @@
 //! From nothing to a running platform, in order. Every step is safe to repeat, so that a start
 //! after a kill at any point goes the same way again.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,12 +15,13 @@ use tokio::time::{Instant, sleep};
 
 use super::super::account::Account;
 use super::super::config::{self, Engine};
+use super::super::confinement::Confinement;
 use super::super::control::ApplyMode;
 use super::super::launch::{Launch, MARK};
 use super::super::logs::LogWriter;
 use super::super::part::{self, PartHandle, PartPlan};
 use super::super::progress::Progress;
-use super::super::{ports, postgres, vault};
+use super::super::{files, ports, postgres, vault};
 use super::{Certificate, Running};
 use crate::apply::{
     Applier, Desired, Facts, Hooks, Migrations, NoHooks, Record as Applied, Report, engine_id,
@@ -72,13 +73,20 @@ async fn start_vault(running: &Rc<Running>) -> anyhow::Result<()> {
         .listener
         .step(format!("starting the secrets server ({})", platform.vault.engine.word()));
     let mut record = running.record.borrow().clone();
-    record.ports.vault = pick_port(listen, record.ports.vault, "vault.listen").await?;
-    let address = SocketAddr::new(listen.ip(), record.ports.vault);
-    if matches!(platform.vault.engine, Engine::Managed { .. }) {
-        let any = SocketAddr::new(listen.ip(), 0);
-        record.ports.vault_cluster =
-            pick_port(any, record.ports.vault_cluster, "vault.listen").await?;
-    }
+    let socket = listen_on(listen, record.ports.vault, "vault.listen").await?;
+    let address = socket.local_addr()?;
+    record.ports.vault = address.port();
+    // OpenBao takes no socket over, and needs a second port for itself.
+    let socket = match platform.vault.engine {
+        Engine::Managed { .. } => {
+            drop(socket);
+            let any = SocketAddr::new(listen.ip(), 0);
+            let cluster = listen_on(any, record.ports.vault_cluster, "vault.listen").await?;
+            record.ports.vault_cluster = cluster.local_addr()?.port();
+            None
+        }
+        _ => Some(socket),
+    };
     running.save(&record)?;
     let server = vault::Server::prepare(
         &platform.vault,
@@ -92,7 +100,8 @@ async fn start_vault(running: &Rc<Running>) -> anyhow::Result<()> {
     running.issue(vault::NAME, server.runtime.clone(), names, server.account.clone())?;
     let client = vault::client(server.dialled(), &running.state.ca_file())?;
     *running.vault.borrow_mut() = Some(client.clone());
-    let plan = server.plan(&running.identity, &running.seal_key.for_vault()?, &client)?;
+    let seal_key = running.seal_key.for_vault()?;
+    let plan = server.plan(&running.identity, &seal_key, socket, &client)?;
     let part = running.start(plan)?;
     part.wait_ready(READY_LIMIT).await?;
     let health = client.health().await?;
@@ -137,10 +146,12 @@ async fn reach_vault(running: &Rc<Running>) -> anyhow::Result<()> {
 async fn start_postgres(running: &Rc<Running>, config: &config::Postgres) -> anyhow::Result<()> {
     running.listener.step("starting PostgreSQL");
     let mut record = running.record.borrow().clone();
-    record.ports.postgres =
-        pick_port(config.listen, record.ports.postgres, "postgres.listen").await?;
+    let socket = listen_on(config.listen, record.ports.postgres, "postgres.listen").await?;
+    let address = socket.local_addr()?;
+    // PostgreSQL takes no socket over.
+    drop(socket);
+    record.ports.postgres = address.port();
     running.save(&record)?;
-    let address = SocketAddr::new(config.listen.ip(), record.ports.postgres);
     let server = postgres::Server::prepare(&running.state, &running.secrets_directory, address)?;
     server.initialise().await?;
     server.configure(config)?;
@@ -275,7 +286,22 @@ fn service_plan(
     } else {
         vault::on_path(program).with_context(|| format!("{name}: no {program} on PATH"))?
     };
+    let data = running.state.join("services").join(name);
+    let services = data.parent().context("a parent")?;
+    files::directory(services, if account.is_caller() { 0o700 } else { 0o711 }, None)?;
+    files::directory(&data, 0o700, Some(&account))?;
+    let confinement = Confinement::is_available().then(|| Confinement {
+        readable: vec![
+            running.platform.directory.clone(),
+            running.state.ca_file(),
+            program.clone(),
+        ],
+        writable: vec![data.clone()],
+    });
     let mut environment: Vec<(String, std::ffi::OsString)> = vec![
+        // As systemd names the one directory that a service may write to.
+        ("STATE_DIRECTORY".to_owned(), data.clone().into()),
+        ("HOME".to_owned(), data.into()),
         (MARK.to_owned(), running.state.directory().into()),
         ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into()),
     ];
@@ -295,6 +321,8 @@ fn service_plan(
             account,
             death_signal: Signal::SIGKILL,
             inherit: Vec::new(),
+            socket: None,
+            confinement,
         },
         prepare: Box::new(|| Ok(())),
         // A service says in no standard way that it is ready; that it runs is what is known.
@@ -396,13 +424,13 @@ pub(crate) fn external_client(
     Ok(VaultClient::new(&config)?)
 }
 
-async fn pick_port(listen: SocketAddr, earlier: u16, key: &str) -> anyhow::Result<u16> {
+async fn listen_on(listen: SocketAddr, earlier: u16, key: &str) -> anyhow::Result<TcpListener> {
     let deadline = Instant::now() + PORT_LIMIT;
     loop {
-        match ports::pick(listen, earlier, key) {
+        match ports::bind(listen, earlier, key) {
             // A server that follows its supervisor into death needs a moment.
             Err(_) if Instant::now() < deadline => sleep(Duration::from_millis(100)).await,
-            picked => return picked,
+            bound => return bound,
         }
     }
 }
