@@ -14,6 +14,7 @@ use holdfast_logical::{
 use holdfast_testkit::FakeClock;
 use holdfast_types::{SecretString, SystemRandom};
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -39,6 +40,10 @@ pub(crate) struct FakeState {
     pub asked: AtomicU64,
     /// Called when something was made.
     pub on_made: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
+    /// While set, `creds` waits for `resume` after it has made its thing.
+    pub paused: AtomicBool,
+    /// Lets one waiting `creds` go on.
+    pub resume: Notify,
     counter: AtomicU64,
 }
 
@@ -67,6 +72,9 @@ impl Backend for Fake {
                 self.state.made.lock().unwrap().insert(name.clone(), 1);
                 if let Some(on_made) = &*self.state.on_made.lock().unwrap() {
                     on_made();
+                }
+                if self.state.paused.load(Ordering::SeqCst) {
+                    self.state.resume.notified().await;
                 }
                 let data = json!({ "name": name });
                 Ok(Some(Response {

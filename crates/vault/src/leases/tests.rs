@@ -288,3 +288,22 @@ async fn walk(steps: Vec<Step>) {
     assert_eq!(server.fake.count(), 0);
     assert_eq!(server.keys("sys/lease/").await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_token_revoked_while_its_request_is_under_way_gets_no_lease() {
+    let server = Server::new().await;
+    server.policy("read", "path \"fake/creds\" { capabilities = [\"read\"] }").await;
+    let token = server.token(json!({ "policies": ["read"] })).await;
+    server.fake.paused.store(true, Ordering::SeqCst);
+    let request = server.call(&token, Read, "fake/creds", json!({}));
+    let revocation = async {
+        server.until("the thing is made", |server| server.fake.count() == 1).await;
+        let body = json!({ "token": token });
+        assert_eq!(write(&server, "auth/token/revoke", body).await.0, 204);
+        server.fake.resume.notify_one();
+    };
+    let ((status, _), ()) = tokio::join!(request, revocation);
+    assert_eq!(status, 403);
+    assert_eq!(server.fake.count(), 0);
+    assert_eq!(server.keys("sys/lease/").await, Vec::<String>::new());
+}
