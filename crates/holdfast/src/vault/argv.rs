@@ -200,7 +200,7 @@ fn takes_no_word(arg: &Arg) -> bool {
 fn find<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
     let mut letters = name.chars();
     let letter = letters.next().filter(|_| letters.next().is_none());
-    command.get_opts().find(|arg| {
+    command.get_arguments().filter(|arg| !arg.is_positional()).find(|arg| {
         arg.get_long() == Some(name)
             || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
             || (letter.is_some() && arg.get_short() == letter)
@@ -246,7 +246,7 @@ mod tests {
                  strconv.ParseBool: parsing \"x\": invalid syntax"),
             ),
             ("kv put ---a", Err("bad flag syntax: ---a")),
-            ("kv put", Err("Not enough arguments (expected 1, got 0)")),
+            ("kv put", Err("Not enough arguments (expected at least 1, got 0)")),
             ("status a", Err("Too many arguments (expected 0, got 1)")),
         ] {
             let arguments: Vec<OsString> = line.split(' ').map(Into::into).collect();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use holdfast_client::vault::{Address, Trust, VaultClient, VaultConfig, VaultError};
+use holdfast_client::vault::{Address, Trust, Unreachable, VaultClient, VaultConfig, VaultError};
 use holdfast_types::{SecretBytes, SecretString, format_go_duration};
 
 use super::token_file::TokenFile;
@@ -194,9 +194,43 @@ pub(super) fn explain(error: &VaultError) -> String {
         );
     }
     match error {
-        VaultError::Unreachable { request, cause, .. } => format!("{request}: {cause}"),
+        VaultError::Unreachable { request, cause, .. } => {
+            let mut text = format!("{request}: {cause}");
+            if let Some(fix) = way_out(cause) {
+                text.push_str("\n\n");
+                text.push_str(fix);
+            }
+            text
+        }
         other => chain(other),
     }
+}
+
+/// What helps against a failed connection.
+fn way_out(cause: &Unreachable) -> Option<&'static str> {
+    Some(match cause {
+        Unreachable::Refused | Unreachable::NoSuchHost => {
+            "Is the server running, and -address or BAO_ADDR right?"
+        }
+        Unreachable::NoSuchSocket => "Is the server running, and the path of its socket right?",
+        Unreachable::SocketDenied => "Ask whoever runs the server to let your user in.",
+        Unreachable::UnknownIssuer => {
+            "Name the PEM file of the server's authority by -ca-cert or BAO_CACERT."
+        }
+        Unreachable::WrongName { .. } => {
+            "Dial one of those names by -address or BAO_ADDR, or expect it by -tls-server-name."
+        }
+        Unreachable::Expired | Unreachable::NotYetValid => {
+            "The server needs a new certificate, or this machine or the server's has a wrong clock."
+        }
+        Unreachable::ClientCertificate(_) => {
+            "Show a client certificate by -client-cert and -client-key."
+        }
+        Unreachable::Tls(_) => {
+            "Does the server speak TLS? If not, its address begins with http://."
+        }
+        _ => return None,
+    })
 }
 
 /// An error with all its causes, in one line.

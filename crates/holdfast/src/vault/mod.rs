@@ -24,6 +24,8 @@ mod policy;
 mod print;
 mod prompt;
 mod read;
+#[cfg(test)]
+mod reference;
 mod secret;
 mod server;
 mod status;
