@@ -126,9 +126,9 @@ fn masks() -> Vec<(Regex, &'static str)> {
         (r"_[0-9a-f]{8}\b", "_ACCESSOR"),
         (r"cluster-[0-9a-f]{8}\b", "cluster-ID"),
         (r"\b[A-Za-z0-9]{24}\b", "ACCESSOR"),
-        // What is left of an hour.
-        (r"\b59m\d+s\b", "REST"),
-        (r"\b35\d\d\b", "REST"),
+        // What is left of a token's time.
+        (r"(?m)^(ttl +)\S+", "${1}REST"),
+        (r"(\"ttl\": )\d+", "${1}REST"),
         (r"creation_time(\W+)\d{10}\b", "creation_time${1}SECONDS"),
     ]
     .into_iter()
