@@ -116,6 +116,33 @@ impl TokenEntry {
     }
 }
 
+/// The entry of a root token, which never ends.
+pub(crate) fn root_entry(now: Timestamp) -> TokenEntry {
+    TokenEntry {
+        accessor: String::new(),
+        parent: None,
+        kind: TokenKind::Service,
+        policies: vec!["root".to_owned()],
+        path: "auth/token/root".to_owned(),
+        display_name: "root".to_owned(),
+        meta: Default::default(),
+        entity_id: String::new(),
+        uses: None,
+        issued_at: now,
+        expires_at: None,
+        creation_ttl: Duration::ZERO,
+        ttl: Duration::ZERO,
+        period: Duration::ZERO,
+        explicit_max_ttl: Duration::ZERO,
+        renewable: false,
+        last_renewal: None,
+        bound_cidrs: Vec::new(),
+        role: String::new(),
+        login: None,
+        doomed: false,
+    }
+}
+
 /// A live token that was looked up, with what is computed for it once and kept beside it.
 pub(crate) struct Token {
     pub hash: TokenHash,

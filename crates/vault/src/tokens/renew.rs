@@ -76,10 +76,10 @@ async fn limits_now(
         let role = vault.tokens.role(&entry.role).await?.ok_or_else(|| {
             Error::invalid(format!("original token role {:?} could not be found", entry.role))
         })?;
-        if !role.effective_period().is_zero() {
-            limits.period = role.effective_period();
+        if !role.token_period.is_zero() {
+            limits.period = role.token_period;
         }
-        let max = role.effective_explicit_max_ttl();
+        let max = role.token_explicit_max_ttl;
         if !max.is_zero() && (limits.explicit_max.is_zero() || max < limits.explicit_max) {
             limits.explicit_max = max;
         }

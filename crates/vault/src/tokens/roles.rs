@@ -61,14 +61,6 @@ impl Default for TokenRole {
 }
 
 impl TokenRole {
-    pub(super) fn effective_period(&self) -> Duration {
-        self.token_period
-    }
-
-    pub(super) fn effective_explicit_max_ttl(&self) -> Duration {
-        self.token_explicit_max_ttl
-    }
-
     pub(super) fn restricts_policies(&self) -> bool {
         !(self.allowed_policies.is_empty()
             && self.disallowed_policies.is_empty()
