@@ -188,12 +188,7 @@ impl Core {
     /// The core is sealed, `id` is taken, or the store does not take it.
     pub async fn create_root_token(&self, id: Option<&str>) -> Result<SecretString, Error> {
         let vault = self.vault.load_full().ok_or(EntryError::Sealed)?;
-        let mut entry = root_entry(vault.clock.now());
-        if id.is_some() {
-            // As OpenBao's development server makes it: by a request of the first root token.
-            entry.display_name = "token".to_owned();
-            entry.path = "auth/token/create".to_owned();
-        }
+        let entry = root_entry(vault.clock.now());
         let created = vault.tokens.create(&vault.leases, entry, id, Batch::new()).await?;
         Ok(created.token)
     }
