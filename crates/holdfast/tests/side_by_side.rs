@@ -128,7 +128,7 @@ fn masks() -> Vec<(Regex, &'static str)> {
         (r"\b[A-Za-z0-9]{24}\b", "ACCESSOR"),
         // What is left of a token's time.
         (r"(?m)^(ttl +)\S+", "${1}REST"),
-        (r"(\"ttl\": )\d+", "${1}REST"),
+        (r#"("ttl": )\d+"#, "${1}REST"),
         (r"creation_time(\W+)\d{10}\b", "creation_time${1}SECONDS"),
     ]
     .into_iter()
