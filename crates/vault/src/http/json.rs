@@ -54,9 +54,11 @@ pub(super) fn parse(body: &[u8]) -> Result<Map<String, Value>, JsonError> {
         }
         Some(Err(error)) => match std::str::from_utf8(body) {
             Err(_) => parse(String::from_utf8_lossy(body).as_bytes()),
-            Ok(text) => Err(JsonError::Malformed(
-                explain::syntax_error(text).unwrap_or_else(|| without_position(&error)),
-            )),
+            Ok(text) => match (explain::syntax_error(text), without_lone_surrogates(text)) {
+                (Some(reason), _) => Err(JsonError::Malformed(reason)),
+                (None, Some(text)) => parse(text.as_bytes()),
+                (None, None) => Err(JsonError::Malformed(without_position(&error))),
+            },
         },
     }
 }
@@ -94,6 +96,31 @@ fn check_bounds(body: &[u8]) -> Result<(), JsonError> {
         }
     }
     Ok(())
+}
+
+/// `text` with every half of a surrogate pair that stands alone, such as `\ud800`, replaced by
+/// `\ufffd`, as Go's decoder reads it. None where there is none.
+fn without_lone_surrogates(text: &str) -> Option<String> {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut replaced = text.to_owned();
+    let mut at = 0;
+    while let Some(offset) = text.get(at..).and_then(|rest| rest.find('\\')) {
+        at += offset;
+        match unit(at) {
+            Some(0xd800..=0xdbff) if matches!(unit(at + 6), Some(0xdc00..=0xdfff)) => at += 12,
+            Some(0xd800..=0xdfff) => {
+                replaced.replace_range(at..at + 6, "\\ufffd");
+                at += 6;
+            }
+            Some(_) => at += 6,
+            // An escape of one character, which may be another backslash.
+            None => at += 2,
+        }
+    }
+    (replaced != text).then_some(replaced)
 }
 
 /// serde's message without "at line 1 column 7", for what [`explain`] takes for valid.

@@ -62,6 +62,18 @@ fn bytes_that_are_no_text_are_replaced() {
 }
 
 #[test]
+fn half_a_surrogate_pair_is_replaced() {
+    for (body, want) in [
+        (r#"{"a":"\ud800x"}"#, "\u{fffd}x"),
+        (r#"{"a":"\udc00"}"#, "\u{fffd}"),
+        (r#"{"a":"\ud83d\ude00\ud800"}"#, "\u{1f600}\u{fffd}"),
+        (r#"{"a":"\\ud800\ud800"}"#, "\\ud800\u{fffd}"),
+    ] {
+        assert_eq!(parse(body.as_bytes()).unwrap()["a"], want, "{body}");
+    }
+}
+
+#[test]
 fn nesting_and_the_number_of_values_are_bounded() {
     let nested = |depth: usize| {
         format!("{{\"a\":{}1{}}}", "[".repeat(depth), "]".repeat(depth)).into_bytes()
