@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use holdfast_conformance::run::{record, run};
-use holdfast_conformance::{Engine, Report, Target, vault};
+use holdfast_conformance::run::{adopt, record, run};
+use holdfast_conformance::{Engine, Report, Suite, Target, vault};
 
 /// Runs the suites of the Vault API against a server in development mode.
 #[derive(Parser)]
@@ -26,6 +26,10 @@ struct Arguments {
     /// Writes down what the real engine answers, in this directory.
     #[arg(long, value_name = "DIRECTORY")]
     record: Option<PathBuf>,
+    /// Writes down what ours answers otherwise, in this directory. The reasons are for a person to
+    /// fill in: a difference without one fails the tests.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "record")]
+    adopt: Option<PathBuf>,
 }
 
 fn main() -> Result<ExitCode> {
@@ -33,28 +37,27 @@ fn main() -> Result<ExitCode> {
     let engine = if arguments.real { Engine::Real } else { Engine::Ours };
     let target = Target { address: &arguments.address, root_token: &arguments.token, engine };
     let mut report = Report::default();
-    for mut suite in vault::suites()? {
-        if !suite.name.contains(&arguments.only) {
-            continue;
+    let mut suites = vault::suites()?;
+    suites.retain(|suite| suite.name.contains(&arguments.only));
+    let Some(directory) = arguments.record.as_ref().or(arguments.adopt.as_ref()) else {
+        for suite in suites {
+            report.add(run(&suite, target)?);
         }
-        match &arguments.record {
-            None => report.add(run(&suite, target)?),
-            Some(directory) => {
-                // Read from there, not from what was compiled in, so that it can be edited.
-                let path = directory.join(format!("{}.jsonl", suite.name));
-                let text = std::fs::read_to_string(&path)
-                    .with_context(|| format!("read {}", path.display()))?;
-                suite = holdfast_conformance::Suite::parse(&suite.name, &text)?;
-                record(&mut suite, target)?;
-                std::fs::write(&path, suite.print())
-                    .with_context(|| format!("write {}", path.display()))?;
-                println!("{}: {} exchanges recorded", suite.name, suite.exchanges().count());
-            }
+        println!("{report}");
+        let is_same = report.differences.is_empty();
+        return Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    };
+    for Suite { name, .. } in suites {
+        // Read from there, not from what was compiled in, so that it can be edited.
+        let path = directory.join(format!("{name}.jsonl"));
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let mut suite = Suite::parse(&name, &text)?;
+        match arguments.record {
+            Some(_) => record(&mut suite, target)?,
+            None => adopt(&mut suite, target)?,
         }
+        std::fs::write(&path, suite.print()).with_context(|| path.display().to_string())?;
+        println!("{name}: {} exchanges written", suite.exchanges().count());
     }
-    if arguments.record.is_some() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    println!("{report}");
-    Ok(if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(ExitCode::SUCCESS)
 }

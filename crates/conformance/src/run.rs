@@ -10,7 +10,7 @@ use std::fmt;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::exchange::{Answer, Exchange, Line, Suite};
+use crate::exchange::{Answer, Exchange, Line, Ours, Suite};
 use crate::{http, normal};
 
 /// Whose answers are looked at.
@@ -145,6 +145,27 @@ pub fn record(suite: &mut Suite, target: Target<'_>) -> Result<()> {
         let Line::Exchange(exchange) = line else { continue };
         exchange.answer =
             session.make(exchange).with_context(|| format!("{name}: {}", described(exchange)))?;
+    }
+    Ok(())
+}
+
+/// Makes every exchange against our part and notes where it answers otherwise than the real engine.
+/// A difference that is new has no reason yet.
+///
+/// # Errors
+/// As for [`run`].
+pub fn adopt(suite: &mut Suite, target: Target<'_>) -> Result<()> {
+    let mut session = Session::new(target);
+    let name = suite.name.clone();
+    for line in &mut suite.lines {
+        let Line::Exchange(exchange) = line else { continue };
+        let answer =
+            session.make(exchange).with_context(|| format!("{name}: {}", described(exchange)))?;
+        let known = exchange.ours.take();
+        if answer != exchange.answer {
+            let why = known.map(|known| known.why).unwrap_or_default();
+            exchange.ours = Some(Ours { why, answer });
+        }
     }
     Ok(())
 }

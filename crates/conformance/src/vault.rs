@@ -76,6 +76,23 @@ mod tests {
     }
 
     #[test]
+    fn every_difference_of_ours_has_a_reason() {
+        for suite in suites().unwrap() {
+            for exchange in suite.exchanges() {
+                if let Some(ours) = &exchange.ours {
+                    let request = &exchange.request;
+                    assert_ne!(
+                        ours.answer, exchange.answer,
+                        "{}: {request} is the same",
+                        suite.name
+                    );
+                    assert!(ours.why.len() > 10, "{}: {request} has no reason", suite.name);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn hvac_walks_the_real_server() {
         let stock = Stock::install();
         let server = StockServer::start(&stock);
