@@ -277,7 +277,7 @@ async fn a_static_seal_opens_at_start_unless_an_operator_closed_it() {
     assert_eq!(server.read("sys/health").await.0, 200, "and is undone for good");
 }
 
-fn init_request(name: &str, path: &str, data: Value) -> InitRequest {
+fn init_request(name: &str, path: &str, data: &Value) -> InitRequest {
     InitRequest {
         name: name.to_owned(),
         verb: Verb::Write,
@@ -291,18 +291,18 @@ fn init_request(name: &str, path: &str, data: Value) -> InitRequest {
 #[tokio::test]
 async fn a_new_store_initialises_itself_whole_or_not_at_all() {
     let requests = [
-        init_request("a.kv", "sys/mounts/kv", json!({"type": "kv", "options": {"version": "1"}})),
-        init_request("a.secret", "kv/a", json!({"x": "1"})),
-        init_request("a.approle", "sys/auth/approle", json!({"type": "approle"})),
+        init_request("a.kv", "sys/mounts/kv", &json!({"type": "kv", "options": {"version": "1"}})),
+        init_request("a.secret", "kv/a", &json!({"x": "1"})),
+        init_request("a.approle", "sys/auth/approle", &json!({"type": "approle"})),
         init_request(
             "a.role",
             "auth/approle/role/r",
-            json!({"bind_secret_id": false,
+            &json!({"bind_secret_id": false,
             "token_bound_cidrs": "", "secret_id_bound_cidrs": "127.0.0.1/32"}),
         ),
     ];
     let mut failing = requests.to_vec();
-    failing.push(init_request("a.wrong", "sys/mounts/x", json!({"type": "frob"})));
+    failing.push(init_request("a.wrong", "sys/mounts/x", &json!({"type": "frob"})));
     let server = open(Arc::new(InMemory::new()), true, &[]).await;
     let error = server.front.lifecycle.start(&failing).await.unwrap_err().to_string();
     assert!(error.starts_with("initialize request a.wrong (sys/mounts/x) was answered"), "{error}");
