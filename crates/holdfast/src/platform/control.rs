@@ -44,6 +44,8 @@ pub(crate) enum Request {
     Apply(ApplyMode),
     /// Stop a part, or all, and start again.
     Restart { part: Option<String> },
+    /// Open the secrets server after an operator sealed it.
+    Unseal,
     /// Stop everything and end.
     Down,
 }

@@ -18,7 +18,7 @@ pub(crate) struct Guard {
 }
 
 /// Probes all of it.
-pub(crate) fn probe(secrets: Option<&Path>) -> Vec<Guard> {
+pub(crate) fn probe(secrets: Option<&Path>, cgroups: bool) -> Vec<Guard> {
     let root = Uid::effective().is_root();
     let guard = |name: &str, present: bool, with: &str, without: &str| Guard {
         name: name.to_owned(),
@@ -46,9 +46,9 @@ pub(crate) fn probe(secrets: Option<&Path>) -> Vec<Guard> {
         ),
         guard(
             "cgroup per service",
-            false,
-            "",
-            "services share the supervisor's cgroup and its limits",
+            cgroups,
+            "all that a service started ends with it",
+            "what a service starts and leaves is found by its environment alone",
         ),
         guard(
             "Landlock",

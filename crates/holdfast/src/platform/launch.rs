@@ -50,6 +50,8 @@ pub(crate) struct Launch {
     pub(crate) socket: Option<(&'static str, OwnedFd)>,
     /// What it may open; nothing when it may open whatever its user may.
     pub(crate) confinement: Option<Confinement>,
+    /// The cgroup that it enters.
+    pub(crate) cgroup: Option<PathBuf>,
 }
 
 /// `holdfast launch`: not for people.
@@ -68,6 +70,9 @@ pub(crate) struct LaunchArguments {
     /// Standard input is a listening socket, which is to become descriptor 3.
     #[arg(long)]
     socket: bool,
+    /// The cgroup to enter.
+    #[arg(long)]
+    cgroup: Option<PathBuf>,
     /// It may open nothing but the system's programs and settings, and what follows.
     #[arg(long)]
     confine: bool,
@@ -104,6 +109,9 @@ impl Launch {
             command.arg("--socket").stdin(socket.try_clone()?);
             // Without LISTEN_PID: nobody knows it before the process exists.
             command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", name);
+        }
+        if let Some(cgroup) = &self.cgroup {
+            command.arg("--cgroup").arg(cgroup);
         }
         if let Some(confinement) = &self.confinement {
             command.arg("--confine");
@@ -177,6 +185,9 @@ impl LaunchArguments {
         setpgid(Pid::from_raw(0), Pid::from_raw(0)).context("leave the process group")?;
         umask(Mode::from_bits_truncate(0o077));
         setrlimit(Resource::RLIMIT_CORE, 0, 0).context("forbid core dumps")?;
+        if let Some(cgroup) = &self.cgroup {
+            super::cgroup::enter(cgroup)?;
+        }
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         if uid != Uid::effective() {
             let groups = match nix::unistd::User::from_uid(uid) {

@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
 use tokio::time::{Instant, sleep};
 
+use super::cgroup;
 use super::launch::MARK;
 use super::state::State;
 
@@ -40,6 +41,11 @@ pub(crate) async fn reap(state: &State) -> anyhow::Result<()> {
         }
         sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Ends what services started, wherever it went, and removes their cgroups.
+pub(crate) fn end_services(state: &State, name: &str) -> anyhow::Result<()> {
+    cgroup::of_platform(state, name).map_or(Ok(()), |platform| cgroup::remove(&platform))
 }
 
 /// The processes that carry the mark, this one excluded.

@@ -55,6 +55,8 @@ pub(crate) enum PartState {
     Starting,
     /// It answers.
     Ready,
+    /// It answers that it is sealed; only the secrets server does.
+    Sealed,
     /// It died, and is started again in a while.
     Waiting,
     /// It does not run, and is not to.
@@ -281,6 +283,9 @@ impl Part {
             self.log.line("holdfast: it did not stop in time and is killed");
         }
         // Also what it started and left.
+        if let Some(cgroup) = &self.plan.launch.cgroup {
+            super::cgroup::end(cgroup);
+        }
         let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
         let _ = child.wait().await;
     }

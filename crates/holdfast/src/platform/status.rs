@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::isolation::Guard;
 use super::part::PartState;
 use super::state::{Record, State};
-use super::{isolation, seal};
+use super::{cgroup, isolation, seal};
 
 /// Everything that `holdfast status` tells.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -123,7 +123,7 @@ pub(crate) fn without_supervisor(state: &State, record: Option<&Record>) -> Stat
             .into_iter()
             .collect(),
         leases: Vec::new(),
-        isolation: isolation::probe(None),
+        isolation: isolation::probe(None, cgroup::of_platform(state, "").is_some()),
     };
     status.worst = worst(&status, None);
     if let Some(record) = record
@@ -157,11 +157,12 @@ pub(crate) fn worst(status: &Status, not_applied: Option<&str>) -> Option<Worst>
         let command = format!("holdfast logs {} --platform{place}", part.name);
         return fact(format!("{} does not run: {why}", part.name), command);
     }
+    if status.parts.iter().any(|part| part.state == PartState::Sealed) {
+        return fact("the secrets server is sealed".to_owned(), format!("holdfast unseal{place}"));
+    }
     if let Some(part) = status.parts.iter().find(|part| part.state == PartState::Starting) {
         let why = part.reason.as_deref().unwrap_or("it has just been started");
-        let sealed = why.contains("sealed");
-        let verb = if sealed { "restart" } else { "logs" };
-        let command = format!("holdfast {verb} {} --platform{place}", part.name);
+        let command = format!("holdfast logs {} --platform{place}", part.name);
         return fact(format!("{} does not answer yet: {why}", part.name), command);
     }
     if let Some(why) = not_applied {
@@ -251,6 +252,7 @@ impl PartState {
         match self {
             Self::Starting => "starting",
             Self::Ready => "ready",
+            Self::Sealed => "sealed",
             Self::Waiting => "waiting",
             Self::Stopped => "stopped",
         }
@@ -327,14 +329,11 @@ mod tests {
 
     #[test]
     fn the_worst_fact_comes_with_what_mends_it() {
-        use PartState::{Ready, Starting, Waiting};
+        use PartState::{Ready, Sealed, Starting, Waiting};
         for (parts, ready, not_applied, want) in [
             (vec![("vault", Ready, None)], true, None, None),
             (
-                vec![
-                    ("vault", Starting, Some("it is sealed")),
-                    ("postgres", Waiting, Some("exit 1")),
-                ],
+                vec![("vault", Sealed, None), ("postgres", Waiting, Some("exit 1"))],
                 true,
                 Some("x"),
                 Some((
@@ -343,12 +342,18 @@ mod tests {
                 )),
             ),
             (
-                vec![("vault", Starting, Some("it is sealed"))],
+                vec![("vault", Sealed, None)],
                 true,
+                Some("x"),
+                Some(("the secrets server is sealed", "holdfast unseal /p/demo --state /s/demo")),
+            ),
+            (
+                vec![("vault", Starting, None)],
+                false,
                 None,
                 Some((
-                    "vault does not answer yet: it is sealed",
-                    "holdfast restart vault --platform /p/demo --state /s/demo",
+                    "vault does not answer yet: it has just been started",
+                    "holdfast logs vault --platform /p/demo --state /s/demo",
                 )),
             ),
             (

@@ -127,6 +127,7 @@ impl Server {
             inherit: vec![file.into()],
             socket: socket.map(|socket| (NAME, socket.into())),
             confinement: None,
+            cgroup: None,
         };
         let prepare: Prepare = {
             let (initialised, store) = (self.initialised.clone(), self.store());
@@ -146,7 +147,6 @@ impl Server {
             Box::pin(async move {
                 let health = client.health().await?;
                 ensure!(health.initialized, "it is not initialised");
-                ensure!(!health.sealed, "it is sealed");
                 Ok(())
             })
         });

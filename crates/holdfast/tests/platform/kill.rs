@@ -14,6 +14,13 @@ fn kills() -> u32 {
 }
 
 #[test]
+fn embedded() {
+    for who in Who::all() {
+        killed_while_starting(|| World::embedded(who));
+    }
+}
+
+#[test]
 fn managed() {
     for who in Who::all() {
         killed_while_starting(|| World::managed(who));

@@ -28,6 +28,29 @@ fn embedded() {
 }
 
 #[test]
+fn an_operators_seal_outlives_a_restart() {
+    let world = World::embedded(Who::Caller);
+    // In this world the operator may: who holds the policy file decides.
+    let policy = world.platform().join("policies/operator.hcl");
+    let mut text = std::fs::read_to_string(&policy).unwrap();
+    text.push_str("path \"sys/seal\" {\n  capabilities = [\"update\", \"sudo\"]\n}\n");
+    std::fs::write(&policy, text).unwrap();
+    world.up();
+    world.run("login", &[]);
+    world.succeed(&mut world.bao(&["kv", "put", "secret/hello", "word=open"]));
+    world.succeed(&mut world.bao(&["operator", "seal"]));
+    let worst = || world.status()["worst"]["fact"].clone();
+    assert_eq!(worst(), "the secrets server is sealed");
+    world.run("down", &[]);
+    world.fail(&mut world.up_command());
+    assert_eq!(worst(), "the secrets server is sealed");
+    world.run("unseal", &[]);
+    assert!(worst().is_null());
+    let word = world.succeed(&mut world.bao(&["kv", "get", "-field=word", "secret/hello"]));
+    assert_eq!(word, "open");
+}
+
+#[test]
 fn external() {
     for who in Who::all() {
         let stock = Stock::install();
@@ -75,7 +98,8 @@ fn services_are_started_confined_when_what_they_need_is_ready() {
             cat holdfast.toml >/dev/null && echo read the platform\n\
             cat \"$SEAL\" 2>/dev/null || echo no seal key\n\
             touch /tmp/service-was-here-$$ 2>/dev/null || echo no other place\n\
-            exec sleep 1000\n";
+            setsid sleep 86399 &\n\
+            exec sleep 86400\n";
         std::fs::write(world.platform().join("service.sh"), script).unwrap();
         let service = format!(
             "[services.probe]\ncommand = [\"sh\", \"service.sh\"]\nneeds = [\"vault\", \"postgres\"]\n\

@@ -219,6 +219,7 @@ impl Server {
             inherit: Vec::new(),
             socket: None,
             confinement: None,
+            cgroup: None,
         }
     }
 }

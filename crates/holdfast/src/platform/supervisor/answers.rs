@@ -12,7 +12,7 @@ use tokio::task::spawn_local;
 use super::super::control::{self, ApplyMode, Asked, Caller, Request};
 use super::super::seal::{self, SealKind};
 use super::super::status::{self, CertificateStatus, LeaseStatus, Part, Status};
-use super::super::{isolation, part::PartState, postgres, vault};
+use super::super::{cgroup, isolation, part::PartState, postgres, vault};
 use super::{Running, bootstrap};
 
 /// How long an operator's token lives.
@@ -62,6 +62,10 @@ async fn respond(running: &Rc<Running>, asked: Asked) {
         },
         Request::Login { passphrase } => login(running, &caller, passphrase.as_ref()).await,
         Request::Apply(mode) => apply(running, &caller, *mode).await,
+        Request::Unseal => match caller.must_own() {
+            Ok(()) => bootstrap::unseal(running).await.map(|()| Value::Null),
+            Err(error) => Err(error),
+        },
         Request::Restart { part } => restart(running, &caller, part.as_deref()).await,
     };
     asked.answer(answer).await;
@@ -148,8 +152,12 @@ async fn restart(running: &Running, caller: &Caller, name: Option<&str>) -> anyh
 async fn status(running: &Rc<Running>) -> anyhow::Result<Value> {
     let mut parts = Vec::new();
     let handles = running.parts.borrow().clone();
+    let sealed = is_sealed(running).await;
     for handle in &handles {
-        let seen = handle.status.borrow().clone();
+        let mut seen = handle.status.borrow().clone();
+        if handle.name == vault::NAME && sealed && seen.state == PartState::Ready {
+            (seen.state, seen.reason) = (PartState::Sealed, Some("it is sealed".to_owned()));
+        }
         parts.push(Part {
             name: handle.name.clone(),
             engine: running.engine_of(&handle.name),
@@ -181,10 +189,20 @@ async fn status(running: &Rc<Running>) -> anyhow::Result<Value> {
         ca_file: running.state.ca_file(),
         certificates: certificates(running),
         leases: leases(running).await.unwrap_or_default(),
-        isolation: isolation::probe(Some(&running.secrets_directory)),
+        isolation: isolation::probe(
+            Some(&running.secrets_directory),
+            cgroup::of_platform(&running.state, &running.platform.name).is_some(),
+        ),
     };
     status.worst = status::worst(&status, not_applied.as_deref());
     Ok(serde_json::to_value(status)?)
+}
+
+/// Whether the secrets server answers, and says that it is sealed.
+async fn is_sealed(running: &Running) -> bool {
+    let Ok(vault) = running.vault() else { return false };
+    let health = tokio::time::timeout(std::time::Duration::from_secs(2), vault.health()).await;
+    matches!(health, Ok(Ok(health)) if health.sealed)
 }
 
 async fn external(running: &Running) -> Part {

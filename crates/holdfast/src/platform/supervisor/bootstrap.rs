@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use holdfast_client::vault::{Trust, VaultClient, VaultConfig};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use holdfast_client::vault::{Trust, UnsealRequest, VaultClient, VaultConfig, VaultError};
 use holdfast_types::SecretString;
 use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep};
@@ -17,11 +19,12 @@ use super::super::account::Account;
 use super::super::config::{self, Engine};
 use super::super::confinement::Confinement;
 use super::super::control::ApplyMode;
+use super::super::identity::LoginError;
 use super::super::launch::{Launch, MARK};
 use super::super::logs::LogWriter;
 use super::super::part::{self, PartHandle, PartPlan};
 use super::super::progress::Progress;
-use super::super::{files, ports, postgres, vault};
+use super::super::{cgroup, files, ports, postgres, vault};
 use super::{Certificate, Running};
 use crate::apply::{
     Applier, Desired, Facts, Hooks, Migrations, NoHooks, Record as Applied, Report, engine_id,
@@ -31,6 +34,9 @@ use crate::apply::{
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// How long the secrets server may take for its first start beyond that.
 const LOGIN_LIMIT: Duration = Duration::from_secs(30);
+/// How long a server may take to open by itself; one that an operator sealed never does.
+const SEALED_LIMIT: Duration = Duration::from_secs(5);
+const SEALED: &str = "the secrets server was sealed by an operator";
 /// How long a dead supervisor's server may hold on to its port.
 const PORT_LIMIT: Duration = Duration::from_secs(3);
 
@@ -44,6 +50,9 @@ pub(super) async fn bring_up(running: Rc<Running>) -> anyhow::Result<()> {
         start_postgres(&running, config).await?;
     }
     running.set_facts();
+    if running.not_applied.borrow().is_some() {
+        return Ok(());
+    }
     running.listener.step("applying the platform directory");
     let mode = ApplyMode { plan: false, adopt: false, delete_data: false };
     match apply(&running, mode).await {
@@ -108,11 +117,18 @@ async fn start_vault(running: &Rc<Running>) -> anyhow::Result<()> {
     running.versions.borrow_mut().push((vault::NAME.to_owned(), health.version));
 
     // The role that the supervisor logs in by is the last thing that the first start makes.
-    let deadline = Instant::now() + LOGIN_LIMIT;
+    let begun = Instant::now();
     let auth = loop {
         match running.identity.login(&client).await {
             Ok(auth) => break auth,
-            Err(error) if Instant::now() >= deadline => return Err(error.into()),
+            Err(LoginError::Vault(VaultError::Sealed(_)))
+                if record.vault_initialised && begun.elapsed() >= SEALED_LIMIT =>
+            {
+                running.listener.tell(&Progress::Notice(SEALED.to_owned()));
+                *running.not_applied.borrow_mut() = Some(SEALED.to_owned());
+                return Ok(());
+            }
+            Err(error) if begun.elapsed() >= LOGIN_LIMIT => return Err(error.into()),
             Err(_) => sleep(Duration::from_millis(50)).await,
         }
     };
@@ -234,6 +250,43 @@ async fn migrate(
     Ok(report)
 }
 
+/// Opens a server that an operator sealed, and goes on where that stopped the start.
+pub(super) async fn unseal(running: &Rc<Running>) -> anyhow::Result<()> {
+    let vault = running.vault.borrow().clone().context("there is no secrets server")?;
+    if vault.health().await?.sealed {
+        match running.platform.vault.engine {
+            Engine::Embedded { .. } => {
+                let key = running.seal_key.for_vault()?;
+                let key = SecretString::new(BASE64.encode(key.expose()));
+                vault
+                    .unseal(&UnsealRequest::Key(key))
+                    .await
+                    .context("unseal the secrets server")?;
+            }
+            Engine::Managed { .. } => {
+                // OpenBao opens by itself at every start.
+                let parts = running.parts.borrow().clone();
+                let part = parts.iter().find(|part| part.name == vault::NAME);
+                part.context("it does not run")?.restart().await?;
+            }
+            Engine::External { .. } => anyhow::bail!("its own operators have to open it"),
+        }
+        let begun = Instant::now();
+        while let Err(error) = running.identity.login(&vault).await {
+            if begun.elapsed() >= LOGIN_LIMIT {
+                return Err(error.into());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    if running.not_applied.borrow().is_some() {
+        apply(running, ApplyMode { plan: false, adopt: false, delete_data: false }).await?;
+        running.not_applied.borrow_mut().take();
+        start_services(running).await?;
+    }
+    Ok(())
+}
+
 /// Has `paths` made anew by the next apply.
 async fn forget(paths: &[String], vault: &VaultClient, record: &Path) -> anyhow::Result<()> {
     if paths.is_empty() {
@@ -261,6 +314,10 @@ async fn start_services(running: &Rc<Running>) -> anyhow::Result<()> {
             })
             .context("services wait for each other")?;
         let (slot, (name, service)) = left.remove(index);
+        if running.parts.borrow().iter().any(|part| part.name == *name) {
+            started.push(name);
+            continue;
+        }
         running.listener.step(format!("starting {name}"));
         let plan = service_plan(running, name, service, u32::try_from(slot)? + 1)?;
         running.start(plan)?.wait_ready(READY_LIMIT).await?;
@@ -298,6 +355,13 @@ fn service_plan(
         ],
         writable: vec![data.clone()],
     });
+    let cgroup = match cgroup::of_platform(&running.state, &running.platform.name) {
+        // One that cannot be made is no reason not to start; `status` says that it is missing.
+        Some(platform) => cgroup::make(&platform, name)
+            .inspect_err(|error| tracing::warn!(%error, name, "make a cgroup"))
+            .ok(),
+        None => None,
+    };
     let mut environment: Vec<(String, std::ffi::OsString)> = vec![
         // As systemd names the one directory that a service may write to.
         ("STATE_DIRECTORY".to_owned(), data.clone().into()),
@@ -323,6 +387,7 @@ fn service_plan(
             inherit: Vec::new(),
             socket: None,
             confinement,
+            cgroup,
         },
         prepare: Box::new(|| Ok(())),
         // A service says in no standard way that it is ready; that it runs is what is known.

@@ -116,6 +116,7 @@ async fn supervise(options: Options) -> anyhow::Result<()> {
     let _lock = lock.with_context(|| {
         format!("another supervisor has {}; see `holdfast status`", state.directory().display())
     })?;
+    leftovers::end_services(&state, &platform.name)?;
     leftovers::reap(&state).await?;
     let running = Rc::new(open(options, platform, state)?);
     let control = control::Listener::bind(&running.state)?;
@@ -136,7 +137,8 @@ async fn supervise(options: Options) -> anyhow::Result<()> {
     stop(&running).await;
     answering.abort();
     let removed = super::files::remove(&running.state.join("control.sock"))
-        .and_then(|()| tmpfs::remove(&running.secrets_directory));
+        .and_then(|()| tmpfs::remove(&running.secrets_directory))
+        .and_then(|()| leftovers::end_services(&running.state, &running.platform.name));
     for asked in running.waiting.take() {
         asked.answer(Ok(serde_json::Value::Null)).await;
     }

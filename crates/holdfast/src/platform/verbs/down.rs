@@ -37,6 +37,9 @@ impl Down {
         };
         // While it is held a supervisor is alive, and afterwards none can start.
         let lock = wait_for_lock(&state)?;
+        if let Some(record) = state.record().ok().flatten() {
+            leftovers::end_services(&state, &record.name)?;
+        }
         block_on(leftovers::reap(&state))?;
         if self.purge {
             purge(&state, lock)?;

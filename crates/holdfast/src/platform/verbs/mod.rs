@@ -9,6 +9,7 @@ mod place;
 mod restart;
 mod status;
 pub(crate) mod supervise;
+mod unseal;
 mod up;
 
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ pub(crate) enum Verb {
     Logs(logs::Logs),
     /// Stop parts in good order and start them again.
     Restart(restart::Restart),
+    /// Open the secrets server again after an operator sealed it.
+    Unseal(unseal::Unseal),
     /// Not for people.
     #[command(hide = true)]
     Supervise(supervise::Supervise),
@@ -59,6 +62,7 @@ impl Verb {
             Self::Apply(apply) => apply.run(),
             Self::Logs(logs) => logs.run(),
             Self::Restart(restart) => restart.run(),
+            Self::Unseal(unseal) => unseal.run(),
         };
         report(result.map(|()| ExitCode::SUCCESS))
     }
