@@ -4,7 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
+mod bootstrap_kill;
 mod faults;
-mod kill;
+mod purge;
 mod walk;
 mod world;

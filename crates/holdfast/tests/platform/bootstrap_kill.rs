@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use holdfast_types::{Random, SystemRandom};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -10,7 +11,7 @@ use crate::world::{Who, World, data};
 
 /// How often; `cargo xtask prove` asks for more.
 fn kills() -> u32 {
-    std::env::var("HOLDFAST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
+    std::env::var("HOLDFAST_PROVE_BOOTS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
 }
 
 #[test]
@@ -27,8 +28,8 @@ fn managed() {
     }
 }
 
-/// Kills the supervisor after 1/n, 2/n, ... of the time that a start takes, each time on a state
-/// directory of its own, and twice in a row on every other one.
+/// Cuts the time that a start takes into n slices, and kills the supervisor at a random moment of
+/// each, every time on a state directory of its own, and twice in a row on every other one.
 fn killed_while_starting(world: impl Fn() -> World) {
     let started = Instant::now();
     let whole = world();
@@ -37,7 +38,9 @@ fn killed_while_starting(world: impl Fn() -> World) {
     drop(whole);
     for round in 1..=kills() {
         let world = world();
-        let after = takes * round / (kills() + 1);
+        let [byte] = SystemRandom.bytes();
+        let slice = takes / kills();
+        let after = slice * (round - 1) + slice * u32::from(byte) / 256;
         kill_after(&world, after);
         if round % 2 == 0 {
             kill_after(&world, after / 2);
