@@ -1,0 +1,170 @@
+//! Every command block of the documentation is run, as a newcomer would run it.
+//!
+//! The `sh` blocks of a page are one session, in a fresh folder with the examples and the built
+//! binary, as an ordinary user with an empty home. What prints is shown when a command fails.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::unistd::Uid;
+use tempfile::TempDir;
+
+/// Pages that are run one by one: they use the same example, but each in a folder of its own.
+#[test]
+fn readme() {
+    run("README.md");
+}
+
+#[test]
+fn platform() {
+    run("docs/platform.md");
+}
+
+#[test]
+fn secrets_server() {
+    run("docs/vault-server.md");
+}
+
+#[test]
+fn every_page_with_commands_is_run() {
+    let run = ["README.md", "docs/platform.md", "docs/vault-server.md"];
+    let mut folders = vec![root(), root().join("docs"), root().join("docs/decisions")];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("read the docs") {
+            let path = entry.expect("read the docs").path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                let name = path.strip_prefix(root()).unwrap().display().to_string();
+                let blocks = blocks(&fs::read_to_string(&path).unwrap());
+                assert!(blocks.is_empty() || run.contains(&name.as_str()), "{name} is not run");
+                seen += usize::from(!blocks.is_empty());
+            }
+        }
+    }
+    assert_eq!(seen, run.len());
+}
+
+/// The user without rights that pages are run as when the tests are root.
+const NOBODY: u32 = 65534;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace")
+}
+
+/// The `sh` blocks of a page, each with the line it starts on.
+fn blocks(page: &str) -> Vec<(usize, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (number, line) in page.lines().enumerate() {
+        match (&mut open, line) {
+            (None, "```sh") => open = Some((number + 2, String::new())),
+            (Some(_), "```") => blocks.extend(open.take()),
+            (Some((_, text)), line) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, _) => {}
+        }
+    }
+    blocks
+}
+
+/// The session of a page. What builds is done already, and what runs this test is left out.
+fn session(page: &str) -> String {
+    let mut script = String::from("set -euo pipefail\n");
+    for (line, block) in blocks(page) {
+        script.push_str(&format!("echo '# line {line}'\n"));
+        for command in block.lines() {
+            match command {
+                "make up" => script.push_str("target/debug/holdfast up examples/zero-trust\n"),
+                "make test" => {}
+                command => {
+                    script.push_str(command);
+                    script.push('\n');
+                }
+            }
+        }
+    }
+    script
+}
+
+/// A folder as a newcomer has it after `make up` has built.
+fn checkout() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("docs").tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir_all(at("target/debug")).unwrap();
+    fs::create_dir(at("home")).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_holdfast"), at("target/debug/holdfast")).expect("the binary");
+    copy(&root().join("examples"), &at("examples"));
+    // The usual ports may be in use here, by a platform of the developer's own.
+    let config = at("examples/zero-trust/holdfast.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace(":8200\"", ":0\"").replace(":5432\"", ":0\"")).unwrap();
+    if Uid::effective().is_root() {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        give(folder.path());
+    }
+    folder
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn give(path: &Path) {
+    chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path());
+        }
+    }
+}
+
+fn run(page: &str) {
+    let text = fs::read_to_string(root().join(page)).expect("the page");
+    let folder = checkout();
+    let script = folder.path().join("session.sh");
+    fs::write(&script, session(&text)).unwrap();
+    let mut command = if Uid::effective().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args([
+            &format!("--reuid={NOBODY}"),
+            &format!("--regid={NOBODY}"),
+            "--clear-groups",
+            "bash",
+        ]);
+        command
+    } else {
+        Command::new("bash")
+    };
+    let output = command
+        .arg(&script)
+        .current_dir(folder.path())
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", folder.path().join("home"))
+        .env("LANG", "C.UTF-8")
+        .output()
+        .expect("run the session");
+    // Whatever happened, nothing of it goes on.
+    let mut down = Command::new(folder.path().join("target/debug/holdfast"));
+    down.args(["down", "--purge", "examples/zero-trust"]).current_dir(folder.path());
+    let _ = down.env("HOME", folder.path().join("home")).env_remove("XDG_STATE_HOME").output();
+    assert!(
+        output.status.success(),
+        "{page}:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
