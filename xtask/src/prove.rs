@@ -19,6 +19,8 @@ pub(crate) struct Args {
 enum Proof {
     /// The store: killed in the middle of writes, 200 times
     Store,
+    /// The secrets server: killed in the middle of writes, 200 times
+    Server,
     /// Database users: 500, with kills between the steps
     Database,
     /// The platform: its supervisor killed at 30 random moments of its bootstrap
@@ -32,9 +34,18 @@ impl Proof {
     fn test(self) -> (&'static [&'static str], &'static str, u32) {
         match self {
             Self::Store => (&["-p", "holdfast-barrier", "kill"], "HOLDFAST_PROVE_KILLS", 200),
+            Self::Server => (
+                &["-p", "holdfast", "--test", "server", "killed"],
+                "HOLDFAST_PROVE_SERVER_KILLS",
+                200,
+            ),
             Self::Database => (&["-p", "holdfast-engines", "kill"], "HOLDFAST_PROVE_USERS", 500),
-            Self::Bootstrap => (&["-p", "holdfast", "bootstrap_kill"], "HOLDFAST_PROVE_BOOTS", 30),
-            Self::Purge => (&["-p", "holdfast", "purge"], "HOLDFAST_PROVE_PURGES", 10),
+            Self::Bootstrap => {
+                (&["-p", "holdfast", "--test", "platform", "kill::"], "HOLDFAST_PROVE_BOOTS", 30)
+            }
+            Self::Purge => {
+                (&["-p", "holdfast", "--test", "platform", "purge::"], "HOLDFAST_PROVE_PURGES", 10)
+            }
         }
     }
 }
