@@ -4,7 +4,7 @@
 //! binary, as an ordinary user with an empty home. What prints is shown when a command fails.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,7 +29,7 @@ fn secrets_server() {
 
 #[test]
 fn every_page_with_commands_is_run() {
-    let run = ["README.md", "docs/platform.md", "docs/vault-server.md"];
+    let run = ["README.md", "docs/platform.md", "docs/vault-server.md", "docs/vault-commands.md"];
     let mut folders = vec![root(), root().join("docs"), root().join("docs/decisions")];
     let mut seen = 0;
     while let Some(folder) = folders.pop() {
@@ -44,6 +44,45 @@ fn every_page_with_commands_is_run() {
         }
     }
     assert_eq!(seen, run.len());
+}
+
+/// The reference's examples stand alone: each is given to a development server of its own. What it
+/// names may not be there (exit code 2), but the command line has to be right.
+#[test]
+fn vault_commands() {
+    let page = fs::read_to_string(root().join("docs/vault-commands.md")).expect("the page");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    symlink(env!("CARGO_BIN_EXE_holdfast"), at("vault")).unwrap();
+    fs::write(at("generate"), "#!/bin/sh\necho generated\n").unwrap();
+    fs::set_permissions(at("generate"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut lines = Vec::new();
+    for (start, block) in blocks(&page) {
+        lines.extend(block.lines().map(|line| (start, line.to_owned())));
+    }
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut wrong = Vec::new();
+    for (at_line, line) in &lines {
+        for file in line.split(['@', '<', ' ']).filter(|word| word.contains(".json")) {
+            fs::write(at(file), "{}").unwrap();
+        }
+        let output = Command::new("bash")
+            .args(["-c", &line])
+            .current_dir(folder.path())
+            .env_clear()
+            .env("PATH", format!("{}:{path}", folder.path().display()))
+            .env("HOME", folder.path())
+            .output()
+            .expect("run the example");
+        if !matches!(output.status.code(), Some(0 | 2)) {
+            wrong.push(format!(
+                "line {at_line}: {line}\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            ));
+        }
+    }
+    assert!(lines.len() > 50, "the examples were found: {}", lines.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// The user without rights that pages are run as when the tests are root.
