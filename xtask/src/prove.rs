@@ -40,11 +40,13 @@ impl Proof {
                 200,
             ),
             Self::Database => (&["-p", "holdfast-engines", "kill"], "HOLDFAST_PROVE_USERS", 500),
-            Self::Bootstrap => {
-                (&["-p", "holdfast", "--test", "platform", "kill::"], "HOLDFAST_PROVE_BOOTS", 30)
-            }
+            Self::Bootstrap => (
+                &["-p", "holdfast", "--test", "platform", "bootstrap_kill"],
+                "HOLDFAST_PROVE_BOOTS",
+                30,
+            ),
             Self::Purge => {
-                (&["-p", "holdfast", "--test", "platform", "purge::"], "HOLDFAST_PROVE_PURGES", 10)
+                (&["-p", "holdfast", "--test", "platform", "purge"], "HOLDFAST_PROVE_PURGES", 10)
             }
         }
     }
