@@ -103,9 +103,9 @@ impl Server {
         });
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
         if json {
-            lines.json().init()
+            lines.json().init();
         } else {
-            lines.with_ansi(false).init()
+            lines.with_ansi(false).init();
         }
         Ok(())
     }

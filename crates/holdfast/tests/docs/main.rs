@@ -3,6 +3,8 @@
 //! The `sh` blocks of a page are one session, in a fresh folder with the examples and the built
 //! binary, as an ordinary user with an empty home. What prints is shown when a command fails.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
