@@ -49,7 +49,7 @@ fn every_page_with_commands_is_run() {
 }
 
 /// The reference's examples stand alone, so they are run without a server: each has to get as far as
-/// asking for one (exit code 2), which a wrong command line (exit code 1) does not.
+/// asking for one, which a wrong command line does not.
 #[test]
 fn vault_commands() {
     let page = fs::read_to_string(root().join("docs/vault-commands.md")).expect("the page");
@@ -58,6 +58,10 @@ fn vault_commands() {
     symlink(env!("CARGO_BIN_EXE_holdfast"), at("vault")).unwrap();
     fs::write(at("generate"), "#!/bin/sh\necho generated\n").unwrap();
     fs::set_permissions(at("generate"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(at("policies")).unwrap();
+    for file in ["password.txt", "secret-id", "token", "share", "encoded", "policies/web.hcl"] {
+        fs::write(at(file), "given").unwrap();
+    }
     let mut lines = Vec::new();
     for (start, block) in blocks(&page) {
         lines.extend(block.lines().map(|line| (start, line.to_owned())));
@@ -83,11 +87,10 @@ fn vault_commands() {
             .stdin(Stdio::null())
             .output()
             .expect("run the example");
-        if !matches!(output.status.code(), Some(0 | 2)) {
-            wrong.push(format!(
-                "line {at_line}: {line}\n{}",
-                String::from_utf8_lossy(&output.stderr)
-            ));
+        let said = String::from_utf8_lossy(&output.stderr);
+        let asked = ["no such socket", "there is no terminal to ask at"];
+        if !output.status.success() && !asked.iter().any(|words| said.contains(words)) {
+            wrong.push(format!("line {at_line}: {line}\n{said}"));
         }
     }
     assert!(lines.len() > 50, "the examples were found: {}", lines.len());
