@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use holdfast_types::{Clock, SecretString, SystemClock};
@@ -47,7 +48,10 @@ impl Up {
         let path = self.place.state_path()?;
         let state = State::create(&path)?;
         if state.lock()?.is_none() {
-            return self.already_up(&state);
+            let answer = self.already_up(&state);
+            if answer.is_ok() || !released(&state)? {
+                return answer;
+            }
         }
         let secrets = self.secrets(&platform, &state)?;
         if self.foreground {
@@ -170,6 +174,19 @@ impl Up {
     }
 }
 
+/// Whether the lock is let go of within two seconds: a supervisor that was killed just now holds it
+/// until the kernel has taken it apart.
+fn released(state: &State) -> anyhow::Result<bool> {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(2) {
+        if state.lock()?.is_some() {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(false)
+}
+
 /// The token that an operator has for an external engine, where `vault` looks for it too.
 fn client_token() -> anyhow::Result<Option<SecretString>> {
     for name in ["BAO_TOKEN", "VAULT_TOKEN"] {
@@ -199,6 +216,6 @@ fn progress_bar() -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
         bar.set_style(style);
     }
-    bar.enable_steady_tick(std::time::Duration::from_millis(100));
+    bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }
