@@ -13,7 +13,7 @@ use crate::{layers, supply};
 pub(crate) fn run() -> anyhow::Result<()> {
     step("formatting", || cargo(&["fmt", "--all", "--check"]))?;
     step("dependencies", dependencies)?;
-    step("tests", || cargo(&["test", "--workspace", "--locked"]))?;
+    step("tests", || cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]))?;
     step("lints", || {
         cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
     })
