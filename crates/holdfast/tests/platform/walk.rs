@@ -1,14 +1,15 @@
 //! The main job from end to end: a platform comes up, an operator logs in, stock clients work.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use holdfast_testkit::{Stock, StockServer};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
+use serde_json::Value;
 
-use crate::world::{Who, World, data, files_with, uid_of};
+use crate::world::{Who, World, both, data, files_with, uid_of};
 
 /// Something that stands in no program or log by chance.
 const CANARY: &str = "canary-7f3a91c2e4";
@@ -79,7 +80,9 @@ fn external() {
         let status = world.status();
         assert_eq!(status["parts"][0]["engine"], "external");
         assert!(status["worst"].is_null(), "{status}");
-        database_user(&world, &mut operator(&CREDENTIALS));
+        let user = DatabaseUser::read(&mut operator(&CREDENTIALS), &world);
+        user.write_as(&world);
+        user.revoke(&world, &operator);
         assert!(world.run("apply", &[]).starts_with("0 changes"), "a second apply");
 
         world.run("down", &["--purge"]);
@@ -129,16 +132,63 @@ fn services_are_started_confined_when_what_they_need_is_ready() {
 
 const CREDENTIALS: [&str; 3] = ["read", "-format=json", "database/creds/backend-role"];
 
-/// Has a user made, and uses it.
-fn database_user(world: &World, read: &mut Command) -> (String, String) {
-    let user = data(&world.succeed(read));
-    let (name, password) = (user["username"].as_str().unwrap(), user["password"].as_str().unwrap());
-    assert!(name.starts_with("v-token-backend-"), "{name}");
-    let insert =
-        format!("INSERT INTO users (username, password_hash) VALUES ('{name}', 'x') RETURNING 1");
-    let printed = world.succeed(&mut world.psql(name, password, &insert));
-    assert_eq!(printed.lines().next(), Some("1"));
-    (name.to_owned(), password.to_owned())
+/// A database user that lives as long as its lease.
+struct DatabaseUser {
+    name: String,
+    password: String,
+    lease: String,
+}
+
+impl DatabaseUser {
+    /// Has one made by [`CREDENTIALS`].
+    fn read(read: &mut Command, world: &World) -> Self {
+        let reply: Value = serde_json::from_str(&world.succeed(read)).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let user = Self {
+            name: text(&reply["data"]["username"]),
+            password: text(&reply["data"]["password"]),
+            lease: text(&reply["lease_id"]),
+        };
+        assert!(user.name.starts_with("v-token-backend-"), "{}", user.name);
+        user
+    }
+
+    fn psql(&self, world: &World, sql: &str) -> Command {
+        world.psql(&self.name, &self.password, sql)
+    }
+
+    fn write_as(&self, world: &World) {
+        let insert = format!(
+            "INSERT INTO users (username, password_hash) VALUES ('{}', 'x') RETURNING 1",
+            self.name
+        );
+        let printed = world.succeed(&mut self.psql(world, &insert));
+        assert_eq!(printed.lines().next(), Some("1"));
+    }
+
+    /// Ends it before its time: its open session is ended, its password opens nothing, its role is
+    /// gone. Another user of the same role, made by the same `client`, looks and goes on.
+    fn revoke(&self, world: &World, client: &dyn Fn(&[&str]) -> Command) {
+        let witness = Self::read(&mut client(&CREDENTIALS), world);
+        let count = |sql: &str| world.succeed(&mut witness.psql(world, sql)).trim().to_owned();
+        let roles = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{}'", self.name);
+        let sessions =
+            format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{}'", self.name);
+        assert_eq!(count(&roles), "1");
+        let mut session = self.psql(world, "SELECT pg_sleep(600)");
+        let session = session.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_for(|| count(&sessions) == "1");
+
+        world.succeed(&mut client(&["lease", "revoke", &self.lease]));
+        wait_for(|| count(&roles) == "0");
+        let ended = session.wait_with_output().unwrap();
+        assert!(both(&ended).contains("terminating connection"), "{}", both(&ended));
+        // pg_hba.conf lets in who is in the group, and nobody is any more.
+        let refused = world.fail(&mut self.psql(world, "SELECT 1"));
+        assert!(refused.contains("pg_hba.conf rejects"), "{refused}");
+        world.fail(&mut client(&["lease", "lookup", &self.lease]));
+        witness.write_as(world);
+    }
 }
 
 fn wait_for(condition: impl Fn() -> bool) {
@@ -152,7 +202,7 @@ fn wait_for(condition: impl Fn() -> bool) {
 fn walk(world: &World, who: Who) {
     world.up();
     let status = world.status();
-    assert_eq!((&status["ready"], &status["worst"]), (&true.into(), &serde_json::Value::Null));
+    assert_eq!((&status["ready"], &status["worst"]), (&true.into(), &Value::Null));
     let parts = status["parts"].as_array().unwrap();
     let names: Vec<_> = parts.iter().map(|part| part["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["vault", "postgres"]);
@@ -173,16 +223,18 @@ fn walk(world: &World, who: Who) {
     world.fail(&mut world.bao(&["policy", "delete", "operator"]));
 
     // A short-lived database user.
-    let (name, password) = database_user(world, &mut world.bao(&CREDENTIALS));
-    let (name, password) = (name.as_str(), password.as_str());
-    let refused = world.fail(&mut world.psql(name, password, "CREATE TABLE mine (id int)"));
+    let user = DatabaseUser::read(&mut world.bao(&CREDENTIALS), world);
+    user.write_as(world);
+    let refused = world.fail(&mut user.psql(world, "CREATE TABLE mine (id int)"));
     assert!(refused.contains("permission denied"), "{refused}");
-    let mut plain = world.psql(name, password, "SELECT 1");
+    let mut plain = user.psql(world, "SELECT 1");
     let refused = world.fail(plain.env("PGSSLMODE", "disable"));
     assert!(refused.contains("pg_hba.conf rejects"), "{refused}");
     let refused = world.fail(&mut world.psql("holdfast_appdb", "guess", "SELECT 1"));
     assert!(refused.contains("password authentication failed"), "{refused}");
-    world.succeed(&mut world.bao(&["lease", "lookup", &lease_of(world, name)]));
+    let leases = world.status()["leases"].clone();
+    assert_eq!((&leases[0]["lease"], &leases[1]), (&user.lease.as_str().into(), &Value::Null));
+    world.succeed(&mut world.bao(&["lease", "lookup", &user.lease]));
 
     // Nothing to do twice.
     assert!(world.run("apply", &[]).starts_with("0 changes"), "a second apply");
@@ -192,7 +244,10 @@ fn walk(world: &World, who: Who) {
     let postgres = world.status()["parts"][1]["pid"].clone();
     world.run("restart", &["postgres"]);
     assert_ne!(world.status()["parts"][1]["pid"], postgres);
-    world.succeed(&mut world.psql(name, password, "SELECT 1"));
+    world.succeed(&mut user.psql(world, "SELECT 1"));
+
+    // Ended before its time.
+    user.revoke(world, &|arguments| world.bao(arguments));
 
     // What was written outlives a stop, and is nowhere to be read.
     world.run("down", &[]);
@@ -203,16 +258,8 @@ fn walk(world: &World, who: Who) {
     world.up();
     let word = world.succeed(&mut world.bao(&["kv", "get", "-field=word", "secret/hello"]));
     assert_eq!(word, CANARY);
-    database_user(world, &mut world.bao(&CREDENTIALS));
+    DatabaseUser::read(&mut world.bao(&CREDENTIALS), world).write_as(world);
 
     world.run("down", &["--purge"]);
     world.assert_nothing_left();
-}
-
-/// The lease that `user` came with: the only one there is.
-fn lease_of(world: &World, user: &str) -> String {
-    let status = world.status();
-    let leases = status["leases"].as_array().unwrap();
-    assert_eq!(leases.len(), 1, "{user}: {leases:?}");
-    leases[0]["lease"].as_str().unwrap().to_owned()
 }
