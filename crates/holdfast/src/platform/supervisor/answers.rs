@@ -127,7 +127,10 @@ async fn apply(running: &Rc<Running>, caller: &Caller, mode: ApplyMode) -> anyho
     let report = bootstrap::apply(running, mode).await?;
     if !mode.plan {
         tracing::info!(caller = caller.name(), changes = report.changes.len(), "applied");
-        running.not_applied.borrow_mut().take();
+        // Where the start stopped at the directory, it goes on now.
+        if running.not_applied.borrow_mut().take().is_some() {
+            bootstrap::start_services(running).await?;
+        }
     }
     Ok(serde_json::to_value(report)?)
 }

@@ -301,7 +301,8 @@ async fn forget(paths: &[String], vault: &VaultClient, record: &Path) -> anyhow:
     applied.save(record)
 }
 
-async fn start_services(running: &Rc<Running>) -> anyhow::Result<()> {
+/// Starts those that do not run yet, each when what it needs is ready.
+pub(super) async fn start_services(running: &Rc<Running>) -> anyhow::Result<()> {
     let services = &running.platform.services;
     let mut left: Vec<_> = services.iter().enumerate().collect();
     let mut started: Vec<&str> = vec![vault::NAME, postgres::NAME];

@@ -83,11 +83,12 @@ impl Up {
         let found: Option<status::Status> = block_on(control::ask(state, &Request::Status))?;
         let found = found.context("another `holdfast up` is at work; see `holdfast status`")?;
         print!("{}", found.text(SystemClock.now()));
-        if found.worst.is_none() {
-            println!(
-                "\nIt was up already. Changed files take effect with `holdfast apply`, a changed holdfast.toml with `holdfast down` and `up`."
-            );
+        if let Some(worst) = found.worst {
+            bail!("{}", worst.fact);
         }
+        println!(
+            "\nIt was up already. Changed files take effect with `holdfast apply`, a changed holdfast.toml with `holdfast down` and `up`."
+        );
         Ok(())
     }
 
