@@ -67,15 +67,35 @@ pub(crate) enum DesiredError {
 
 /// A file of the directory can be this large: a policy or a role, never a data set.
 const MAX_FILE: u64 = 1 << 20;
+/// Where policies are on a secrets server.
+const POLICIES: &str = "sys/policies/acl/";
 
 impl Desired {
     /// Reads `vault/**.json` and `policies/*.hcl` below `directory`.
     pub(crate) fn read(directory: &Path, facts: &Facts) -> Result<Self, DesiredError> {
+        let mut desired = Self::read_without_facts(directory)?;
+        for object in &mut desired.0 {
+            // Policies are the operator's to the letter.
+            if object.path.starts_with(POLICIES) {
+                continue;
+            }
+            for value in object.fields.values_mut() {
+                complete(value, facts).map_err(|source| DesiredError::Fact {
+                    path: directory.join(&object.file),
+                    source,
+                })?;
+            }
+        }
+        Ok(desired)
+    }
+
+    /// The same with facts left as `${name}`: what can be known before a platform was started.
+    pub(crate) fn read_without_facts(directory: &Path) -> Result<Self, DesiredError> {
         let mut objects = BTreeMap::new();
         for (name, file) in files(&directory.join("policies"), "hcl")? {
             let text = read(&file)?;
             let fields = Map::from_iter([("policy".to_owned(), Value::String(text))]);
-            let path = format!("sys/policies/acl/{name}");
+            let path = format!("{POLICIES}{name}");
             objects.insert(path.clone(), Object { path, fields, file: relative(directory, &file) });
         }
         for (path, file) in files(&directory.join("vault"), "json")? {
@@ -83,12 +103,8 @@ impl Desired {
                 return Err(DesiredError::Refused { path: file, why });
             }
             let text = read(&file)?;
-            let mut fields: Map<String, Value> = serde_json::from_str(&text)
+            let fields: Map<String, Value> = serde_json::from_str(&text)
                 .map_err(|source| DesiredError::Json { path: file.clone(), source })?;
-            for value in fields.values_mut() {
-                complete(value, facts)
-                    .map_err(|source| DesiredError::Fact { path: file.clone(), source })?;
-            }
             objects.insert(path.clone(), Object { path, fields, file: relative(directory, &file) });
         }
         let mut objects: Vec<_> = objects.into_values().collect();
@@ -119,7 +135,7 @@ pub(crate) fn rank(path: &str) -> u8 {
 /// Why a path does not belong into a directory that may be public and is applied again and again.
 fn refusal(path: &str) -> Option<&'static str> {
     let segments: Vec<_> = path.split('/').collect();
-    if path.starts_with("sys/policies/acl/") || path.starts_with("sys/policy/") {
+    if path.starts_with(POLICIES) || path.starts_with("sys/policy/") {
         return Some("policies stand in policies/<name>.hcl");
     }
     if segments.iter().any(|segment| matches!(*segment, "login" | "creds" | "issue" | "secret-id"))

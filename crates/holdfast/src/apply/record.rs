@@ -42,11 +42,15 @@ impl Record {
 
     /// Reads the record at `path`. One that is missing, or of another engine, is empty.
     pub(crate) fn load(path: &Path, engine: &str) -> anyhow::Result<Self> {
+        let found = Self::last(path)?.filter(|record| record.engine == engine);
+        Ok(found.unwrap_or_else(|| Self::new(engine)))
+    }
+
+    /// Reads the record at `path`, of whichever engine was applied to last.
+    pub(crate) fn last(path: &Path) -> anyhow::Result<Option<Self>> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self::new(engine));
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).context(format!("read {}", path.display())),
         };
         let record: Self = serde_json::from_slice(&bytes)
@@ -57,7 +61,7 @@ impl Record {
             path.display(),
             record.format
         );
-        Ok(if record.engine == engine { record } else { Self::new(engine) })
+        Ok(Some(record))
     }
 
     /// Writes the record whole: a crash leaves the old one or the new one.

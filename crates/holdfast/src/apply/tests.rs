@@ -9,6 +9,7 @@ use holdfast_client::vault::Method;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use super::record::Applied;
 use super::*;
 
 /// An engine that keeps what it is given, and answers as a real one: mounts by their own rules,
@@ -129,7 +130,10 @@ impl Platform {
 const FILES: &[(&str, &str)] = &[
     ("vault/sys/mounts/kv.json", r#"{"type": "kv", "options": {"version": "2"}}"#),
     ("vault/database/roles/app.json", r#"{"db_name": "app", "default_ttl": "1h"}"#),
-    ("vault/database/config/app.json", r#"{"connection_url": "host:${postgres.port}"}"#),
+    (
+        "vault/database/config/app.json",
+        r#"{"plugin_name": "p", "connection_url": "host:${postgres.port}"}"#,
+    ),
     ("policies/app.hcl", r#"path "kv/data/app" { capabilities = ["read"] }"#),
 ];
 
@@ -264,9 +268,18 @@ fn files_that_do_not_belong_are_refused_by_name() {
 #[test]
 fn the_least_policy_names_the_directorys_paths_and_no_others() {
     let platform = Platform::new(FILES);
-    let policy = least_policy(&platform.desired().unwrap());
-    for path in ["sys/mounts/kv", "sys/mounts/kv/tune", "database/rotate-root/app"] {
+    let desired = platform.desired().unwrap();
+    let policy = least_policy(&desired, None);
+    for path in
+        ["sys/mounts/kv", "sys/mounts/kv/tune", "database/reset/app", "database/rotate-root/app"]
+    {
         assert!(policy.contains(&format!("path {path:?}")), "{policy}");
     }
     assert!(!policy.contains('*'));
+    let mut record = Record::new("engine");
+    record.objects.insert("sys/auth/old".to_owned(), Applied::default());
+    let more = least_policy(&desired, Some(&record));
+    let removal = "path \"sys/auth/old\" {\n  capabilities = [\"delete\", \"sudo\"]\n}\n\n";
+    assert_eq!(more.replace(removal, ""), policy);
+    assert_ne!(more, policy);
 }

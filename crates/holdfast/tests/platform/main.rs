@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
 mod bootstrap_kill;
+mod database_user;
+mod external;
 mod faults;
 mod purge;
 mod walk;

@@ -1,15 +1,13 @@
 //! The main job from end to end: a platform comes up, an operator logs in, stock clients work.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use holdfast_testkit::{Stock, StockServer};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use serde_json::Value;
 
-use crate::world::{Who, World, both, data, files_with, uid_of};
+use crate::database_user::{CREDENTIALS, DatabaseUser};
+use crate::world::{Who, World, data, files_with, uid_of, wait_for};
 
 /// Something that stands in no program or log by chance.
 const CANARY: &str = "canary-7f3a91c2e4";
@@ -52,47 +50,6 @@ fn an_operators_seal_outlives_a_restart() {
 }
 
 #[test]
-fn external() {
-    for who in Who::all() {
-        let stock = Stock::install();
-        let server = StockServer::start(&stock);
-        let vault = format!("engine = \"external\"\naddress = \"{}\"", server.address());
-        let world = World::new(who, &vault);
-        let operator = |arguments: &[&str]| {
-            let mut command = world.command(world.path("bin/bao"));
-            command.env("BAO_ADDR", server.address()).env("BAO_TOKEN", StockServer::ROOT_TOKEN);
-            command.args(arguments);
-            command
-        };
-        // What others have there, and a mount less that development mode makes by itself.
-        world.succeed(&mut operator(&["secrets", "disable", "secret"]));
-        world.succeed(&mut operator(&["secrets", "enable", "-path=theirs", "kv"]));
-        world.succeed(&mut operator(&["kv", "put", "theirs/a", "b=c"]));
-        let policy = world.platform().join("policies/backend-policy.hcl");
-        let policy = policy.display().to_string();
-        world.succeed(&mut operator(&["policy", "write", "theirs", &policy]));
-        let before = world.succeed(&mut operator(&["policy", "read", "theirs"]));
-
-        let refused = world.fail(&mut world.up_command());
-        assert!(refused.contains("no token for the external secrets server"), "{refused}");
-        world.run("down", &[]);
-        world.succeed(world.up_command().env("VAULT_TOKEN", StockServer::ROOT_TOKEN));
-        let status = world.status();
-        assert_eq!(status["parts"][0]["engine"], "external");
-        assert!(status["worst"].is_null(), "{status}");
-        let user = DatabaseUser::read(&mut operator(&CREDENTIALS), &world);
-        user.write_as(&world);
-        user.revoke(&world, &operator);
-        assert!(world.run("apply", &[]).starts_with("0 changes"), "a second apply");
-
-        world.run("down", &["--purge"]);
-        world.assert_nothing_left();
-        assert_eq!(world.succeed(&mut operator(&["policy", "read", "theirs"])), before);
-        world.succeed(&mut operator(&["kv", "get", "theirs/a"]));
-    }
-}
-
-#[test]
 fn services_are_started_confined_when_what_they_need_is_ready() {
     for who in Who::all() {
         let world = World::managed(who);
@@ -130,73 +87,29 @@ fn services_are_started_confined_when_what_they_need_is_ready() {
     }
 }
 
-const CREDENTIALS: [&str; 3] = ["read", "-format=json", "database/creds/backend-role"];
+#[test]
+fn services_start_once_a_directory_that_could_not_be_applied_is_mended() {
+    let world = World::embedded(Who::Caller);
+    let service = "[services.probe]\ncommand = [\"sleep\", \"86400\"]\n";
+    world.write_config(&format!("{}{service}", world.config()));
+    let broken = world.platform().join("vault/kv/broken.json");
+    std::fs::create_dir_all(broken.parent().unwrap()).unwrap();
+    std::fs::write(&broken, "[]").unwrap();
+    let said = world.fail(&mut world.up_command());
+    assert!(said.contains("vault/kv/broken.json: not a JSON object"), "{said}");
+    let names = || -> Vec<Value> {
+        let status = world.status();
+        status["parts"].as_array().unwrap().iter().map(|part| part["name"].clone()).collect()
+    };
+    assert_eq!(names(), ["vault", "postgres"], "no service on half a platform");
+    let said = world.fail(&mut world.up_command());
+    assert!(said.contains("the platform directory is not applied"), "a second up: {said}");
+    world.fail(&mut world.verb("apply", &[]));
 
-/// A database user that lives as long as its lease.
-struct DatabaseUser {
-    name: String,
-    password: String,
-    lease: String,
-}
-
-impl DatabaseUser {
-    /// Has one made by [`CREDENTIALS`].
-    fn read(read: &mut Command, world: &World) -> Self {
-        let reply: Value = serde_json::from_str(&world.succeed(read)).unwrap();
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let user = Self {
-            name: text(&reply["data"]["username"]),
-            password: text(&reply["data"]["password"]),
-            lease: text(&reply["lease_id"]),
-        };
-        assert!(user.name.starts_with("v-token-backend-"), "{}", user.name);
-        user
-    }
-
-    fn psql(&self, world: &World, sql: &str) -> Command {
-        world.psql(&self.name, &self.password, sql)
-    }
-
-    fn write_as(&self, world: &World) {
-        let insert = format!(
-            "INSERT INTO users (username, password_hash) VALUES ('{}', 'x') RETURNING 1",
-            self.name
-        );
-        let printed = world.succeed(&mut self.psql(world, &insert));
-        assert_eq!(printed.lines().next(), Some("1"));
-    }
-
-    /// Ends it before its time: its open session is ended, its password opens nothing, its role is
-    /// gone. Another user of the same role, made by the same `client`, looks and goes on.
-    fn revoke(&self, world: &World, client: &dyn Fn(&[&str]) -> Command) {
-        let witness = Self::read(&mut client(&CREDENTIALS), world);
-        let count = |sql: &str| world.succeed(&mut witness.psql(world, sql)).trim().to_owned();
-        let roles = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{}'", self.name);
-        let sessions =
-            format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{}'", self.name);
-        assert_eq!(count(&roles), "1");
-        let mut session = self.psql(world, "SELECT pg_sleep(600)");
-        let session = session.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        wait_for(|| count(&sessions) == "1");
-
-        world.succeed(&mut client(&["lease", "revoke", &self.lease]));
-        wait_for(|| count(&roles) == "0");
-        let ended = session.wait_with_output().unwrap();
-        assert!(both(&ended).contains("terminating connection"), "{}", both(&ended));
-        // pg_hba.conf lets in who is in the group, and nobody is any more.
-        let refused = world.fail(&mut self.psql(world, "SELECT 1"));
-        assert!(refused.contains("pg_hba.conf rejects"), "{refused}");
-        world.fail(&mut client(&["lease", "lookup", &self.lease]));
-        witness.write_as(world);
-    }
-}
-
-fn wait_for(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < deadline, "it did not come to that within a minute");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    std::fs::remove_file(&broken).unwrap();
+    world.run("apply", &[]);
+    assert_eq!(names(), ["vault", "postgres", "probe"]);
+    assert!(world.status()["worst"].is_null());
 }
 
 fn walk(world: &World, who: Who) {

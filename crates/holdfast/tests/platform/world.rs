@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use holdfast_testkit::Stock;
 use nix::unistd::{Uid, User};
@@ -258,6 +259,15 @@ impl Drop for World {
         if self.state().exists() {
             let _ = self.verb("down", &["--purge"]).output();
         }
+    }
+}
+
+/// Returns once `condition` holds.
+pub(crate) fn wait_for(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it did not come to that within a minute");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
+use super::super::config::Platform;
 use super::super::control::{ApplyMode, Request};
+use super::super::state::State;
 use super::status::Output;
 use super::{Place, block_on};
-use crate::apply::Report;
+use crate::apply::{Desired, Record, Report, least_policy};
 
 /// `holdfast plan`. Ends with 2 when there is something to change.
 #[derive(Debug, clap::Args)]
@@ -15,6 +17,10 @@ pub(crate) struct Plan {
     /// For people, or for programs.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
+    /// Instead print the least policy, in HCL, that a token for an external secrets server needs to
+    /// plan and apply. The platform need not be up.
+    #[arg(long, conflicts_with = "output")]
+    print_policy: bool,
 }
 
 /// `holdfast apply`.
@@ -35,10 +41,24 @@ pub(crate) struct Apply {
 
 impl Plan {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        if self.print_policy {
+            self.print_policy()?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let request = Request::Apply(ApplyMode { plan: true, adopt: false, delete_data: false });
         let report: Report = block_on(self.place.ask(&request))?;
         print(&report, self.output)?;
         Ok(if report.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    }
+
+    /// Names the paths of the directory and, where the platform was started, of what it applied.
+    fn print_policy(&self) -> anyhow::Result<()> {
+        let platform = Platform::read(&self.place.platform)?;
+        let desired = Desired::read_without_facts(&platform.directory)?;
+        let state = State::open(&self.place.state_path()?)?;
+        let record = state.map(|state| Record::last(&state.join("applied.json"))).transpose()?;
+        print!("{}", least_policy(&desired, record.flatten().as_ref()));
+        Ok(())
     }
 }
 
