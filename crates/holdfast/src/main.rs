@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-#[allow(dead_code, unused_imports, reason = "the commands that use it follow")]
 mod apply;
 mod cli;
 mod platform;

@@ -18,14 +18,14 @@ mod record;
 mod report;
 mod run;
 
-pub(crate) use desired::{Desired, DesiredError};
+pub(crate) use desired::Desired;
 pub(crate) use engine::{Engine, EngineError, id as engine_id};
 pub(crate) use facts::Facts;
 pub(crate) use least::least_policy;
-pub(crate) use migrations::{MigrationError, Migrations};
+pub(crate) use migrations::Migrations;
 pub(crate) use record::Record;
-pub(crate) use report::{Change, ChangeKind, FieldChange, Report};
-pub(crate) use run::{Applier, ApplyError, Hooks, NoHooks};
+pub(crate) use report::{Change, ChangeKind, Report};
+pub(crate) use run::{Applier, Hooks, NoHooks};
 
 #[cfg(test)]
 mod tests;

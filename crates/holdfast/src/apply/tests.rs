@@ -9,7 +9,9 @@ use holdfast_client::vault::Method;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use super::desired::DesiredError;
 use super::record::Applied;
+use super::run::ApplyError;
 use super::*;
 
 /// An engine that keeps what it is given, and answers as a real one: mounts by their own rules,
