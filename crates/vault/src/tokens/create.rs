@@ -207,11 +207,13 @@ fn choose_policies(
         policies.retain(|policy| !(no_default && policy == "default"));
         return Ok(sanitize_policies(&policies, false));
     }
-    let wanted = sanitize_policies(&order.policies, false);
-    if !sudo && !wanted.iter().all(|policy| parent.policies.contains(policy)) {
+    let held = |policy: &String| parent.policies.contains(policy);
+    if !sudo && !sanitize_policies(&order.policies, false).iter().all(held) {
         return Err(Error::invalid("child policies must be subset of parent"));
     }
-    Ok(sanitize_policies(&order.policies, !no_default))
+    // `default` comes by itself, but to nobody whose maker lacks it.
+    let may_add = sudo || parent.policies.iter().any(|policy| policy == "default");
+    Ok(sanitize_policies(&order.policies, may_add && !no_default))
 }
 
 fn choose_kind(order: &Order, role: Option<&TokenRole>) -> Result<TokenKind, Error> {

@@ -85,13 +85,15 @@ impl TokenRole {
         add_default: bool,
     ) -> Result<Vec<String>, Error> {
         let add_default = add_default && !self.forbids("default");
-        let asked = match (asked.is_empty(), self.allowed_policies.is_empty()) {
+        let lists_allowed =
+            !self.allowed_policies.is_empty() || !self.allowed_policies_glob.is_empty();
+        let asked = match (asked.is_empty(), lists_allowed) {
             (false, _) => asked,
-            (true, false) => &self.allowed_policies,
-            (true, true) => parent,
+            (true, true) => &self.allowed_policies,
+            (true, false) => parent,
         };
         let chosen = sanitize_policies(asked, add_default);
-        if !self.allowed_policies.is_empty() || !self.allowed_policies_glob.is_empty() {
+        if lists_allowed {
             let allowed = sanitize_policies(&self.allowed_policies, add_default);
             let fits = |policy: &String| {
                 allowed.contains(policy)

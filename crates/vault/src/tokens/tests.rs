@@ -242,6 +242,30 @@ async fn a_child_has_no_more_than_its_parent() {
 }
 
 #[tokio::test]
+async fn a_child_gets_default_only_from_a_parent_that_has_it() {
+    let server = Server::new().await;
+    server.policy("make", "path \"auth/token/create*\" { capabilities = [\"update\"] }").await;
+    server.ok(Write, "auth/token/roles/open", json!({ "orphan": true })).await;
+    server.ok(Write, "auth/token/roles/glob", json!({ "allowed_policies_glob": "m*" })).await;
+    let bare = server.token(json!({ "policies": ["make"], "no_default_policy": true })).await;
+    let usual = server.token(json!({ "policies": ["make"] })).await;
+    for (token, path, data, policies) in [
+        (&bare, "auth/token/create", json!({ "policies": ["make"] }), json!(["make"])),
+        (&bare, "auth/token/create", json!({}), json!(["make"])),
+        (&bare, "auth/token/create/open", json!({ "policies": ["make"] }), json!(["make"])),
+        // A role that lists policies gives what it lists, whatever the parent has.
+        (&bare, "auth/token/create/glob", json!({}), json!(["default"])),
+        (&usual, "auth/token/create", json!({ "policies": ["make"] }), json!(["default", "make"])),
+    ] {
+        let (status, body) = server.call(token, Write, path, data.clone()).await;
+        assert_eq!(status, 200, "{path} {data}: {body}");
+        assert_eq!(body["auth"]["policies"], policies, "{path} {data}");
+    }
+    let asked = json!({ "policies": ["make", "default"] });
+    assert_eq!(server.call(&bare, Write, "auth/token/create", asked).await.0, 400);
+}
+
+#[tokio::test]
 async fn what_is_stored_of_a_token_is_not_the_token() {
     let server = Server::new().await;
     let token = server.token(json!({ "policies": ["default"] })).await;
