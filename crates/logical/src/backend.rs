@@ -44,6 +44,12 @@ pub trait Backend: Send + Sync + 'static {
         SpecialPaths::default()
     }
 
+    /// `path` as policies and the audit log know it, where the backend takes several spellings for
+    /// the same thing: a rule about the role `prod` holds for `PROD`, too. None: as it is written.
+    fn canonical(&self, _path: &str) -> Option<String> {
+        None
+    }
+
     /// Whether the target of a write exists, which makes it an update and not a create. None where
     /// the path knows no such difference: every write is an update.
     async fn exists(&self, _request: &Request) -> Result<Option<bool>, Error> {

@@ -36,7 +36,7 @@ use holdfast_types::{Clock, Random, SecretString, Timestamp};
 use tokio::sync::Mutex;
 
 use self::settings::Setting;
-use crate::role_name::is_role_name;
+use crate::role_name::{self, is_role_name};
 
 /// The backend of an `approle` mount.
 pub fn backend(context: Context) -> Arc<dyn Backend> {
@@ -126,6 +126,10 @@ impl Backend for AppRole {
 
     fn special_paths(&self) -> SpecialPaths {
         SpecialPaths { unauthenticated: vec!["login".to_owned()], sudo: Vec::new() }
+    }
+
+    fn canonical(&self, path: &str) -> Option<String> {
+        role_name::canonical(path)
     }
 
     async fn exists(&self, request: &Request) -> Result<Option<bool>, Error> {

@@ -31,7 +31,7 @@ use tokio::sync::{Mutex, RwLock};
 use self::config::Config;
 use self::key_source::KeySource;
 use self::role::Role;
-use crate::role_name::is_role_name;
+use crate::role_name::{self, is_role_name};
 
 const CONFIG_ENTRY: &str = "config";
 
@@ -85,6 +85,10 @@ impl Backend for Jwt {
 
     fn special_paths(&self) -> SpecialPaths {
         SpecialPaths { unauthenticated: vec!["login".to_owned()], sudo: Vec::new() }
+    }
+
+    fn canonical(&self, path: &str) -> Option<String> {
+        role_name::canonical(path)
     }
 
     async fn exists(&self, request: &Request) -> Result<Option<bool>, Error> {

@@ -1,6 +1,6 @@
 //! One request from beginning to end.
 //!
-//! 1. The path is checked and routed.
+//! 1. The path is checked, routed, and given its one spelling.
 //! 2. The token is looked up, its addresses are checked, and one use is taken off.
 //! 3. The policies decide.
 //! 4. The request is written to the audit log.
@@ -54,6 +54,11 @@ async fn serve_in_span(vault: &Arc<Vault>, mut incoming: Incoming) -> Outgoing {
     if let Some(mount) = &mount {
         Span::current().record("mount", mount.info.path.as_str());
     }
+    // Before policies and audit see it: they are to judge what the backend will do.
+    let path = match &mount {
+        Some(mount) => mount.canonical(path),
+        None => path,
+    };
     let record = RequestRecord {
         time: vault.clock.now(),
         id: incoming.id.clone(),

@@ -384,3 +384,51 @@ async fn a_policy_that_was_damaged_denies_everything() {
     server.policy("bad", "path \"x\" {}").await;
     assert_eq!(server.call(&token, Read, "fake/store/a", json!({})).await.0, 200);
 }
+
+#[tokio::test]
+async fn what_policies_deny_has_no_second_name() {
+    let server = Server::new().await;
+    server.policy("prod", "path \"x\" { capabilities = [\"read\"] }").await;
+    server.ok(Write, "auth/token/roles/prod", json!({ "orphan": true })).await;
+    let rules = [
+        ("sys/policies/acl/*", "read\", \"update\", \"delete"),
+        ("sys/policies/acl/prod", "deny"),
+        ("sys/policy/*", "read\", \"update\", \"delete"),
+        ("sys/policy/prod", "deny"),
+        ("auth/token/roles/*", "read\", \"update\", \"delete"),
+        ("auth/token/roles/prod", "deny"),
+        ("sys/leases/*", "read"),
+        ("sys/leases", "read"),
+        ("sys/capabilities-self", "update"),
+    ];
+    let rules =
+        rules.map(|(path, can)| format!("path \"{path}\" {{ capabilities = [\"{can}\"] }}"));
+    server.policy("most", &rules.join("\n")).await;
+    let token = server.token(json!({ "policies": ["most"], "no_default_policy": true })).await;
+    let irrevocable = json!({ "type": "irrevocable" });
+    for (path, status) in [
+        ("sys/policies/acl/prod", 403),
+        ("sys/policies/acl/PROD", 403),
+        ("sys/policies/acl/prod/", 403),
+        ("sys/policies/acl/Most", 200),
+        ("sys/policy/Prod", 403),
+        ("sys/policy/prod/", 403),
+        ("auth/token/roles/prod", 403),
+        ("auth/token/roles/prod/", 404),
+        // Needs sudo as well.
+        ("sys/leases", 403),
+        ("sys/leases/", 404),
+    ] {
+        let got = server.call(&token, Read, path, irrevocable.clone()).await;
+        assert_eq!(got.0, status, "{path}: {}", got.1);
+    }
+    let policy = json!({ "policy": "path \"*\" { capabilities = [\"sudo\"] }" });
+    assert_eq!(server.call(&token, Write, "sys/policies/acl/PROD", policy).await.0, 403);
+    for path in ["sys/policies/acl/PROD", "sys/policies/acl/prod/", "sys/policy/prod/"] {
+        assert_eq!(server.call(&token, Delete, path, json!({})).await.0, 403, "{path}");
+    }
+    assert_eq!(server.call(&token, Delete, "auth/token/roles/prod/", json!({})).await.0, 404);
+    let paths = json!({ "paths": ["sys/policies/acl/PROD"] });
+    let said = server.call(&token, Write, "sys/capabilities-self", paths).await;
+    assert_eq!(said.1["capabilities"], json!(["deny"]), "{}", said.1);
+}

@@ -17,7 +17,10 @@ pub(crate) async fn handle(vault: &Vault, invocation: &Invocation) -> Result<Ans
     use Operation::{List, Read};
     let request = &invocation.request;
     let identity = &vault.identity;
-    let path = request.path.trim_end_matches('/');
+    let path = match request.operation {
+        List | Operation::Scan => request.path.trim_end_matches('/'),
+        _ => request.path.as_str(),
+    };
     let segments: Vec<_> = path.split('/').collect();
     match (segments.as_slice(), request.operation) {
         (["entity", "id"], List) => {
@@ -33,6 +36,7 @@ pub(crate) async fn handle(vault: &Vault, invocation: &Invocation) -> Result<Ans
             }
             Ok(Response::data(json!({ "keys": ids, "key_info": info })).into())
         }
+        (["entity", "id" | "name", ""], _) => Err(Error::UnsupportedOperation),
         (["entity", "id", id], Read) => {
             Ok(identity.entity(id).await?.map(|entity| show(&entity)).into())
         }

@@ -139,6 +139,14 @@ impl Mounts {
         router.longest(path).filter(|mount| !mount.entry.doomed).cloned()
     }
 
+    /// `path` in the one spelling that policies know.
+    pub(crate) fn canonical(&self, path: &str) -> String {
+        match self.route(path) {
+            Some(mount) => mount.canonical(path.to_owned()),
+            None => path.to_owned(),
+        }
+    }
+
     /// The mount that made the lease `id`, also when it is being disabled, and the path below it
     /// that did.
     pub(crate) fn of_lease(&self, id: &str) -> Option<(Arc<Mount>, String)> {

@@ -39,6 +39,17 @@ impl Mount {
             _ => None,
         }
     }
+
+    /// `path`, a full one, in the one spelling that policies and the audit log know.
+    pub(crate) fn canonical(&self, path: String) -> String {
+        let Some(below) = path.strip_prefix(self.info.path.as_str()) else { return path };
+        let canonical = match &self.target {
+            Target::System => crate::sys::canonical(below),
+            Target::Token | Target::Identity => None,
+            Target::Backend(backend) => backend.canonical(below),
+        };
+        canonical.map_or(path.clone(), |below| format!("{}{below}", self.info.path))
+    }
 }
 
 /// All mounts by where they are: `kv/`, `auth/approle/`.

@@ -21,7 +21,8 @@ pub(crate) enum PolicyStyle {
     Old,
 }
 
-/// Answers a request for the policy `name`, or for the list where that is empty.
+/// Answers a request for the policy `name`, which is in lower case, or for the list where that is
+/// empty.
 ///
 /// # Errors
 /// 400 in OpenBao's words.
@@ -33,7 +34,6 @@ pub(crate) async fn handle(
 ) -> Result<Answer, Error> {
     use Operation::{Create, Delete, List, Read, Update};
     let policies = &vault.policies;
-    let name = name.trim_end_matches('/').to_lowercase();
     let now = vault.clock.now();
     match (name.is_empty(), style, invocation.request.operation) {
         (true, PolicyStyle::Acl, List) => Ok(Response::list(policies.names()).into()),
@@ -43,15 +43,15 @@ pub(crate) async fn handle(
             Ok(Response { flatten: true, ..Response::data(data) }.into())
         }
         (true, ..) => Err(Error::UnsupportedOperation),
-        (false, _, Read) => Ok(policies.show(&name, style, now).into()),
-        (false, _, Create | Update) => write(vault, invocation, style, &name).await,
+        (false, _, Read) => Ok(policies.show(name, style, now).into()),
+        (false, _, Create | Update) => write(vault, invocation, style, name).await,
         (false, _, Delete) => {
-            match name.as_str() {
+            match name {
                 DEFAULT => return Err(Error::invalid("cannot delete default policy")),
                 ROOT | RESPONSE_WRAPPING => {
                     return Err(Error::invalid(format!("cannot delete \"{name}\" policy")));
                 }
-                _ => policies.delete(&name).await?,
+                _ => policies.delete(name).await?,
             }
             Ok(Answer::none())
         }

@@ -47,7 +47,7 @@ pub(super) async fn handle(
     let acl = acl_of(vault, &token).await?;
     let mut data = Map::new();
     for path in &paths {
-        let mut capabilities = acl.acl.capabilities(path);
+        let mut capabilities = acl.acl.capabilities(&vault.mounts.canonical(path));
         capabilities.sort_unstable();
         if paths.len() == 1 {
             data.insert("capabilities".to_owned(), json!(capabilities));

@@ -11,7 +11,7 @@ mod wrapping;
 
 use std::sync::Arc;
 
-use holdfast_logical::{Error, SpecialPaths};
+use holdfast_logical::{Error, Operation, SpecialPaths};
 
 use crate::core::answer::Answer;
 use crate::core::invocation::Invocation;
@@ -41,6 +41,16 @@ pub(crate) fn special_paths() -> SpecialPaths {
     }
 }
 
+/// The path of a policy with its name in lower case and without a slash at its end, as it is
+/// stored. None: it is written so already, or names no policy.
+pub(crate) fn canonical(path: &str) -> Option<String> {
+    let (folder, name) = ["policies/acl/", "policy/"]
+        .iter()
+        .find_map(|folder| Some((folder, path.strip_prefix(folder)?)))?;
+    let stored = name.trim_end_matches('/').to_lowercase();
+    (stored != name).then(|| format!("{folder}{stored}"))
+}
+
 /// Answers a request to `sys/`.
 ///
 /// # Errors
@@ -48,6 +58,7 @@ pub(crate) fn special_paths() -> SpecialPaths {
 pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Result<Answer, Error> {
     let path = invocation.request.path.as_str();
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+    let is_list = matches!(invocation.request.operation, Operation::List | Operation::Scan);
     match first {
         "mounts" => mounts::handle(vault, invocation, MountClass::Secret, rest).await,
         "auth" => mounts::handle(vault, invocation, MountClass::Auth, rest).await,
@@ -59,6 +70,8 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
             }
             _ => elsewhere(vault, invocation).await,
         },
+        // `leases` needs sudo, and so must not have another name.
+        "leases" if path.ends_with('/') && !is_list => Err(Error::UnsupportedPath),
         "leases" => leases::handle(vault, invocation, rest).await,
         // Vault's older names.
         "renew" | "revoke" | "revoke-prefix" | "revoke-force" => {

@@ -42,7 +42,15 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
     let request = &invocation.request;
     let tokens = &vault.tokens;
     let fields = request.fields();
-    let path = request.path.trim_end_matches('/');
+    // What ends in a slash is a list: `roles/prod/` is not the role that policies know.
+    let path = match request.operation {
+        List | Operation::Scan => request.path.trim_end_matches('/'),
+        _ if matches!(request.path.as_str(), "accessors/" | "roles/") => {
+            return Err(Error::UnsupportedOperation);
+        }
+        _ if request.path.ends_with('/') => return Err(Error::UnsupportedPath),
+        _ => request.path.as_str(),
+    };
     let segments: Vec<_> = path.split('/').collect();
     match (segments.as_slice(), request.operation) {
         (["create"], Create | Update) => create(vault, invocation, None, false).await,
