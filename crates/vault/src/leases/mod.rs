@@ -109,7 +109,7 @@ impl Leases {
     }
 
     /// What a lease asked for by `spec` at `path` would be. `owner` is the token that it dies
-    /// with; `ends_by` bounds it further.
+    /// with; `ends_by` bounds it further, and its renewals.
     ///
     /// # Errors
     /// The mount's limit is zero.
@@ -138,6 +138,7 @@ impl Leases {
             due_at: expires_at,
             ttl,
             max_ttl: spec.max_ttl.unwrap_or_default(),
+            ends_by,
             renewable: spec.renewable,
             last_renewal: None,
             internal: spec.internal.clone(),

@@ -35,6 +35,9 @@ pub(crate) struct LeaseRecord {
     /// The longest life with renewals. Zero: the mount's limit holds.
     #[serde(default)]
     pub max_ttl: Duration,
+    /// No renewal goes past this: the end of the batch token that asked for it. None: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_by: Option<Timestamp>,
     /// Whether it can be renewed.
     pub renewable: bool,
     /// When it last was.

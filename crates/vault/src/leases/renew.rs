@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use holdfast_barrier::Batch;
 use holdfast_logical::Error;
+use tracing::warn;
 
 use super::record::Stored;
 use super::revoke::to_backend;
-use crate::core::answer::LeaseAnswer;
+use crate::core::answer::{Chain, LeaseAnswer};
 use crate::core::vault::Vault;
-use crate::tokens::params::{LifeRequest, after, grant_life};
+use crate::tokens::params::{LifeRequest, after, grant_life, seconds_until};
 
 /// A lease after its renewal.
 pub(super) struct Renewed {
@@ -51,16 +52,29 @@ pub(super) async fn renew_lease(
         ..LifeRequest::default()
     })?;
     let mut next = record.clone();
-    next.expires_at = after(now, granted.ttl);
+    let end = after(now, granted.ttl);
+    next.expires_at = record.ends_by.map_or(end, |bound| bound.min(end));
     next.due_at = next.expires_at;
     next.last_renewal = Some(now);
     let backend = mount.backend().ok_or_else(|| Error::invalid("lease is not renewable"))?;
-    if let Some(internal) = backend.renew(&to_backend(id, &path, &next)).await? {
+    let renewed = backend.renew(&to_backend(id, &path, &next)).await;
+    if let Some(internal) = renewed.map_err(|error| refused(id, error))? {
         next.internal = internal;
     }
     vault.leases.write(id, &record, &next, Batch::new()).await?;
+    let seconds = seconds_until(next.expires_at, now);
     Ok(Renewed {
-        lease: LeaseAnswer { id: id.to_owned(), renewable: true, seconds: granted.ttl.as_secs() },
+        lease: LeaseAnswer { id: id.to_owned(), renewable: true, seconds },
         warnings: granted.warning.into_iter().collect(),
     })
+}
+
+/// What the client reads of a backend's failure. As in OpenBao it is a 400, whatever failed.
+fn refused(id: &str, failed: Error) -> Error {
+    warn!(lease = id, error = %Chain(&failed), "lease not renewed");
+    match failed {
+        error @ Error::Entry(_) => error,
+        Error::Internal { .. } => Error::invalid("failed to renew entry: internal error"),
+        told => Error::invalid(format!("failed to renew entry: {}", Chain(&told))),
+    }
 }

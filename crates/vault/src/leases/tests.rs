@@ -48,6 +48,39 @@ async fn a_lease_is_renewed_within_its_limits_and_ends_with_its_time() {
 }
 
 #[tokio::test]
+async fn a_batch_tokens_lease_is_not_renewed_past_the_token() {
+    let server = Server::new().await;
+    server.policy("all", "path \"*\" { capabilities = [\"read\"] }").await;
+    for orphan in [true, false] {
+        let order = json!({
+            "type": "batch", "ttl": "60s", "policies": ["all"], "no_parent": orphan,
+        });
+        let batch = server.token(order).await;
+        let (_, made) = server.call(&batch, Read, "fake/creds", json!({})).await;
+        assert_eq!(made["lease_duration"], json!(60));
+        server.clock.advance(Duration::from_secs(10));
+        let body = json!({ "lease_id": made["lease_id"], "increment": 600 });
+        let (_, renewed) = write(&server, "sys/leases/renew", body).await;
+        assert_eq!((&renewed["lease_duration"], &renewed["errors"]), (&json!(50), &Value::Null));
+        server.clock.advance(Duration::from_secs(50));
+        server.reap().await;
+        assert_eq!(server.fake.count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_that_the_backend_refuses_is_a_400_and_changes_nothing() {
+    let server = Server::new().await;
+    let (id, name) = make(&server).await;
+    server.fake.made.lock().unwrap().remove(&name);
+    let before = write(&server, "sys/leases/lookup", json!({ "lease_id": id })).await;
+    let got = write(&server, "sys/leases/renew", json!({ "lease_id": id, "increment": 9 })).await;
+    assert_eq!(got, (400, json!({ "errors": ["failed to renew entry: no such thing"] })));
+    let after = write(&server, "sys/leases/lookup", json!({ "lease_id": id })).await;
+    assert_eq!(after.1["data"], before.1["data"]);
+}
+
+#[tokio::test]
 async fn leases_are_looked_up_listed_and_revoked() {
     let server = Server::new().await;
     let (id, _) = make(&server).await;
@@ -169,6 +202,7 @@ async fn a_hundred_thousand_leases_cost_nothing_at_the_start() {
             due_at: end,
             ttl: Duration::from_secs(3600),
             max_ttl: Duration::ZERO,
+            ends_by: None,
             renewable: true,
             last_renewal: None,
             internal: json!({ "name": "x" }),
