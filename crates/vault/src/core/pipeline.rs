@@ -71,7 +71,7 @@ async fn serve_in_span(vault: &Arc<Vault>, mut incoming: Incoming) -> Outgoing {
         wrap_ttl: incoming.wrap_ttl.map_or(0, |ttl| ttl.as_secs()),
         auth: AuthRecord::default(),
     };
-    let mut flow = Flow { vault, incoming, path, mount, record, last_use: None };
+    let mut flow = Flow { vault, incoming, path, mount, record, is_open: false, last_use: None };
     let outgoing = flow.run().await;
     if let Some(token) = flow.last_use
         && let Err(error) = revoke_tree(vault, token.hash).await
@@ -89,6 +89,8 @@ struct Flow<'v> {
     path: String,
     mount: Option<Arc<Mount>>,
     record: RequestRecord,
+    /// Whether the path is one that needs no token.
+    is_open: bool,
     /// The token whose last use this is.
     last_use: Option<Arc<Token>>,
 }
@@ -155,6 +157,7 @@ impl Flow<'_> {
         }
         let is_open =
             self.mount.as_ref().is_some_and(|m| is_among(&m.special.unauthenticated, &below));
+        self.is_open = is_open;
         let own = self.mount.as_ref().is_some_and(|m| matches!(m.target, Target::System));
         let secret = self.incoming.token.clone().filter(|token| !token.expose().is_empty());
 
@@ -311,7 +314,14 @@ impl Flow<'_> {
         if self.vault.audit.response(&self.record, &response).await.is_err() {
             return audit_failed(&self.record.id);
         }
-        failure(&self.record.id, error)
+        match error {
+            // Where no token is needed, OpenBao does not wrap these two.
+            Error::Denied if self.is_open => Outgoing::errors(403, ["permission denied"]),
+            Error::UnsupportedOperation if self.is_open => {
+                Outgoing::errors(405, ["unsupported operation"])
+            }
+            error => failure(&self.record.id, error),
+        }
     }
 }
 

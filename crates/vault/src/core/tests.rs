@@ -432,3 +432,17 @@ async fn what_policies_deny_has_no_second_name() {
     let said = server.call(&token, Write, "sys/capabilities-self", paths).await;
     assert_eq!(said.1["capabilities"], json!(["deny"]), "{}", said.1);
 }
+
+#[tokio::test]
+async fn where_no_token_is_needed_refusals_stand_bare() {
+    let server = Server::new().await;
+    for token in ["", &server.root] {
+        for (verb, path, status, words) in [
+            (Write, "sys/internal/ui/mounts", 405, "unsupported operation"),
+            (Delete, "sys/internal/ui/mounts/kv", 405, "unsupported operation"),
+        ] {
+            let got = server.call(token, verb, path, json!({})).await;
+            assert_eq!(got, (status, json!({ "errors": [words] })), "{path}");
+        }
+    }
+}
