@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -124,6 +125,9 @@ fn blocks(page: &str) -> Vec<(usize, String)> {
 
 /// The session of a page. What builds is done already, and what runs this test is left out.
 fn session(page: &str) -> String {
+    // The usual port may be in use here.
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let here = free.expect("a free port").to_string();
     let mut script = String::from("set -euo pipefail\n");
     for (line, block) in blocks(page) {
         script.push_str(&format!("echo '# line {line}'\n"));
@@ -132,7 +136,7 @@ fn session(page: &str) -> String {
                 "make up" => script.push_str("target/debug/holdfast up examples/zero-trust\n"),
                 "make test" => {}
                 command => {
-                    script.push_str(command);
+                    script.push_str(&command.replace("127.0.0.1:8200", &here));
                     script.push('\n');
                 }
             }
@@ -187,7 +191,11 @@ fn run(page: &str) {
     let folder = checkout();
     let script = folder.path().join("session.sh");
     fs::write(&script, session(&text)).unwrap();
-    let output = newcomer(&folder, Path::new("bash")).arg(&script).output().expect("bash runs");
+    let output = newcomer(&folder, Path::new("timeout"))
+        .args(["300", "bash"])
+        .arg(&script)
+        .output()
+        .expect("bash runs");
     // Whatever happened, nothing of it goes on.
     let mut down = newcomer(&folder, Path::new("target/debug/holdfast"));
     let down = down.args(["down", "--purge", "examples/zero-trust"]).output().expect("down runs");
