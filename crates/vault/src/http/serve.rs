@@ -211,11 +211,7 @@ impl Acceptor {
 
     /// Serves one connection to its end.
     async fn connection(&self, stream: Stream, peer: Option<SocketAddr>) {
-        let mut connection = Connection {
-            remote_address: peer.map(|peer| peer.ip()),
-            remote_port: peer.map_or(0, |peer| peer.port()),
-            ..Connection::default()
-        };
+        let mut connection = connection_from(peer);
         let Some(tls) = &self.tls else {
             return match stream {
                 Stream::Tcp(stream) => self.serve(stream, connection).await,
@@ -375,6 +371,16 @@ enum Stream {
     Unix(tokio::net::UnixStream),
 }
 
+/// Where a connection comes from. An IPv4 client of an IPv6 socket has a mapped address there,
+/// which no IPv4 network that a role or a token is bound to would contain.
+fn connection_from(peer: Option<SocketAddr>) -> Connection {
+    Connection {
+        remote_address: peer.map(|peer| peer.ip().to_canonical()),
+        remote_port: peer.map_or(0, |peer| peer.port()),
+        ..Connection::default()
+    }
+}
+
 async fn accept(socket: &Socket) -> std::io::Result<(Stream, Option<SocketAddr>)> {
     match socket {
         Socket::Tcp(listener) => {
@@ -392,4 +398,23 @@ fn method_name(method: &http::Method) -> &'static str {
     const KNOWN: [&str; 9] =
         ["GET", "HEAD", "LIST", "SCAN", "HELP", "PUT", "POST", "PATCH", "DELETE"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("OTHER")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::connection_from;
+
+    #[test]
+    fn an_ipv4_client_of_an_ipv6_socket_has_its_ipv4_address() {
+        for (peer, want) in [
+            ("[::ffff:192.0.2.1]:80", "192.0.2.1"),
+            ("192.0.2.1:80", "192.0.2.1"),
+            ("[2001:db8::1]:80", "2001:db8::1"),
+        ] {
+            let connection = connection_from(Some(peer.parse().unwrap()));
+            assert_eq!(connection.remote_address, Some(want.parse().unwrap()), "{peer}");
+            assert_eq!(connection.remote_port, 80);
+        }
+        assert_eq!(connection_from(None).remote_address, None);
+    }
 }
