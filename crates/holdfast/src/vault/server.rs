@@ -93,14 +93,7 @@ impl Server {
                 return Err(Failure::Usage("-log-format is standard or json".to_owned()));
             }
         };
-        // Libraries below the server say little that helps an operator.
-        let filter = EnvFilter::new(format!("warn,holdfast={level},holdfast_vault={level}"));
-        let filter = ["barrier", "engines", "auth"].iter().fold(filter, |filter, part| {
-            match format!("holdfast_{part}={level}").parse() {
-                Ok(directive) => filter.add_directive(directive),
-                Err(_) => filter,
-            }
-        });
+        let filter = log_filter(&level);
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
         if json {
             lines.json().init();
@@ -124,6 +117,16 @@ impl Server {
     }
 }
 
+/// The server's own parts at `level`. Libraries below it warn and no more, whatever the level: what
+/// they have to say of a request, such as the statements that a database is sent, is not theirs to
+/// write down.
+fn log_filter(level: &str) -> EnvFilter {
+    let own =
+        ["holdfast", "holdfast_auth", "holdfast_barrier", "holdfast_engines", "holdfast_vault"];
+    let own = own.map(|part| format!("{part}={level}")).join(",");
+    EnvFilter::new(format!("warn,{own}"))
+}
+
 /// Cancels `shutdown` on SIGTERM and SIGINT. A second signal does not wait for the first.
 fn stop_on_signal(shutdown: &CancellationToken) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -144,4 +147,30 @@ fn stop_on_signal(shutdown: &CancellationToken) -> io::Result<()> {
         std::process::exit(1);
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::{Level, enabled};
+
+    use super::log_filter;
+
+    #[test]
+    fn no_level_makes_libraries_talk() {
+        for level in ["info", "debug", "trace"] {
+            let lines = tracing_subscriber::fmt().with_env_filter(log_filter(level));
+            tracing::subscriber::with_default(lines.finish(), || {
+                assert!(enabled!(target: "holdfast_vault::core", Level::INFO));
+                assert!(enabled!(target: "holdfast_engines::database", Level::INFO));
+                assert_eq!(
+                    enabled!(target: "holdfast_vault::core", Level::TRACE),
+                    level == "trace"
+                );
+                assert!(!enabled!(target: "tokio_postgres::query", Level::DEBUG));
+                assert!(!enabled!(target: "tokio_postgres::prepare", Level::INFO));
+                assert!(!enabled!(target: "hyper::proto", Level::INFO));
+                assert!(enabled!(target: "tokio_postgres::connection", Level::WARN));
+            });
+        }
+    }
 }
