@@ -14,7 +14,7 @@ use super::seal::SealKey;
 use super::state::State;
 
 /// The life of a server's certificate. Its key is on a tmpfs, so every start makes a new one.
-pub(crate) const LEAF_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+const LEAF_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 /// A certificate is replaced when this much of its life is over, so that days remain to notice
 /// that it was not.
 const RENEW_AT: f64 = 2.0 / 3.0;
@@ -23,7 +23,10 @@ const SEALED_NAME: &str = "platform-root";
 const KEY_STARTS: &str = "-----BEGIN PRIVATE KEY-----";
 
 /// The authority, with its key.
-pub(crate) struct PlatformRoot(CertificateAuthority);
+pub(crate) struct PlatformRoot {
+    authority: CertificateAuthority,
+    leaf_lifetime: Duration,
+}
 
 impl PlatformRoot {
     /// Opens the authority, or makes it at the first start.
@@ -69,12 +72,22 @@ impl PlatformRoot {
             None => files::write(&ca_path, root.certificate_pem().as_bytes(), 0o644, None)
                 .with_context(|| format!("write {}", ca_path.display()))?,
         }
-        Ok(Self(root))
+        Ok(Self { authority: root, leaf_lifetime: LEAF_LIFETIME })
+    }
+
+    /// The same, whose servers' certificates live for `lifetime`.
+    pub(crate) fn with_leaf_lifetime(self, lifetime: Duration) -> Self {
+        Self { leaf_lifetime: lifetime, ..self }
+    }
+
+    /// How long servers' certificates live.
+    pub(crate) fn leaf_lifetime(&self) -> Duration {
+        self.leaf_lifetime
     }
 
     /// What is known about the authority.
     pub(crate) fn info(&self) -> &CertificateInfo {
-        self.0.info()
+        self.authority.info()
     }
 
     /// Issues a server's certificate and writes it to `directory` as `cert.pem` and `key.pem`.
@@ -90,12 +103,12 @@ impl PlatformRoot {
         let request = LeafRequest {
             common_name: Some("localhost".to_owned()),
             names: all.iter().map(|name| Name::guess(name)).collect(),
-            lifetime: LEAF_LIFETIME,
+            lifetime: self.leaf_lifetime,
             usage: Usage::Server,
         };
-        let issued = self.0.issue(&request, SystemClock.now(), &SystemRandom)?;
+        let issued = self.authority.issue(&request, SystemClock.now(), &SystemRandom)?;
         let mut chain = issued.certificate_pem.clone();
-        chain.push_str(self.0.certificate_pem());
+        chain.push_str(self.authority.certificate_pem());
         // The key first: a server that reads between the two finds a pair that does not fit, keeps
         // what it has, and is told again.
         let key = issued.key_pem.expose().as_bytes();

@@ -9,5 +9,6 @@ mod database_user;
 mod external;
 mod faults;
 mod purge;
+mod renewal;
 mod walk;
 mod world;

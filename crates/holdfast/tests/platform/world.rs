@@ -263,6 +263,7 @@ impl Drop for World {
 }
 
 /// Returns once `condition` holds.
+#[track_caller]
 pub(crate) fn wait_for(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {

@@ -10,6 +10,7 @@ mod renewal;
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use holdfast_client::vault::VaultClient;
@@ -39,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) seal_file: Option<PathBuf>,
     pub(crate) seal: Option<SealKind>,
     pub(crate) secrets: Secrets,
+    /// The life of servers' certificates, where it is not the usual one.
+    pub(crate) leaf_lifetime: Option<Duration>,
     pub(crate) listener: Listener,
 }
 
@@ -148,7 +151,7 @@ async fn supervise(options: Options) -> anyhow::Result<()> {
 /// Opens what is locked, makes what is missing.
 fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Running> {
     super::space::check(state.directory())?;
-    let Options { seal_file, seal, secrets, listener, .. } = options;
+    let Options { seal_file, seal, secrets, leaf_lifetime, listener, .. } = options;
     let record = state.record()?;
     let seal_path = match (&record, seal_file) {
         (Some(record), None) => record.seal.clone(),
@@ -186,7 +189,10 @@ fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Ru
     state.save(&record)?;
     let (seal_key, seal_kind) = seal_key(&record, &state, seal, &secrets)?;
     super::files::directory(&state.join("logs"), 0o700, None)?;
-    let root = super::root::PlatformRoot::load(&state, &platform.trust_domain, &seal_key)?;
+    let mut root = super::root::PlatformRoot::load(&state, &platform.trust_domain, &seal_key)?;
+    if let Some(lifetime) = leaf_lifetime {
+        root = root.with_leaf_lifetime(lifetime);
+    }
     let identity = Identity::load(&state, &seal_key)?;
     let secrets_directory = tmpfs::prepare(&state, &platform.name)?;
     record.secrets = Some(secrets_directory.clone());

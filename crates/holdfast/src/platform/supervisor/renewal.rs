@@ -10,11 +10,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::super::root::renew_at;
 use super::Running;
 
-/// How often they are looked at. By the wall clock, so that a machine that slept catches up.
+/// How often they are looked at, at least. By the wall clock, so that a machine that slept catches up.
 const EVERY: Duration = Duration::from_secs(60);
 
 pub(super) async fn renew(running: Rc<Running>) {
-    let mut tick = interval(EVERY);
+    let mut tick = interval(EVERY.min(running.root.leaf_lifetime() / 60));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;

@@ -3,6 +3,7 @@
 use std::io::{Read, stdin};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::super::progress::{Listener, Progress};
 use super::super::seal::SealKind;
@@ -22,6 +23,9 @@ pub(crate) struct Supervise {
     seal_file: Option<PathBuf>,
     #[arg(long, value_enum)]
     seal: Option<SealKind>,
+    /// In seconds, for tests that cannot wait days for a renewal: `up` never gives it.
+    #[arg(long)]
+    leaf_lifetime: Option<u64>,
 }
 
 impl Supervise {
@@ -46,8 +50,17 @@ impl Supervise {
             Listener::Command.tell(&Progress::Failed(why.clone()));
             anyhow::anyhow!(why)
         })?;
-        let Self { platform, state, seal_file, seal } = self;
+        let Self { platform, state, seal_file, seal, leaf_lifetime } = self;
+        let leaf_lifetime = leaf_lifetime.map(Duration::from_secs);
         let listener = Listener::Command;
-        supervisor::run(Options { state, platform, seal_file, seal, secrets, listener })
+        supervisor::run(Options {
+            state,
+            platform,
+            seal_file,
+            seal,
+            secrets,
+            leaf_lifetime,
+            listener,
+        })
     }
 }

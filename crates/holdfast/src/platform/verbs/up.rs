@@ -62,6 +62,7 @@ impl Up {
                 seal_file,
                 seal,
                 secrets,
+                leaf_lifetime: None,
                 listener: Listener::Person,
             });
         }
