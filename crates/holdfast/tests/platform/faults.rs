@@ -3,7 +3,8 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::process::Stdio;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use nix::unistd::Uid;
 
@@ -30,6 +31,81 @@ fn a_mistake_in_the_file_is_shown_with_its_line() {
     let said = world.fail(&mut world.up_command());
     assert!(said.contains("did you mean `engine`?"), "{said}");
     assert!(said.contains(":4:1]"), "the line: {said}");
+}
+
+#[test]
+fn a_wrong_directory_is_told_from_a_missing_one() {
+    let world = World::managed(Who::Caller);
+    let up = |platform: &str| {
+        let mut command = world.command(world.path("bin/holdfast"));
+        world.fail(command.arg("up").arg(platform))
+    };
+    assert_eq!(up("plaform"), "holdfast: there is no platform directory plaform\n");
+    let said = up(".");
+    assert!(said.starts_with("holdfast: DIR/home is no platform directory: it has no "), "{said}");
+    let said = up(&world.platform().join("holdfast.toml").display().to_string());
+    assert!(said.ends_with("is a file; name the platform directory that it is in\n"), "{said}");
+}
+
+#[test]
+fn a_misspelt_part_is_answered_with_the_closest() {
+    let world = World::embedded(Who::Caller);
+    world.up();
+    for verb in ["logs", "restart"] {
+        let said = world.fail(&mut world.verb(verb, &["postgre"]));
+        assert!(said.contains("postgre; did you mean postgres?"), "{said}");
+        let said = world.fail(&mut world.verb(verb, &["nonsense"]));
+        assert!(said.contains("nonsense; there are "), "{said}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_with_what_to_do() {
+    if !Uid::effective().is_root() {
+        // Only root can mount a small disk; the sentence itself has a test of its own.
+        return;
+    }
+    let world = World::embedded(Who::Caller);
+    let disk = SmallDisk::mount(world.path("disk"));
+    let state = disk.0.join("state");
+    let up = || {
+        let mut command = world.command(world.path("bin/holdfast"));
+        command.arg("up").arg(world.platform()).arg("--state").arg(&state);
+        world.fail(command.arg("--seal-file").arg(world.seal_key()))
+    };
+    let small = up();
+    assert!(small.starts_with("holdfast: the disk under DIR/disk/state has "), "{small}");
+    assert!(small.contains("MB left, and a start needs 128 MB; make room, or choose"), "{small}");
+    assert_eq!(small.lines().count(), 1, "{small}");
+
+    // Not a byte left, not even for the supervisor's log.
+    let filled = fs::write(disk.0.join("fill"), vec![0; 64 << 20]);
+    assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    for _ in 0..2 {
+        let full = up();
+        assert!(full.starts_with("holdfast: the disk under DIR/disk/state has 0 MB"), "{full}");
+        assert_eq!(full.lines().count(), 1, "{full}");
+        // From nothing, too.
+        let _ = fs::remove_dir_all(&state);
+    }
+}
+
+/// A file system of 32 MB.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: PathBuf) -> Self {
+        fs::create_dir(&at).unwrap();
+        let options = ["-t", "tmpfs", "-o", "size=32m", "tmpfs"];
+        assert!(Command::new("mount").args(options).arg(&at).status().unwrap().success());
+        Self(at)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
 }
 
 #[test]
@@ -122,7 +198,7 @@ fn a_stranger_gets_no_token() {
     }
     let world = World::managed(Who::Caller);
     world.up();
-    let mut stranger = std::process::Command::new("setpriv");
+    let mut stranger = Command::new("setpriv");
     stranger.args(["--reuid=1", "--regid=1", "--clear-groups", "--"]);
     stranger.arg(world.path("bin/holdfast")).arg("login").arg(world.platform());
     stranger.arg("--state").arg(world.state()).env("HOME", "/tmp");

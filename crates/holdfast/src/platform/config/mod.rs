@@ -9,13 +9,14 @@ mod problems;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 
 pub(crate) use file::PlatformFile;
-pub(crate) use problems::{ConfigError, Problems, closest};
+pub(crate) use problems::{ConfigError, Problems, closest, known};
 
 /// The name of the file in a platform directory.
 pub(crate) const FILE_NAME: &str = "holdfast.toml";
@@ -137,16 +138,25 @@ impl Platform {
     /// # Errors
     /// The file cannot be read, or everything that is wrong in it.
     pub(crate) fn read(directory: &Path) -> anyhow::Result<Self> {
-        let directory = directory
-            .canonicalize()
-            .with_context(|| format!("open the platform directory {}", directory.display()))?;
+        let written = directory.display();
+        ensure!(
+            !directory.is_file(),
+            "{written} is a file; name the platform directory that it is in"
+        );
+        let directory = match directory.canonicalize() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                bail!("there is no platform directory {written}")
+            }
+            found => found.with_context(|| format!("open the platform directory {written}"))?,
+        };
         let path = directory.join(FILE_NAME);
-        let text = std::fs::read_to_string(&path).with_context(|| {
-            format!(
-                "read {}; `holdfast up` starts a platform directory with such a file",
-                path.display()
-            )
-        })?;
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => bail!(
+                "{} is no platform directory: it has no {FILE_NAME}; go to one that has, or name it, as in `holdfast up examples/zero-trust`",
+                directory.display()
+            ),
+            read => read.with_context(|| format!("read {}", path.display()))?,
+        };
         Ok(PlatformFile::parse(&path, &text)?.resolve(&directory, &path, &text)?)
     }
 }

@@ -145,6 +145,14 @@ pub(crate) fn closest<'a>(
     (distance <= written.chars().count().div_ceil(3)).then_some(nearest)
 }
 
+/// What to say after a name that is not one of `names`.
+pub(crate) fn known(written: &str, names: &[&str]) -> String {
+    match closest(written, names.iter().copied()) {
+        Some(name) => format!("did you mean {name}?"),
+        None => format!("there are {}", names.join(", ")),
+    }
+}
+
 /// How many characters must be added, dropped or changed to get from one word to the other.
 fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();

@@ -172,6 +172,8 @@ impl Server {
         config.host_path(&self.runtime).port(self.address.port());
         config.user(SUPERUSER).dbname(database).application_name("holdfast");
         config.connect_timeout(Duration::from_secs(5));
+        // "Already exists, skipping" is what every start but the first expects.
+        config.options("-c client_min_messages=warning");
         let (client, connection) = config
             .connect(NoTls)
             .await

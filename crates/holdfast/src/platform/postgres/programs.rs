@@ -30,12 +30,13 @@ impl Programs {
             let Ok(versions) = std::fs::read_dir(pattern) else { continue };
             directories.extend(versions.flatten().map(|version| version.path().join("bin")));
         }
-        let found = directories.iter().filter_map(|directory| version_in(directory));
-        choose(found.collect())
+        newest_in(&directories)
     }
 }
 
-fn choose(mut found: Vec<Programs>) -> anyhow::Result<Programs> {
+fn newest_in(directories: &[PathBuf]) -> anyhow::Result<Programs> {
+    let mut found: Vec<_> =
+        directories.iter().filter_map(|directory| version_in(directory)).collect();
     found.sort_by_key(|programs| numbers(&programs.version));
     let newest = found.pop().context(
         "PostgreSQL is not installed; install it without its default cluster: `make install-postgres`, or the package postgresql",
@@ -69,24 +70,43 @@ fn numbers(version: &str) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    /// A directory with a fake of PostgreSQL, which can do no more than tell its version.
+    fn fake(parent: &Path, version: &str) -> PathBuf {
+        let directory = parent.join(version);
+        fs::create_dir(&directory).unwrap();
+        // By a shell: a file that this process has open for writing, if only in a child that
+        // another test is just forking, cannot be executed.
+        let script = "echo \"echo 'postgres (PostgreSQL) $0 (Debian $0-0)'\" | tee postgres initdb
+            sed -i '1i #!/bin/sh' postgres initdb && chmod 755 postgres initdb";
+        let made =
+            Command::new("sh").args(["-c", script, version]).current_dir(&directory).output();
+        assert!(made.unwrap().status.success());
+        directory
+    }
 
     #[test]
     fn the_newest_is_chosen_and_an_old_one_refused() {
-        let programs = |version: &str| Programs {
-            directory: format!("/usr/lib/postgresql/{version}/bin").into(),
-            version: version.to_owned(),
-        };
         for (versions, want) in [
             (vec!["15.18", "9.6", "17.2"], Ok("17.2")),
             (vec!["16beta1", "15.2"], Ok("16beta1")),
-            (vec!["13.20", "14.1"], Err("PostgreSQL 14.1")),
+            (vec!["13.20", "14.1"], Err("PostgreSQL 14.1 in DIR/14.1 is too old; install")),
             (vec![], Err("PostgreSQL is not installed")),
         ] {
-            let got = choose(versions.into_iter().map(programs).collect());
+            let parent = tempfile::tempdir().unwrap();
+            let fakes: Vec<_> =
+                versions.iter().map(|version| fake(parent.path(), version)).collect();
+            let got = newest_in(&fakes);
             match want {
                 Ok(version) => assert_eq!(got.unwrap().version, version),
-                Err(start) => assert!(got.unwrap_err().to_string().starts_with(start)),
+                Err(start) => {
+                    let said = got.unwrap_err().to_string();
+                    let said = said.replace(&parent.path().display().to_string(), "DIR");
+                    assert!(said.starts_with(start), "{said}");
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use nix::unistd::Uid;
 use serde_json::{Value, json};
 use tokio::task::spawn_local;
 
+use super::super::config;
 use super::super::control::{self, ApplyMode, Asked, Caller, Request};
 use super::super::seal::{self, SealKind};
 use super::super::status::{self, CertificateStatus, LeaseStatus, Part, Status};
@@ -142,7 +143,7 @@ async fn restart(running: &Running, caller: &Caller, name: Option<&str>) -> anyh
         parts.iter().filter(|part| name.is_none_or(|name| part.name == name)).collect();
     if let (Some(name), []) = (name, chosen.as_slice()) {
         let names: Vec<_> = parts.iter().map(|part| part.name.as_str()).collect();
-        bail!("there is no part {name}; there are {}", names.join(", "));
+        bail!("there is no part {name}; {}", config::known(name, &names));
     }
     let limit = std::time::Duration::from_secs(60);
     for part in &chosen {

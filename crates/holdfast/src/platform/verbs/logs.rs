@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use holdfast_types::{Clock, SystemClock, Timestamp, Ttl};
 
+use super::super::config;
 use super::super::logs::LogReader;
 use super::Place;
 use super::place::PlaceOption;
@@ -43,11 +44,11 @@ impl Logs {
         }
         logs.sort();
         if let Some(wanted) = &self.part {
-            let names: Vec<_> = logs.iter().map(|(name, _)| name.clone()).collect();
-            logs.retain(|(name, _)| name == wanted);
-            if logs.is_empty() {
-                bail!("there is no log of {wanted}; there are {}", names.join(", "));
+            if !logs.iter().any(|(name, _)| name == wanted) {
+                let names: Vec<_> = logs.iter().map(|(name, _)| name.as_str()).collect();
+                bail!("there is no log of {wanted}; {}", config::known(wanted, &names));
             }
+            logs.retain(|(name, _)| name == wanted);
         }
         let alone = self.part.is_some();
         let since = self.since.as_deref().map(|text| when(text, SystemClock.now())).transpose()?;
