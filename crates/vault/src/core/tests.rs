@@ -399,6 +399,8 @@ async fn what_policies_deny_has_no_second_name() {
         ("auth/token/roles/prod", "deny"),
         ("sys/leases/*", "read"),
         ("sys/leases", "read"),
+        ("sys/mounts/*", "read\", \"update\", \"delete"),
+        ("sys/mounts/fake", "deny"),
         ("sys/capabilities-self", "update"),
     ];
     let rules =
@@ -415,6 +417,8 @@ async fn what_policies_deny_has_no_second_name() {
         ("sys/policy/prod/", 403),
         ("auth/token/roles/prod", 403),
         ("auth/token/roles/prod/", 404),
+        ("sys/mounts/fake", 403),
+        ("sys/mounts/fake/", 403),
         // Needs sudo as well.
         ("sys/leases", 403),
         ("sys/leases/", 404),
@@ -428,6 +432,7 @@ async fn what_policies_deny_has_no_second_name() {
         assert_eq!(server.call(&token, Delete, path, json!({})).await.0, 403, "{path}");
     }
     assert_eq!(server.call(&token, Delete, "auth/token/roles/prod/", json!({})).await.0, 404);
+    assert_eq!(server.call(&token, Delete, "sys/mounts/fake/", json!({})).await.0, 403);
     let paths = json!({ "paths": ["sys/policies/acl/PROD"] });
     let said = server.call(&token, Write, "sys/capabilities-self", paths).await;
     assert_eq!(said.1["capabilities"], json!(["deny"]), "{}", said.1);

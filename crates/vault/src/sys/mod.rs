@@ -41,14 +41,18 @@ pub(crate) fn special_paths() -> SpecialPaths {
     }
 }
 
-/// The path of a policy with its name in lower case and without a slash at its end, as it is
-/// stored. None: it is written so already, or names no policy.
+/// The one spelling of a path that names a policy or a mount: without a slash at its end, and a
+/// policy's name in lower case, as it is stored. Rules are held against this one. None: it is
+/// written so already, or names neither.
 pub(crate) fn canonical(path: &str) -> Option<String> {
-    let (folder, name) = ["policies/acl/", "policy/"]
+    let (folder, name) = ["policies/acl/", "policy/", "mounts/", "auth/"]
         .iter()
         .find_map(|folder| Some((folder, path.strip_prefix(folder)?)))?;
-    let stored = name.trim_end_matches('/').to_lowercase();
-    (stored != name).then(|| format!("{folder}{stored}"))
+    let mut stored = name.trim_end_matches('/').to_owned();
+    if folder.starts_with("polic") {
+        stored = stored.to_lowercase();
+    }
+    (stored != name && !stored.is_empty()).then(|| format!("{folder}{stored}"))
 }
 
 /// Answers a request to `sys/`.
