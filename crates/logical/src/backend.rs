@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use holdfast_barrier::View;
 use holdfast_types::{Clock, Random};
 
-use crate::{Auth, Error, Lease, MountInfo, Reply, Request};
+use crate::{Auth, Error, Lease, MountInfo, Reply, Request, Route};
 
 /// What a backend is built from.
 #[derive(Clone)]
@@ -38,6 +38,13 @@ pub struct SpecialPaths {
 pub trait Backend: Send + Sync + 'static {
     /// Answers one request, already authorised.
     async fn handle(&self, request: &Request) -> Reply;
+
+    /// Every path that is served, with its operations, fields and a line of help. The `OpenAPI`
+    /// document, `?help=1` and `routes.txt`, the list of all routes that the tests hold every
+    /// answer against, are made from it: a new path stands here too.
+    fn routes(&self) -> &'static [Route] {
+        &[]
+    }
 
     /// Paths with rules of their own.
     fn special_paths(&self) -> SpecialPaths {
@@ -87,7 +94,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Called before unmounting or sealing: closes connections. Stored state stays.
     async fn stop(&self) {}
 
-    /// The text of `?help=1` for `path`.
+    /// What `?help=1` says for `path`: of the whole backend where it is empty. The list of paths and
+    /// the fields of each come from [`Backend::routes`].
     fn help(&self, _path: &str) -> Option<String> {
         None
     }

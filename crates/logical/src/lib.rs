@@ -10,6 +10,7 @@ mod error;
 mod fields;
 mod request;
 mod response;
+mod routes;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -20,6 +21,7 @@ pub use request::{Caller, Connection, MountInfo, Operation, Request};
 pub use response::{
     Auth, BatchCell, EntityAlias, Lease, LeaseSpec, RawBody, Response, TokenKind, TokenParams,
 };
+pub use routes::{Field, FieldKind, Route};
 
 /// What a backend answers: nothing is an empty success (204), or for a read "not found" (404).
 pub type Reply = Result<Option<Response>, Error>;
