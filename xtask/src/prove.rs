@@ -21,6 +21,8 @@ enum Proof {
     Store,
     /// The secrets server: killed in the middle of writes, 200 times
     Server,
+    /// Policies: 100,000 random (policies, path) pairs, decided as by the real server
+    Policy,
     /// Database users: 500, with kills between the steps
     Database,
     /// The platform: its supervisor killed at 30 random moments of its bootstrap
@@ -38,6 +40,12 @@ impl Proof {
             Self::Server => {
                 (&["-p", "holdfast", "--test=server"], "killed", "HOLDFAST_PROVE_SERVER_KILLS", 200)
             }
+            Self::Policy => (
+                &["-p", "holdfast", "--test=server"],
+                "random_policies",
+                "HOLDFAST_PROVE_POLICY_PAIRS",
+                100_000,
+            ),
             Self::Database => (&["-p", "holdfast-engines"], "kill", "HOLDFAST_PROVE_USERS", 500),
             Self::Bootstrap => (platform, "bootstrap_kill", "HOLDFAST_PROVE_BOOTS", 30),
             Self::Purge => (platform, "purge", "HOLDFAST_PROVE_PURGES", 10),

@@ -4,6 +4,7 @@
 //! is run against our part and again against the real engine, so that neither what we expect nor
 //! what we do drifts. It knows a part only by its protocol and its address.
 
+pub mod capabilities;
 pub mod exchange;
 mod http;
 mod normal;

@@ -31,6 +31,8 @@ mod parse;
 mod pattern;
 mod policy;
 mod template;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use acl::{Acl, Match};
 pub use capability::{Capabilities, Capability, Operation};

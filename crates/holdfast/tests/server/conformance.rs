@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use holdfast_conformance::run::run;
-use holdfast_conformance::{Engine, Report, Target, vault};
+use holdfast_conformance::{Engine, Report, Target, capabilities, vault};
 use holdfast_testkit::{Stock, StockServer};
 
 /// Ours in development mode, by the same options as the real one.
@@ -33,4 +33,22 @@ fn hvac_walks_the_server() {
     let server = server();
     vault::walk_with_hvac(&Stock::install(), server.address(), StockServer::ROOT_TOKEN)
         .expect("hvac is not surprised");
+}
+
+/// How many pairs of policies and a path; `cargo xtask prove policy` asks for 100,000.
+const PAIRS: usize = 2_400;
+
+#[test]
+fn random_policies_allow_what_they_allow_on_the_real_server() {
+    let pairs = std::env::var("HOLDFAST_PROVE_POLICY_PAIRS");
+    let pairs = pairs.map_or(PAIRS, |pairs| pairs.parse().expect("a number of pairs"));
+    let (real, ours) = (StockServer::start(&Stock::install()), server());
+    fn target(server: &StockServer, engine: Engine) -> Target<'_> {
+        Target { address: server.address(), root_token: StockServer::ROOT_TOKEN, engine }
+    }
+    let compared =
+        capabilities::compare(target(&real, Engine::Real), target(&ours, Engine::Ours), pairs)
+            .expect("both answer");
+    assert!(compared.pairs >= pairs && compared.differences.is_empty(), "{compared}");
+    println!("{compared}");
 }

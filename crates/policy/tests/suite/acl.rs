@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use holdfast_policy::testing::Generator;
 use holdfast_policy::{Acl, Policy};
 use proptest::prelude::*;
 
-use crate::generator::Generator;
 use crate::invariants;
 
 fn parse_all(policies: &[String]) -> Vec<Arc<Policy>> {

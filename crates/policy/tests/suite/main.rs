@@ -4,6 +4,5 @@
 
 mod acl;
 mod decisions;
-mod generator;
 #[path = "../../../../fuzz/invariants/acl.rs"]
 mod invariants;

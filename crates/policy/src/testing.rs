@@ -1,28 +1,28 @@
 //! Random policies and paths that collide with one another a great deal: few segment names, many
 //! wildcards. The same seed gives the same cases for ever.
 
-use holdfast_policy::Capability;
+use crate::Capability;
 
 /// Some policies of one token, and paths to ask about.
 #[derive(Debug, Clone)]
-pub(crate) struct Case {
+pub struct Case {
     /// The policies' texts.
-    pub(crate) policies: Vec<String>,
+    pub policies: Vec<String>,
     /// The paths.
-    pub(crate) paths: Vec<String>,
+    pub paths: Vec<String>,
 }
 
 /// A generator of cases.
-pub(crate) struct Generator(u64);
+pub struct Generator(u64);
 
 impl Generator {
     /// One that starts at `seed`.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
     /// The next case.
-    pub(crate) fn case(&mut self) -> Case {
+    pub fn case(&mut self) -> Case {
         let policies = (0..1 + self.below(3)).map(|_| self.policy()).collect();
         let paths = (0..12).map(|_| self.path()).collect();
         Case { policies, paths }
