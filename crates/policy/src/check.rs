@@ -63,8 +63,12 @@ pub enum Verdict {
     WrapTtl,
     /// This parameter is required.
     MissingParameter(String),
-    /// This parameter, or its value, is not permitted.
+    /// This parameter, or its value, is among those denied.
     DeniedParameter(String),
+    /// This parameter is not among those allowed.
+    ParameterNotAllowed(String),
+    /// This parameter is allowed, but not with its value.
+    ValueNotAllowed(String),
     /// The list's `limit` is missing, no number, or too large.
     Limit,
 }

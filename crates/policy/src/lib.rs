@@ -24,12 +24,15 @@
 mod acl;
 mod capability;
 mod check;
+mod explain;
 mod index;
 mod merge;
 mod parameters;
 mod parse;
 mod pattern;
 mod policy;
+mod protected;
+mod render;
 mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -37,7 +40,11 @@ pub mod testing;
 pub use acl::{Acl, Match};
 pub use capability::{Capabilities, Capability, Operation};
 pub use check::{AccessRequest, Decision, Verdict};
+pub use explain::{
+    Cause, Explanation, Facts, Fix, MountFacts, NearRule, Question, Target, explain,
+};
 pub use parse::PolicyError;
 pub use pattern::Pattern;
-pub use policy::{Conditions, Policy, Rule};
+pub use policy::{Conditions, Policy, Rule, Unresolved};
+pub use protected::is_root_protected;
 pub use template::{Alias, Entity, Group, Identity, TemplateError, TemplateOptions};

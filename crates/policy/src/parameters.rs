@@ -46,12 +46,11 @@ fn check_allowed(
         return Ok(());
     }
     for (parameter, value) in data {
-        let permitted = match allowed.get(&parameter.to_lowercase()) {
-            Some(values) => is_among(value, values),
-            None => all,
-        };
-        if !permitted {
-            return Err(Verdict::DeniedParameter(parameter.clone()));
+        match allowed.get(&parameter.to_lowercase()) {
+            Some(values) if is_among(value, values) => {}
+            Some(_) => return Err(Verdict::ValueNotAllowed(parameter.clone())),
+            None if all => {}
+            None => return Err(Verdict::ParameterNotAllowed(parameter.clone())),
         }
     }
     Ok(())

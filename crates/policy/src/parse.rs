@@ -67,7 +67,13 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Policy, PolicyError> {
         templated |= rule.pattern.is_none();
         rules.push(rule);
     }
-    Ok(Policy { name: name.into(), rules, templated, options: TemplateOptions::default() })
+    Ok(Policy {
+        name: name.into(),
+        rules,
+        templated,
+        options: TemplateOptions::default(),
+        unresolved: Vec::new(),
+    })
 }
 
 /// Reads one `path "..." { ... }`.
@@ -140,6 +146,7 @@ fn rule(path: &str, item: &Item) -> Result<Rule, String> {
     Ok(Rule {
         path: path.to_owned(),
         line: item.position().line,
+        column: item.position().column,
         pattern,
         capabilities,
         conditions,

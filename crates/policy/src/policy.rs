@@ -17,6 +17,17 @@ pub struct Policy {
     pub(crate) rules: Vec<Rule>,
     pub(crate) templated: bool,
     pub(crate) options: TemplateOptions,
+    /// Of a rendered policy.
+    pub(crate) unresolved: Vec<Unresolved>,
+}
+
+/// A rule that is left out of a rendered policy, because a template in it stands for nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unresolved {
+    /// The rule as it was written.
+    pub rule: Rule,
+    /// The template, such as `identity.entity.metadata.team`.
+    pub template: String,
 }
 
 /// A path pattern, what is permitted there, and on which conditions.
@@ -26,6 +37,8 @@ pub struct Rule {
     pub path: String,
     /// The line of the policy that it starts on, from 1.
     pub line: u32,
+    /// The column there, from 1.
+    pub column: u32,
     /// The same as a pattern. None while templates are in it: such a rule matches nothing.
     pub pattern: Option<Pattern>,
     /// What is permitted. With [`crate::Capability::Deny`], nothing else is in it.
@@ -73,6 +86,7 @@ impl Policy {
             rules: Vec::new(),
             templated: false,
             options: TemplateOptions::default(),
+            unresolved: Vec::new(),
         }
     }
 
@@ -95,6 +109,11 @@ impl Policy {
         &self.rules
     }
 
+    /// Of a rendered policy, the rules whose templates stand for nothing.
+    pub fn unresolved(&self) -> &[Unresolved] {
+        &self.unresolved
+    }
+
     /// Whether a rule's path holds templates, so that the policy must be rendered.
     pub fn is_templated(&self) -> bool {
         self.templated
@@ -111,13 +130,17 @@ impl Policy {
             return Ok(self.clone());
         }
         let mut rules = Vec::with_capacity(self.rules.len());
+        let mut unresolved = Vec::new();
         for rule in &self.rules {
-            let rendered = match rule.pattern {
-                Some(_) => Some(rule.clone()),
-                None => template::render(rule, identity, self.options)?,
-            };
-            rules.extend(rendered);
+            if rule.pattern.is_some() {
+                rules.push(rule.clone());
+                continue;
+            }
+            match template::render(rule, identity, self.options)? {
+                Ok(rendered) => rules.push(rendered),
+                Err(template) => unresolved.push(Unresolved { rule: rule.clone(), template }),
+            }
         }
-        Ok(Arc::new(Self { rules, templated: false, ..Self::clone(self) }))
+        Ok(Arc::new(Self { rules, templated: false, unresolved, ..Self::clone(self) }))
     }
 }

@@ -101,18 +101,20 @@ fn pieces(path: &str) -> Option<Vec<Piece<'_>>> {
     Some(pieces)
 }
 
-/// The rule with its templates replaced; none if one of them has no value.
+/// The rule with its templates replaced; if one of them has no value, that template.
 pub(crate) fn render(
     rule: &Rule,
     identity: &Identity,
     options: TemplateOptions,
-) -> Result<Option<Rule>, TemplateError> {
+) -> Result<Result<Rule, String>, TemplateError> {
     let mut path = String::new();
     for piece in pieces(&rule.path).unwrap_or_default() {
         match piece {
             Piece::Text(text) => path.push_str(text),
             Piece::Template(template) => {
-                let Some(value) = value(template, identity) else { return Ok(None) };
+                let Some(value) = value(template, identity) else {
+                    return Ok(Err(template.to_owned()));
+                };
                 let refused = value.chars().find(|c| match c {
                     '+' | '*' => !options.allow_wildcards,
                     '/' => !options.allow_slashes,
@@ -129,7 +131,7 @@ pub(crate) fn render(
         // Text around a value and the value itself make up a forbidden wildcard.
         return Err(TemplateError { path: rule.path.clone(), found: '+' });
     };
-    Ok(Some(Rule { pattern: Some(pattern), ..rule.clone() }))
+    Ok(Ok(Rule { pattern: Some(pattern), ..rule.clone() }))
 }
 
 /// What a template stands for. None if it is unknown or has no value for this identity.

@@ -4,5 +4,6 @@
 
 mod acl;
 mod decisions;
+mod explain;
 #[path = "../../../../fuzz/invariants/acl.rs"]
 mod invariants;
