@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdfast_barrier::View;
-use holdfast_logical::{Backend, Context, Error, Operation, Reply, Request, Response, TokenKind};
+use holdfast_logical::Operation::{Create, Delete, List, Read, Update};
+use holdfast_logical::{
+    Backend, Context, Error, Field, Operation, Reply, Request, Response, Route, TokenKind,
+};
 use serde_json::{Map, Value};
 
 /// The backend of the `cubbyhole` mount.
@@ -37,35 +40,46 @@ impl Cubbyhole {
     }
 }
 
+const ROUTES: &[Route] = &[Route::new(
+    "{path*}",
+    &[Read, Create, Update, Delete, List],
+    "Read, write, list and remove the token's own values.",
+)
+.fields(&[Field::string("path", "The key.")])];
+
 #[async_trait]
 impl Backend for Cubbyhole {
     async fn handle(&self, request: &Request) -> Reply {
         let drawer = self.drawer(request)?;
-        let is_list = matches!(request.operation, Operation::List | Operation::Scan);
+        let is_list = matches!(request.operation, List | Operation::Scan);
         if request.path.is_empty() && !is_list {
             return Err(Error::invalid("missing path"));
         }
         match request.operation {
-            Operation::Read => {
+            Read => {
                 let data = drawer.get_json::<Map<String, Value>>(&request.path).await?;
                 Ok(data.map(|data| Response { data: Some(data), ..Response::default() }))
             }
-            Operation::Create | Operation::Update => {
+            Create | Update => {
                 if request.data.is_empty() {
                     return Err(Error::invalid("missing data fields"));
                 }
                 drawer.put_json(&request.path, &request.data).await?;
                 Ok(None)
             }
-            Operation::Delete => {
+            Delete => {
                 drawer.delete(&request.path).await?;
                 Ok(None)
             }
-            Operation::List => Ok(Response::list(drawer.list(&request.path).await?)),
+            List => Ok(Response::list(drawer.list(&request.path).await?)),
             Operation::Scan | Operation::Patch | Operation::Help => {
                 Err(Error::UnsupportedOperation)
             }
         }
+    }
+
+    fn routes(&self) -> &'static [Route] {
+        ROUTES
     }
 
     async fn exists(&self, request: &Request) -> Result<Option<bool>, Error> {

@@ -19,6 +19,7 @@ mod login;
 mod metadata;
 mod role;
 mod roles;
+mod routes;
 mod secret_id;
 mod secret_ids;
 mod settings;
@@ -31,7 +32,9 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use holdfast_barrier::{KeyLocks, View};
-use holdfast_logical::{Auth, Backend, Context, Error, Operation, Reply, Request, SpecialPaths};
+use holdfast_logical::{
+    Auth, Backend, Context, Error, Operation, Reply, Request, Route, SpecialPaths,
+};
 use holdfast_types::{Clock, Random, SecretString, Timestamp};
 use tokio::sync::Mutex;
 
@@ -124,6 +127,10 @@ impl Backend for AppRole {
         }
     }
 
+    fn routes(&self) -> &'static [Route] {
+        routes::ROUTES
+    }
+
     fn special_paths(&self) -> SpecialPaths {
         SpecialPaths { unauthenticated: vec!["login".to_owned()], sudo: Vec::new() }
     }
@@ -153,19 +160,8 @@ impl Backend for AppRole {
         self.renew(auth).await
     }
 
-    fn help(&self, _path: &str) -> Option<String> {
-        Some(
-            "Programs log in with a role id and a secret id.\n\n\
-             role/<name>                        a role: policies, life and bounds of its tokens\n\
-             role/<name>/role-id                its role id\n\
-             role/<name>/secret-id              make a secret id; list accessors\n\
-             role/<name>/secret-id/lookup       what is known of a secret id; also /destroy\n\
-             role/<name>/secret-id-accessor/... the same by accessor\n\
-             role/<name>/custom-secret-id       a secret id that the caller chose\n\
-             tidy/secret-id                     remove what has expired\n\
-             login                              role_id and secret_id for a token"
-                .to_owned(),
-        )
+    fn help(&self, path: &str) -> Option<String> {
+        path.is_empty().then(|| "Programs log in with a role id and a secret id.".to_owned())
     }
 }
 

@@ -15,6 +15,7 @@ mod config;
 mod key_source;
 mod login;
 mod role;
+mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use holdfast_barrier::View;
 use holdfast_logical::{
-    Auth, Backend, Context, Error, Operation, Reply, Request, Response, SpecialPaths,
+    Auth, Backend, Context, Error, Operation, Reply, Request, Response, Route, SpecialPaths,
 };
 use holdfast_types::Clock;
 use tokio::sync::{Mutex, RwLock};
@@ -83,6 +84,10 @@ impl Backend for Jwt {
         }
     }
 
+    fn routes(&self) -> &'static [Route] {
+        routes::ROUTES
+    }
+
     fn special_paths(&self) -> SpecialPaths {
         SpecialPaths { unauthenticated: vec!["login".to_owned()], sudo: Vec::new() }
     }
@@ -104,15 +109,8 @@ impl Backend for Jwt {
         self.renew(auth).await
     }
 
-    fn help(&self, _path: &str) -> Option<String> {
-        Some(
-            "Logins with tokens that somebody else signed.\n\n\
-             config         where the keys come from: jwt_validation_pubkeys, jwks_url, or\n\
-             \x20              oidc_discovery_url\n\
-             role/<name>    whose tokens are taken, and what they give\n\
-             login          role and jwt for a token"
-                .to_owned(),
-        )
+    fn help(&self, path: &str) -> Option<String> {
+        path.is_empty().then(|| "Logins with tokens that somebody else signed.".to_owned())
     }
 }
 

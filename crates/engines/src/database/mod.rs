@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use deadpool_postgres::Object;
 use holdfast_barrier::Batch;
 use holdfast_logical::{
-    Backend, Context, Error, Lease, Operation, Reply, Request, Response, SpecialPaths,
+    Backend, Context, Error, Lease, Operation, Reply, Request, Response, Route, SpecialPaths,
 };
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -38,6 +38,7 @@ mod journal;
 mod pool;
 mod role;
 mod rotation;
+mod routes;
 mod statements;
 mod template;
 mod tls;
@@ -169,6 +170,10 @@ impl Backend for Database {
         }
     }
 
+    fn routes(&self) -> &'static [Route] {
+        routes::ROUTES
+    }
+
     fn special_paths(&self) -> SpecialPaths {
         SpecialPaths::default()
     }
@@ -218,18 +223,7 @@ impl Backend for Database {
     }
 
     fn help(&self, path: &str) -> Option<String> {
-        let text = match path.split('/').next()? {
-            "" => "Short-lived users of PostgreSQL: config/, roles/, creds/, reset/, rotate-root/.",
-            "config" => "Configure connection details to a database plugin.",
-            "roles" => "Manage the roles that can be created with this backend.",
-            "creds" => "Request database credentials for a certain role.",
-            "reset" => "Resets a database plugin.",
-            "rotate-root" => {
-                "Request to rotate the root credentials for a certain database connection."
-            }
-            _ => return None,
-        };
-        Some(text.to_owned())
+        path.is_empty().then(|| "Short-lived users of databases.".to_owned())
     }
 }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_barrier::View;
-use holdfast_logical::{Backend, Context, Error, Operation, Reply, Request, Response};
+use holdfast_logical::Operation::{Create, Delete, List, Read, Scan, Update};
+use holdfast_logical::{
+    Backend, Context, Error, Field, Operation, Reply, Request, Response, Route,
+};
 use holdfast_types::Ttl;
 use serde_json::{Map, Value, json};
 
@@ -40,23 +43,34 @@ impl Plain {
     }
 }
 
+const ROUTES: &[Route] = &[Route::new(
+    "{path*}",
+    &[Read, Create, Update, Delete, List, Scan],
+    "Read, write, list and remove values.",
+)
+.fields(&[Field::string("path", "The key.")])];
+
 #[async_trait]
 impl Backend for Plain {
     async fn handle(&self, request: &Request) -> Reply {
         match request.operation {
-            Operation::Read => self.read(request).await,
-            Operation::Create | Operation::Update => self.write(request).await,
-            Operation::Delete => {
+            Read => self.read(request).await,
+            Create | Update => self.write(request).await,
+            Delete => {
                 self.data.delete(&request.path).await?;
                 Ok(None)
             }
-            Operation::List => Ok(Response::list(self.data.list(&request.path).await?)),
-            Operation::Scan => {
+            List => Ok(Response::list(self.data.list(&request.path).await?)),
+            Scan => {
                 let keys = self.data.scan(&request.path).await?;
                 Ok(Response::list(keys).or_else(|| Some(Response::data(json!({})))))
             }
             Operation::Patch | Operation::Help => Err(Error::UnsupportedOperation),
         }
+    }
+
+    fn routes(&self) -> &'static [Route] {
+        ROUTES
     }
 
     async fn exists(&self, request: &Request) -> Result<Option<bool>, Error> {

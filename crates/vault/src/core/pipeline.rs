@@ -28,6 +28,7 @@ use super::vault::Vault;
 use super::wrapping;
 use crate::audit::{AuthRecord, RequestRecord, ResponseRecord};
 use crate::mounts::{Mount, Target, is_among};
+use crate::sys;
 use crate::tokens::{Token, Use, revoke_tree};
 use crate::wire::{Incoming, Outgoing, Verb};
 
@@ -281,13 +282,13 @@ impl Flow<'_> {
     }
 
     async fn help(&self, mount: &Mount, below: &str) -> Outgoing {
-        let text = mount.backend().and_then(|backend| backend.help(below));
-        let Some(text) = text else { return self.fail(&Error::UnsupportedPath).await };
+        let help = sys::help::answer(mount, below);
+        let Some(help) = help else { return self.fail(&Error::UnsupportedPath).await };
         let response = ResponseRecord::default();
         if self.vault.audit.response(&self.record, &response).await.is_err() {
             return audit_failed(&self.record.id);
         }
-        Outgoing::json(200, serde_json::json!({ "help": text, "openapi": null }))
+        Outgoing::json(200, help)
     }
 
     /// Writes down a refusal, and answers it.
@@ -315,11 +316,12 @@ impl Flow<'_> {
             return audit_failed(&self.record.id);
         }
         match error {
-            // Where no token is needed, OpenBao does not wrap these two.
+            // Where no token is needed, OpenBao does not wrap these.
             Error::Denied if self.is_open => Outgoing::errors(403, ["permission denied"]),
             Error::UnsupportedOperation if self.is_open => {
                 Outgoing::errors(405, ["unsupported operation"])
             }
+            Error::UnsupportedPath if self.is_open => Outgoing::errors(404, ["unsupported path"]),
             error => failure(&self.record.id, error),
         }
     }
@@ -371,7 +373,7 @@ async fn dispatch(
     invocation: &Invocation,
 ) -> Result<Answer, Error> {
     match &mount.target {
-        Target::System => crate::sys::handle(vault, invocation).await,
+        Target::System => sys::handle(vault, invocation).await,
         Target::Token => crate::tokens::handle(vault, invocation).await,
         Target::Identity => crate::identity::handle(vault, invocation).await,
         Target::Backend(backend) => {

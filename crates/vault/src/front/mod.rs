@@ -29,6 +29,8 @@ pub use paths::ServerPaths;
 
 pub(crate) use chain::Chain;
 use chain::report;
+#[cfg(test)]
+pub(crate) use paths::special_paths_of_sys;
 
 /// The version that clients are told. They switch features on by it, so it begins with that of the
 /// API it follows.
@@ -66,8 +68,8 @@ impl Handler for Front {
             (
                 "sys/health" | "sys/seal-status" | "sys/leader" | "sys/init" | "sys/unseal"
                 | "sys/seal",
-                _,
-            ) => Outgoing::errors(405, Vec::<String>::new()),
+                verb,
+            ) if verb != Verb::Help => Outgoing::errors(405, Vec::<String>::new()),
             _ if lifecycle.is_sealed() => Outgoing::errors(503, ["Vault is sealed"]),
             // As in OpenBao, where the forms without a token are switched off for good. Those with
             // one are `sys/rotate/...` and `sys/generate-root-token/...`.

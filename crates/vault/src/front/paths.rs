@@ -95,18 +95,31 @@ impl Backend for ServerPaths {
     }
 
     fn special_paths(&self) -> SpecialPaths {
-        let sudo = [
-            "audit",
-            "audit/*",
-            "generate-root-token/*",
-            "in-flight-req",
-            "rotate",
-            "rotate/*",
-            "seal",
-            "step-down",
-        ];
-        SpecialPaths { sudo: sudo.map(str::to_owned).to_vec(), ..SpecialPaths::default() }
+        special_paths()
     }
+}
+
+/// Paths with rules of their own.
+fn special_paths() -> SpecialPaths {
+    let sudo = [
+        "audit",
+        "audit/*",
+        "generate-root-token/*",
+        "in-flight-req",
+        "rotate",
+        "rotate/*",
+        "seal",
+        "step-down",
+    ];
+    SpecialPaths { sudo: sudo.map(str::to_owned).to_vec(), ..SpecialPaths::default() }
+}
+
+/// The rules of all of `sys/`: these and the core's.
+#[cfg(test)]
+pub(crate) fn special_paths_of_sys() -> SpecialPaths {
+    let mut all = crate::sys::special_paths();
+    all.sudo.extend(special_paths().sudo);
+    all
 }
 
 impl ServerPaths {

@@ -6,6 +6,7 @@
 //! Entities come to be by logging in. Joining and naming them by request is not there yet.
 
 mod paths;
+mod routes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 pub(crate) use self::paths::handle;
+pub(crate) use self::routes::ROUTES;
 
 /// Entities kept in memory.
 const CACHE: u64 = 4096;
@@ -158,7 +160,7 @@ impl Identity {
         }
     }
 
-    async fn ids(&self) -> Result<Vec<String>, EntryError> {
+    pub(crate) async fn ids(&self) -> Result<Vec<String>, EntryError> {
         self.store.list("entity/").await
     }
 

@@ -47,6 +47,16 @@ impl Registry {
         self
     }
 
+    /// The types of `class`, in order.
+    #[cfg(test)]
+    pub(crate) fn kinds(&self, class: MountClass) -> impl Iterator<Item = &str> {
+        let factories = match class {
+            MountClass::Secret => &self.secret,
+            MountClass::Auth => &self.auth,
+        };
+        factories.keys().map(String::as_str)
+    }
+
     pub(crate) fn factory(&self, class: MountClass, kind: &str) -> Option<&MountFactory> {
         match class {
             MountClass::Secret => self.secret.get(kind),

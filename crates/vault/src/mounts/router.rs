@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use holdfast_barrier::View;
-use holdfast_logical::{Backend, MountInfo, SpecialPaths};
+use holdfast_logical::{Backend, MountInfo, Route, SpecialPaths};
 
+use super::MountClass;
 use super::entry::MountEntry;
 
 /// A mount that is there.
@@ -38,6 +39,37 @@ impl Mount {
             Target::Backend(backend) => Some(backend),
             _ => None,
         }
+    }
+
+    /// What it serves.
+    pub(crate) fn routes(&self) -> &'static [Route] {
+        match &self.target {
+            Target::System => crate::sys::routes::ROUTES,
+            Target::Token => crate::tokens::routes::ROUTES,
+            Target::Identity => crate::identity::ROUTES,
+            Target::Backend(backend) => backend.routes(),
+        }
+    }
+
+    /// How API documents group it.
+    pub(crate) fn tag(&self) -> &'static str {
+        match (&self.target, self.entry.class) {
+            (Target::System, _) => "system",
+            (Target::Identity, _) => "identity",
+            (_, MountClass::Auth) => "auth",
+            (_, MountClass::Secret) => "secrets",
+        }
+    }
+
+    /// What its help says of `path`, besides what the routes say.
+    pub(crate) fn about(&self, path: &str) -> Option<String> {
+        let text = match &self.target {
+            Target::System => "The server itself: mounts, policies, leases, audit, keys.",
+            Target::Token => "Tokens: made, looked up, renewed and revoked.",
+            Target::Identity => "Who the tokens act for, across login methods.",
+            Target::Backend(backend) => return backend.help(path),
+        };
+        path.is_empty().then(|| text.to_owned())
     }
 
     /// `path`, a full one, in the one spelling that policies and the audit log know.

@@ -21,6 +21,8 @@ use crate::http::{self, Capacity, InFlight, Inherited, Listener, ListenerError, 
 
 mod dev;
 mod mountable;
+#[cfg(test)]
+mod routes;
 
 pub use dev::{DevCredentials, DevSettings};
 pub use mountable::mountable;

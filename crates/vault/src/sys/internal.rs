@@ -1,11 +1,12 @@
-//! `sys/internal/ui/`: what clients ask before they ask for secrets.
+//! `sys/internal/`: what clients ask before they ask for secrets, and what the server counts.
 
 use std::collections::BTreeMap;
 
-use holdfast_logical::{Error, Operation, Response};
+use holdfast_logical::{Error, Operation, RawBody, Response};
 use holdfast_policy::{Capabilities, Capability};
 use serde_json::{Map, Value, json};
 
+use super::openapi::{Described, document};
 use crate::core::acl::acl_of;
 use crate::core::answer::Answer;
 use crate::core::invocation::Invocation;
@@ -22,15 +23,67 @@ pub(super) async fn handle(
     match rest {
         "ui/mounts" if is_read => Ok(mounts(vault, invocation).await?.into()),
         "ui/resultant-acl" if is_read => Ok(resultant_acl(vault, invocation).await?.into()),
-        "ui/mounts" | "ui/resultant-acl" => Err(Error::UnsupportedOperation),
+        "ui/namespaces" if is_read => match &invocation.token {
+            // There is one, the root, which is not listed.
+            Some(_) => Ok(Response::data(json!({})).into()),
+            None => Err(Error::invalid("client token empty")),
+        },
+        "specs/openapi" if is_read || invocation.request.operation.is_write() => {
+            openapi(vault, invocation).await
+        }
+        "counters/requests" if is_read => Err(Error::Status {
+            status: 404,
+            message: "The functionality has been removed on this path".to_owned(),
+        }),
+        // Both look at all that there are: for an operator now and then, not for a monitor.
+        "counters/tokens" if is_read => {
+            let total = vault.tokens.accessors().await?.len();
+            Ok(counters("service_tokens", total).into())
+        }
+        "counters/entities" if is_read => {
+            let total = vault.identity.ids().await?.len();
+            Ok(counters("entities", total).into())
+        }
+        "ui/mounts" | "ui/resultant-acl" | "ui/namespaces" | "specs/openapi"
+        | "counters/requests" | "counters/tokens" | "counters/entities" => {
+            Err(Error::UnsupportedOperation)
+        }
         _ => match rest.strip_prefix("ui/mounts/") {
             Some(path) if is_read && !path.is_empty() => {
                 Ok(preflight(vault, invocation, path).await?.into())
             }
             Some(path) if !path.is_empty() => Err(Error::UnsupportedOperation),
-            _ => Err(Error::Status { status: 404, message: "unsupported path".to_owned() }),
+            _ => Err(Error::UnsupportedPath),
         },
     }
+}
+
+fn counters(name: &str, total: usize) -> Response {
+    Response::data(json!({ "counters": { name: { "total": total } } }))
+}
+
+/// The API of the mounts that the caller can reach; without a token, of none.
+async fn openapi(vault: &Vault, invocation: &Invocation) -> Result<Answer, Error> {
+    let generic = invocation.request.fields().bool("generic_mount_paths")?.unwrap_or(false);
+    let stamped = match &invocation.token {
+        Some(token) => Some(acl_of(vault, token).await?),
+        None => None,
+    };
+    let mounts = vault.mounts.all();
+    let reached = mounts.iter().filter(|mount| {
+        stamped.as_ref().is_some_and(|stamped| stamped.acl.reaches(&mount.info.path))
+    });
+    let described = reached.map(|mount| Described {
+        prefix: &mount.info.path,
+        tag: mount.tag(),
+        routes: mount.routes(),
+        special: &mount.special,
+        generic: generic && !mount.entry.is_own(),
+    });
+    let mut body = document(described).to_string();
+    body.push('\n');
+    let raw = RawBody { content_type: "application/json".to_owned(), body: body.into_bytes() };
+    Ok(Response { raw: Some(raw), ..Response::default() }.into())
 }
 
 /// All mounts that the caller has something to do with; without a token, those that are tuned to

@@ -4,8 +4,11 @@
 //! by [`crate::core::Core::extend_system`].
 
 mod capabilities;
+pub(crate) mod help;
 mod internal;
 mod mounts;
+pub(crate) mod openapi;
+pub(crate) mod routes;
 mod tools;
 mod wrapping;
 
@@ -24,7 +27,19 @@ use crate::policies::{self, PolicyStyle};
 pub(crate) fn special_paths() -> SpecialPaths {
     let own = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect();
     SpecialPaths {
-        unauthenticated: own(&["wrapping/lookup", "internal/ui/mounts", "internal/ui/mounts/*"]),
+        unauthenticated: own(&[
+            "wrapping/lookup",
+            "internal/specs/openapi",
+            "internal/ui/mounts",
+            "internal/ui/mounts/*",
+            "internal/ui/namespaces",
+            // Answered before the core sees them, all but their help.
+            "health",
+            "init",
+            "leader",
+            "seal-status",
+            "unseal",
+        ]),
         sudo: own(&[
             "auth/*",
             "leases",
@@ -85,7 +100,7 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
             capabilities::handle(vault, invocation, first).await
         }
         "wrapping" => wrapping::handle(vault, invocation, rest).await,
-        "internal" if rest.starts_with("ui/") => internal::handle(vault, invocation, rest).await,
+        "internal" => internal::handle(vault, invocation, rest).await,
         "tools" => tools::handle(vault, invocation, rest),
         _ => elsewhere(vault, invocation).await,
     }

@@ -27,6 +27,7 @@ mod paths;
 mod renew;
 mod revoke;
 mod roles;
+pub(crate) mod routes;
 #[cfg(test)]
 mod tests;
 

@@ -20,6 +20,7 @@ mod key;
 mod marks;
 mod merge;
 mod metadata;
+mod routes;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -29,7 +30,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use holdfast_barrier::{Batch, KeyLocks, View};
-use holdfast_logical::{Backend, Context, Error, Operation, RawBody, Reply, Request, Response};
+use holdfast_logical::{
+    Backend, Context, Error, Operation, RawBody, Reply, Request, Response, Route,
+};
 use holdfast_types::Clock;
 
 use self::config::{CONFIG, Config};
@@ -106,6 +109,10 @@ impl Backend for Versioned {
         }
     }
 
+    fn routes(&self) -> &'static [Route] {
+        routes::ROUTES
+    }
+
     /// A key without versions exists too: its metadata may have been written first.
     async fn exists(&self, request: &Request) -> Result<Option<bool>, Error> {
         match request.path.split_once('/') {
@@ -123,18 +130,8 @@ impl Backend for Versioned {
         Ok(())
     }
 
-    fn help(&self, _path: &str) -> Option<String> {
-        Some(
-            "Keeps a number of versions of each key.\n\n\
-             config                    settings of all keys\n\
-             data/<key>                read, write, patch; delete the newest version\n\
-             delete|undelete/<key>     hide versions and show them again\n\
-             destroy/<key>             remove the data of versions for good\n\
-             metadata/<key>            settings and versions of a key; list; delete it whole\n\
-             detailed-metadata/<key>   list with the metadata of each key\n\
-             subkeys/<key>             the shape of a value without its contents"
-                .to_owned(),
-        )
+    fn help(&self, path: &str) -> Option<String> {
+        path.is_empty().then(|| "Keeps a number of versions of each key.".to_owned())
     }
 }
 
