@@ -3,5 +3,7 @@
 
 pub mod approle;
 pub mod jwt;
+mod listing;
 mod role_name;
+mod source_address;
 pub mod token_params;

@@ -1,11 +1,16 @@
-//! The names of roles.
+//! The names of roles and users.
 
 /// `role/PROD/...` as `role/prod/...`. None: it is written so already, or is no path of a role.
 pub(crate) fn canonical(path: &str) -> Option<String> {
-    let rest = path.strip_prefix("role/")?;
+    canonical_below("role/", path)
+}
+
+/// The same for names below `folder`, which ends in `/`.
+pub(crate) fn canonical_below(folder: &str, path: &str) -> Option<String> {
+    let rest = path.strip_prefix(folder)?;
     let (name, below) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let lower = name.to_lowercase();
-    (lower != name).then(|| format!("role/{lower}{below}"))
+    (lower != name).then(|| format!("{folder}{lower}{below}"))
 }
 
 /// Whether `name` is letters, digits, `_`, `-` and `.`, with neither of the last two at an end.

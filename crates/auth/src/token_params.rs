@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use holdfast_logical::{Error, Fields, TokenKind, TokenParams};
+use holdfast_logical::{Auth, Error, Fields, TokenKind, TokenParams};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -60,6 +60,16 @@ impl RoleTokens {
     /// # Errors
     /// 400 in OpenBao's words: a field that does not parse, or settings that contradict each other.
     pub fn update(&mut self, fields: Fields<'_>, known: &[OldName]) -> Result<(), Error> {
+        self.update_by(fields, known, parse_token_type)
+    }
+
+    /// As [`RoleTokens::update`], with words of the method's own for `token_type`.
+    pub(crate) fn update_by(
+        &mut self,
+        fields: Fields<'_>,
+        known: &[OldName],
+        parse_token_type: fn(&str) -> Result<TokenKind, Error>,
+    ) -> Result<(), Error> {
         let params = &mut self.params;
         if let Some(cidrs) = fields.cidrs("token_bound_cidrs")? {
             params.token_bound_cidrs = cidrs;
@@ -121,6 +131,22 @@ impl RoleTokens {
         }
     }
 
+    /// Takes over the policies alone, which are tidied under either name here.
+    ///
+    /// # Errors
+    /// 400: they are no list.
+    pub fn update_policies(&mut self, fields: Fields<'_>) -> Result<(), Error> {
+        let (old, new) = (fields.strings("policies")?, fields.strings("token_policies")?);
+        match old.is_some() {
+            true => self.written_by_old_name.insert(OldName::Policies),
+            false => new.is_some() && self.written_by_old_name.remove(&OldName::Policies),
+        };
+        if let Some(policies) = new.or(old) {
+            self.params.token_policies = tidy_policies(&policies);
+        }
+        Ok(())
+    }
+
     /// Prints the field under its new name alone from now on.
     pub fn forget_old_name(&mut self, name: OldName) {
         self.written_by_old_name.remove(&name);
@@ -177,6 +203,13 @@ impl RoleTokens {
     }
 }
 
+/// A token lives on under the life that its role gives now.
+pub(crate) fn renew(auth: &mut Auth, now: &TokenParams) {
+    auth.params.token_ttl = now.token_ttl;
+    auth.params.token_max_ttl = now.token_max_ttl;
+    auth.params.token_period = now.token_period;
+}
+
 /// Networks as the API prints them: one address without its `/32` or `/128`.
 pub fn print_cidrs(cidrs: &[IpNet]) -> Vec<String> {
     let print = |net: &IpNet| match net.prefix_len() == net.max_prefix_len() {
@@ -186,7 +219,7 @@ pub fn print_cidrs(cidrs: &[IpNet]) -> Vec<String> {
     cidrs.iter().map(print).collect()
 }
 
-fn parse_token_type(text: &str) -> Result<TokenKind, Error> {
+pub(crate) fn parse_token_type(text: &str) -> Result<TokenKind, Error> {
     match text {
         "" | "default" => Ok(TokenKind::Default),
         "service" => Ok(TokenKind::Service),

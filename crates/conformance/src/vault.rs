@@ -34,6 +34,7 @@ pub fn suites() -> Result<Vec<Suite>> {
         "cubbyhole",
         "approle",
         "leases",
+        "unknown-fields",
     ];
     files.into_iter().map(|(name, text)| Suite::parse(name, text)).collect()
 }

@@ -9,21 +9,78 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde_json::{Map, Value};
 
 use crate::Error;
+use crate::looked_at::{LookedAt, Source};
 
 /// Typed access to a request's fields. Each getter gives `None` where the field is missing, and a
 /// 400 that names the field where it is of the wrong kind. JSON `null` counts as missing.
+///
+/// # Fields that nobody knows
+/// Clients are warned of the fields that an answered request ignored (`Endpoint ignored these
+/// unrecognized parameters: [...]`). [`Request::fields`] notes which ones were looked at by any
+/// getter, those of the path's [`Route`](crate::Route) are known as well, and the core warns of the
+/// rest. So a backend reads its fields through `request.fields()`, not `request.data`; nothing else
+/// is to be done. What has no route, or takes more than that says, says so itself:
+/// - [`Fields::known`]: fields that this path has, too, but this answer did not need;
+/// - [`Fields::in_path`]: fields that the path itself gives, such as `name` in `role/<name>`: a
+///   body that names them is warned that the path's holds;
+/// - [`Fields::any`]: whatever is sent is taken, as by a key-value store.
+///
+/// As in OpenBao, answers without a body (204), refusals, answers with a status of their own and
+/// raw bodies carry no such warning.
+///
+/// [`Request::fields`]: crate::Request::fields
 #[derive(Debug, Clone, Copy)]
-pub struct Fields<'a>(&'a Map<String, Value>);
+pub struct Fields<'a> {
+    data: &'a Map<String, Value>,
+    looked_at: Option<&'a LookedAt>,
+}
 
 impl<'a> Fields<'a> {
-    /// The fields of `data`.
+    /// The fields of `data`, without note of what is looked at: for what is stored or nested.
     pub fn new(data: &'a Map<String, Value>) -> Self {
-        Self(data)
+        Self { data, looked_at: None }
+    }
+
+    pub(crate) fn noting(data: &'a Map<String, Value>, looked_at: &'a LookedAt) -> Self {
+        Self { data, looked_at: Some(looked_at) }
+    }
+
+    /// These fields are known here, whether or not anything looks at them.
+    pub fn known(&self, names: &[&str]) -> &Self {
+        names.iter().for_each(|name| self.note(name, Source::Body));
+        self
+    }
+
+    /// The path gives these fields, so that the body's do not count.
+    pub fn in_path(&self, names: &[&str]) -> &Self {
+        names.iter().for_each(|name| self.note(name, Source::Path));
+        self
+    }
+
+    /// Every field is known here.
+    pub fn any(&self) -> &'a Map<String, Value> {
+        self.data.keys().for_each(|name| self.note(name, Source::Body));
+        self.data
+    }
+
+    fn note(&self, name: &str, source: Source) {
+        if let Some(looked_at) = self.looked_at
+            && self.data.contains_key(name)
+        {
+            looked_at.note(name, source);
+        }
+    }
+
+    /// The value as it was sent, `null` too.
+    pub fn sent(&self, name: &str) -> Option<&'a Value> {
+        let value = self.data.get(name)?;
+        self.note(name, Source::Body);
+        Some(value)
     }
 
     /// The raw value.
     pub fn value(&self, name: &str) -> Option<&'a Value> {
-        self.0.get(name).filter(|value| !value.is_null())
+        self.sent(name).filter(|value| !value.is_null())
     }
 
     /// Whether the field is there.

@@ -8,6 +8,7 @@
 mod backend;
 mod error;
 mod fields;
+mod looked_at;
 mod request;
 mod response;
 mod routes;
@@ -17,6 +18,7 @@ pub mod testing;
 pub use backend::{Backend, Context, SpecialPaths};
 pub use error::Error;
 pub use fields::Fields;
+pub use looked_at::LookedAt;
 pub use request::{Caller, Connection, MountInfo, Operation, Request};
 pub use response::{
     Auth, BatchCell, EntityAlias, Lease, LeaseSpec, RawBody, Response, TokenKind, TokenParams,

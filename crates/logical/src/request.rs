@@ -8,7 +8,7 @@ use std::time::Duration;
 use holdfast_types::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::Fields;
+use crate::{Fields, LookedAt};
 
 /// What is to be done. The HTTP verb gives all but the difference of create and update, which is
 /// whether the target exists already.
@@ -130,12 +130,23 @@ pub struct Request {
     pub headers: BTreeMap<String, String>,
     /// How long the answer is to be wrapped, if at all.
     pub wrap_ttl: Option<Duration>,
+    /// Which of `data` were looked at by way of [`Request::fields`].
+    pub looked_at: LookedAt,
 }
 
 impl Request {
     /// Typed access to the request's fields.
     pub fn fields(&self) -> Fields<'_> {
-        Fields::new(&self.data)
+        Fields::noting(&self.data, &self.looked_at)
+    }
+
+    /// What the client is warned of once the request is answered: the fields that nothing looked
+    /// at, and those that the path gives.
+    pub fn field_warnings(&self) -> Vec<String> {
+        match self.data.is_empty() {
+            true => Vec::new(),
+            false => self.looked_at.warnings(&self.data),
+        }
     }
 
     /// The path's `/`-separated segments: `data/app/db` gives `["data", "app", "db"]`.

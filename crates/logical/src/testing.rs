@@ -10,7 +10,8 @@ use holdfast_types::SystemRandom;
 use serde_json::Value;
 
 use crate::{
-    Backend, Caller, Connection, Context, Error, MountInfo, Operation, Reply, Request, TokenKind,
+    Backend, Caller, Connection, Context, Error, LookedAt, MountInfo, Operation, Reply, Request,
+    TokenKind,
 };
 
 /// A mount to which requests are put.
@@ -69,6 +70,7 @@ impl Mount {
             },
             headers: [content_type].into(),
             wrap_ttl: None,
+            looked_at: LookedAt::default(),
         }
     }
 

@@ -110,7 +110,7 @@ impl Backend for Fake {
                 Ok(data.map(|data| Response { data: Some(data), ..Response::default() }))
             }
             (["store", name], Operation::Create | Operation::Update) => {
-                self.context.storage.put_json(name, &request.data).await?;
+                self.context.storage.put_json(name, request.fields().any()).await?;
                 Ok(Some(Response::data(json!({ "operation": request.operation.as_str() }))))
             }
             (["fail"], _) => Err(Error::internal("fail", "as told")),

@@ -9,9 +9,11 @@ use holdfast_types::SecretString;
 use serde_json::json;
 
 use super::role::Role;
-use super::secret_id::{AfterUse, SecretId, is_within};
+use super::secret_id::{AfterUse, SecretId};
 use super::store::{check_id_length, hmac, secret_id_entry};
 use super::{AppRole, no_such_role};
+use crate::source_address::is_within;
+use crate::token_params;
 
 impl AppRole {
     /// `PUT login`. Whether the role or the secret id is wrong is not told.
@@ -66,10 +68,7 @@ impl AppRole {
         let Some(role) = self.role(&name).await? else {
             return Err(Error::invalid(format!("{} during renewal", no_such_role(&name))));
         };
-        let now = role.tokens.params;
-        auth.params.token_ttl = now.token_ttl;
-        auth.params.token_max_ttl = now.token_max_ttl;
-        auth.params.token_period = now.token_period;
+        token_params::renew(&mut auth, &role.tokens.params);
         Ok(auth)
     }
 

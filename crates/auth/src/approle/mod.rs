@@ -39,6 +39,7 @@ use holdfast_types::{Clock, Random, SecretString, Timestamp};
 use tokio::sync::Mutex;
 
 use self::settings::Setting;
+use crate::listing;
 use crate::role_name::{self, is_role_name};
 
 /// The backend of an `approle` mount.
@@ -82,7 +83,7 @@ impl Backend for AppRole {
         let name = segments.get(1).map(|name| name.to_lowercase()).unwrap_or_default();
         match (&segments[..], operation) {
             (["login"], Create | Update) => self.login(request).await,
-            (["role", ""], List) => self.list_roles(request).await,
+            (["role", ""], List) => listing::list(&self.storage, "role/", request).await,
             (["role", name_as_given], _) if !name_as_given.is_empty() => match operation {
                 Create | Update => self.write_role(request, &name).await,
                 Read => self.read_role(&name).await,

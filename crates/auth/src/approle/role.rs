@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use holdfast_logical::{Error, Fields, Request};
+use holdfast_logical::{Error, Fields, Request, TokenKind};
 use holdfast_types::SecretString;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::token_params::{OldName, RoleTokens};
+use crate::token_params::{OldName, RoleTokens, parse_token_type};
 
 /// The names from before `token_*` that this method takes.
 pub(super) const OLD_NAMES: &[OldName] = &[OldName::Policies, OldName::Period];
@@ -39,14 +39,16 @@ impl Role {
     pub(super) fn update(&mut self, request: &Request) -> Result<Vec<String>, Error> {
         let fields = request.fields();
         let mut warnings = Vec::new();
-        match self.token_type_in_use(&request.data) {
-            None => self.tokens.update(fields, OLD_NAMES)?,
-            Some((given, used)) => {
-                warnings.push(format!("{given} has no useful meaning; adjusting to {used}"));
-                let mut data = request.data.clone();
-                data.insert("token_type".to_owned(), used.into());
-                self.tokens.update(Fields::new(&data), OLD_NAMES)?;
-            }
+        self.tokens.update_by(fields, OLD_NAMES, |text| match text {
+            "default-service" => Ok(TokenKind::Service),
+            "default-batch" => Ok(TokenKind::Batch),
+            other => parse_token_type(other),
+        })?;
+        // A role has one kind of tokens, so "by default" says nothing.
+        if let Some(given) = fields.string("token_type")?
+            && let Some(used) = given.strip_prefix("default-")
+        {
+            warnings.push(format!("{given} has no useful meaning; adjusting to {used}"));
         }
         self.update_secret_id_fields(fields)?;
         if self.tokens.params.token_max_ttl > request.mount.max_ttl {
@@ -102,15 +104,6 @@ impl Role {
             self.secret_id_ttl = Duration::from_secs(ttl.as_secs());
         }
         Ok(())
-    }
-
-    /// A role has one kind of tokens, so "by default" says nothing: what was given, what is used.
-    fn token_type_in_use(&self, data: &Map<String, Value>) -> Option<(&'static str, &'static str)> {
-        match data.get("token_type").and_then(Value::as_str) {
-            Some("default-service") => Some(("default-service", "service")),
-            Some("default-batch") => Some(("default-batch", "batch")),
-            _ => None,
-        }
     }
 }
 

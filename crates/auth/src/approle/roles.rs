@@ -12,18 +12,6 @@ use super::store::{check_id_length, fresh_key, role_entry};
 use crate::token_params::RoleTokens;
 
 impl AppRole {
-    /// `LIST role?after=&limit=`
-    pub(super) async fn list_roles(&self, request: &Request) -> Reply {
-        let fields = request.fields();
-        let after = fields
-            .string("after")
-            .map_err(Error::field_validation)?
-            .filter(|after| !after.is_empty());
-        let limit = fields.integer("limit").map_err(Error::field_validation)?.unwrap_or_default();
-        let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
-        Ok(Response::list(self.storage.list_page("role/", after.as_deref(), limit).await?))
-    }
-
     /// `GET role/<name>`
     pub(super) async fn read_role(&self, name: &str) -> Reply {
         let role = self.role(name).await?;

@@ -1,7 +1,6 @@
 //! What is known of a secret id. The id itself is not kept.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use holdfast_logical::{Error, Request};
@@ -139,16 +138,6 @@ impl SecretId {
             "token_bound_cidrs": print_networks(Some(&self.token_bound_cidrs)),
         })
     }
-}
-
-/// Whether `address` lies in one of `networks`, where there are any. Whoever has no address (on a
-/// Unix socket) lies in none.
-pub(super) fn is_within(address: Option<IpAddr>, networks: &[IpNet]) -> bool {
-    networks.is_empty()
-        || address.is_some_and(|address| {
-            let address = address.to_canonical();
-            networks.iter().any(|network| network.contains(&address))
-        })
 }
 
 /// A secret id may narrow down what its role allows, not widen it.

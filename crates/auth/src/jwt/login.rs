@@ -11,6 +11,7 @@ use tracing::warn;
 use super::key_source::{VerifyError, chain};
 use super::role::Role;
 use super::{Active, Jwt, claims};
+use crate::{source_address, token_params};
 
 impl Jwt {
     /// `PUT login {role, jwt}`
@@ -37,7 +38,7 @@ impl Jwt {
         if token.expose().is_empty() {
             return Err(Error::invalid("missing token"));
         }
-        check_address(request, &role)?;
+        source_address::check(request, &role.tokens.params)?;
 
         let claims = self
             .validate(&active, &role, &token)
@@ -72,10 +73,7 @@ impl Jwt {
         let Some(role) = self.role(&name).await? else {
             return Err(Error::invalid(format!("role {name} does not exist during renewal")));
         };
-        let now = role.tokens.params;
-        auth.params.token_ttl = now.token_ttl;
-        auth.params.token_max_ttl = now.token_max_ttl;
-        auth.params.token_period = now.token_period;
+        token_params::renew(&mut auth, &role.tokens.params);
         Ok(auth)
     }
 
@@ -112,13 +110,6 @@ impl Jwt {
             .map_err(|error| error.to_string())?;
         Ok(claims)
     }
-}
-
-fn check_address(request: &Request, role: &Role) -> Result<(), Error> {
-    let bound = &role.tokens.params.token_bound_cidrs;
-    let address = request.connection.remote_address;
-    let within = || address.is_some_and(|address| bound.iter().any(|net| net.contains(&address)));
-    if bound.is_empty() || within() { Ok(()) } else { Err(Error::Denied) }
 }
 
 /// Who the claims say it is, with the metadata that the role takes from them.

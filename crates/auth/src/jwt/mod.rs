@@ -32,6 +32,7 @@ use tokio::sync::{Mutex, RwLock};
 use self::config::Config;
 use self::key_source::KeySource;
 use self::role::Role;
+use crate::listing;
 use crate::role_name::{self, is_role_name};
 
 const CONFIG_ENTRY: &str = "config";
@@ -69,7 +70,7 @@ impl Backend for Jwt {
             (["login"], Create | Update) => self.login(request).await,
             (["config"], Read) => self.read_config().await,
             (["config"], Create | Update) => self.write_config(request).await,
-            (["role", ""], List) => self.list_roles(request).await,
+            (["role", ""], List) => listing::list(&self.storage, "role/", request).await,
             (["role", name], operation) if is_role_name(name) => {
                 let name = name.to_lowercase();
                 match operation {
@@ -160,16 +161,6 @@ impl Jwt {
         self.storage.put_json(CONFIG_ENTRY, &config).await?;
         *self.active.write().await = Some(Arc::new(Active { config, keys }));
         Ok((!warnings.is_empty()).then(|| Response { warnings, ..Response::default() }))
-    }
-
-    /// `LIST role?after=&limit=`
-    async fn list_roles(&self, request: &Request) -> Reply {
-        let fields = request.fields();
-        let after = fields.string("after").map_err(Error::field_validation)?;
-        let after = after.filter(|after| !after.is_empty());
-        let limit = fields.integer("limit").map_err(Error::field_validation)?.unwrap_or_default();
-        let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
-        Ok(Response::list(self.storage.list_page("role/", after.as_deref(), limit).await?))
     }
 
     /// `GET role/<name>`

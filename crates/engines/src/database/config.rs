@@ -33,6 +33,18 @@ const DETAILS: [&str; 10] = [
     "password_authentication",
 ];
 
+/// Fields that may go unread: not every plugin or write has a use for them.
+const KNOWN: &[&str] = &[
+    "plugin_name",
+    "plugin_version",
+    "allowed_roles",
+    "root_rotation_statements",
+    "password_policy",
+    "verify_connection",
+    "password",
+    "private_key",
+];
+
 /// A config as it is stored. Read the settings by the methods: `details` was checked when it was
 /// written.
 #[derive(Clone, Serialize, Deserialize)]
@@ -124,11 +136,7 @@ impl Config {
                     .to_owned(),
             );
         }
-        let ignored: Vec<_> = request.data.keys().filter(|key| !is_known(key)).cloned().collect();
-        if !ignored.is_empty() {
-            let ignored = ignored.join(" ");
-            warnings.push(format!("Endpoint ignored these unrecognized parameters: [{ignored}]"));
-        }
+        fields.in_path(&["name"]).known(KNOWN);
         let verify = fields.bool("verify_connection")?.unwrap_or(true);
         Ok(Written { config, verify, warnings })
     }
@@ -265,22 +273,6 @@ fn undecodable(name: &str, kind: &str, parser: &str) -> Error {
         "decoding failed due to the following error(s):\n\n'{name}' cannot parse value as \
          '{kind}': strconv.{parser}: invalid syntax"
     ))
-}
-
-fn is_known(name: &str) -> bool {
-    DETAILS.contains(&name)
-        || matches!(
-            name,
-            "name"
-                | "plugin_name"
-                | "plugin_version"
-                | "allowed_roles"
-                | "root_rotation_statements"
-                | "password_policy"
-                | "verify_connection"
-                | "password"
-                | "private_key"
-        )
 }
 
 /// Whether `text` is `pattern`, where each `*` stands for any characters.

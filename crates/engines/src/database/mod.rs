@@ -260,9 +260,6 @@ impl Database {
         }
         self.context.storage.commit(batch).await?;
         self.servers.forget(name);
-        if warnings.is_empty() {
-            return Ok(None);
-        }
         Ok(Some(warnings.into_iter().fold(Response::default(), Response::warn)))
     }
 

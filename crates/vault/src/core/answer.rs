@@ -99,8 +99,8 @@ pub(crate) fn envelope(
     Value::Object(top)
 }
 
-/// The envelope of an answer that was wrapped.
-pub(crate) fn wrapped_envelope(info: &WrapInfo, warnings: &[String]) -> Value {
+/// The envelope of an answer that was wrapped. Its warnings are wrapped with it.
+pub(crate) fn wrapped_envelope(info: &WrapInfo) -> Value {
     json!({
         "request_id": "",
         "lease_id": "",
@@ -108,7 +108,7 @@ pub(crate) fn wrapped_envelope(info: &WrapInfo, warnings: &[String]) -> Value {
         "lease_duration": 0,
         "data": null,
         "wrap_info": info.to_wire(),
-        "warnings": if warnings.is_empty() { Value::Null } else { json!(warnings) },
+        "warnings": null,
         "auth": null,
     })
 }

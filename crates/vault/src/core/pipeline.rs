@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use holdfast_logical::{Error, Operation, Request};
+use holdfast_logical::{Error, LookedAt, Operation, Request, Response};
 use holdfast_types::SecretString;
 use tracing::{Instrument as _, Span, field, info_span};
 
@@ -133,7 +133,7 @@ impl Flow<'_> {
             return self.help(&mount, &invocation.request.path).await;
         }
         let answer = match dispatch(self.vault, &mount, &invocation).await {
-            Ok(answer) => answer,
+            Ok(answer) => with_field_warnings(answer, &mount, &invocation.request),
             Err(error) => return self.fail(&error).await,
         };
         let settling = settle::Settling {
@@ -278,6 +278,7 @@ impl Flow<'_> {
             connection: self.incoming.connection.clone(),
             headers: passed_headers(&self.record.headers, self.mount.as_deref()),
             wrap_ttl: self.incoming.wrap_ttl,
+            looked_at: LookedAt::default(),
         }
     }
 
@@ -365,6 +366,35 @@ fn passed_headers(
     };
     let passed = headers.iter().filter(|(name, _)| is_wanted(name));
     passed.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// The answer with what its client should know of the fields it sent. OpenBao warns wherever it has
+/// an answer at all, which a list always is.
+fn with_field_warnings(mut answer: Answer, mount: &Mount, request: &Request) -> Answer {
+    if request.data.is_empty() {
+        return answer;
+    }
+    let is_list = request.operation == Operation::List;
+    let is_made = answer.token.is_some() || answer.lease.is_some() || is_list;
+    if answer.envelope.is_some() || answer.wrap.is_some() {
+        return answer;
+    }
+    let bare = answer.response.as_ref().is_none_or(|r| r.status.is_none() && r.raw.is_none());
+    if !bare || (answer.response.is_none() && !is_made) {
+        return answer;
+    }
+    let routes = mount.backend().map_or(&[][..], |backend| backend.routes());
+    if let Some(route) = routes.iter().find(|route| route.matches(&request.path)) {
+        let fields = request.fields();
+        route.fields.iter().for_each(|field| _ = fields.known(&[field.name]));
+        route.parameters().for_each(|name| _ = fields.in_path(&[name]));
+    }
+    let warnings = request.field_warnings();
+    if !warnings.is_empty() {
+        let response = answer.response.get_or_insert_with(|| Response::data(serde_json::json!({})));
+        response.warnings.extend(warnings);
+    }
+    answer
 }
 
 async fn dispatch(

@@ -118,7 +118,6 @@ impl Settling<'_> {
             });
         }
         let accessor = wrapped_accessor(token.as_ref(), &response);
-        let warnings = response.warnings.clone();
         let body = match ready {
             Some(ready) => ready,
             None => envelope(&self.record.id, &mut response, token.as_ref(), lease),
@@ -131,7 +130,7 @@ impl Settling<'_> {
                 let info = self.wrap(body, ttl, &path, accessor).await.map_err(Some)?;
                 carried.wrapping = Some(info.hash);
                 written = ResponseRecord { wrap: Some(info.to_record()), ..Default::default() };
-                wrapped_envelope(&info, &warnings)
+                wrapped_envelope(&info)
             }
         };
         self.write_down(written).await?;

@@ -14,7 +14,7 @@ use super::{MountClass, MountConfig, MountEntry, Mounts};
 const PROTECTED: [&str; 4] = ["auth/", "sys/", "cubbyhole/", "identity/"];
 
 impl Mounts {
-    /// Mounts what `data` describes at `path`, which ends in `/`.
+    /// Mounts what `fields` describe at `path`, which ends in `/`.
     ///
     /// # Errors
     /// 400 in OpenBao's words; what the backend says when it starts.
@@ -22,14 +22,13 @@ impl Mounts {
         &self,
         class: MountClass,
         path: &str,
-        data: &Map<String, Value>,
+        fields: Fields<'_>,
     ) -> Result<(), Error> {
-        let fields = Fields::new(data);
         let mut kind = fields.string("type")?.unwrap_or_default();
         if kind.is_empty() {
             return Err(Error::invalid("backend type must be specified as a string"));
         }
-        let mut options = match data.get("options") {
+        let mut options = match fields.sent("options") {
             Some(Value::Null) => None,
             _ => Some(fields.string_map("options")?.unwrap_or_default()),
         };

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_logical::{Error, Fields};
-use serde_json::{Map, Value};
 
 use super::enable::{lease_ttl, merge_options};
 use super::{Mount, MountClass, Mounts};
 
 impl Mounts {
-    /// Changes what `data` names of the mount of `class` at `path`, which ends in `/`. Returns what
+    /// Changes what `fields` name of the mount of `class` at `path`, which ends in `/`. Returns what
     /// the operator should know, if anything.
     ///
     /// # Errors
@@ -19,9 +18,8 @@ impl Mounts {
         &self,
         class: MountClass,
         path: &str,
-        data: &Map<String, Value>,
+        fields: Fields<'_>,
     ) -> Result<Option<String>, Error> {
-        let fields = Fields::new(data);
         let _change = self.change.lock().await;
         let Some(mount) = self.find(class, path) else {
             let prefix = if class == MountClass::Auth { "auth/" } else { "" };

@@ -20,6 +20,7 @@ pub(super) async fn handle(
     }
     debug_assert_ne!(request.operation, Operation::Read);
     let fields = request.fields();
+    fields.known(&["path", "paths"]);
     let said = |name: &str| fields.string(name).map(|text| text.filter(|text| !text.is_empty()));
     let token = match which {
         "capabilities-self" => {

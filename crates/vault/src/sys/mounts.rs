@@ -25,12 +25,12 @@ pub(super) async fn handle(
             _ => Err(Error::UnsupportedOperation),
         };
     }
-    let data = &invocation.request.data;
+    let fields = invocation.request.fields();
     if let Some(path) = rest.strip_suffix("/tune") {
         let path = format!("{path}/");
         return match operation {
             Read => tuning(vault, class, &path).map(Answer::from),
-            Create | Update => match vault.mounts.tune(class, &path, data).await? {
+            Create | Update => match vault.mounts.tune(class, &path, fields).await? {
                 Some(warning) => Ok(Response::default().warn(warning).into()),
                 None => Ok(Answer::none()),
             },
@@ -41,7 +41,7 @@ pub(super) async fn handle(
     match operation {
         Read => one(vault, class, &path).map(Answer::from),
         Create | Update => {
-            vault.mounts.enable(class, &path, data).await?;
+            vault.mounts.enable(class, &path, fields).await?;
             Ok(Answer::none())
         }
         Delete => {

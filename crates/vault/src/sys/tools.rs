@@ -28,6 +28,7 @@ pub(super) fn handle(vault: &Vault, invocation: &Invocation, rest: &str) -> Resu
 
 fn random(vault: &Vault, invocation: &Invocation, argument: &str) -> Result<Response, Error> {
     let fields = invocation.request.fields();
+    fields.in_path(&["source", "urlbytes"]).known(&["bytes", "format"]);
     // `random`, `random/32`, `random/platform/32`
     let named = argument.rsplit('/').next().filter(|text| !text.is_empty());
     let count = match named.and_then(|text| text.parse::<i64>().ok()) {
@@ -49,6 +50,7 @@ fn random(vault: &Vault, invocation: &Invocation, argument: &str) -> Result<Resp
 
 fn hash(invocation: &Invocation, argument: &str) -> Result<Response, Error> {
     let fields = invocation.request.fields();
+    fields.in_path(&["urlalgorithm"]).known(&["algorithm"]);
     let named = Some(argument.to_owned()).filter(|name| !name.is_empty());
     let name = match named {
         Some(name) => name,

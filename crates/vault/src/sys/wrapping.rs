@@ -16,6 +16,7 @@ pub(super) async fn handle(
 ) -> Result<Answer, Error> {
     use Operation::{Create, Read, Update};
     let request = &invocation.request;
+    request.fields().known(&["token"]);
     let token = wrapped_token(&request.data, invocation.secret.as_ref());
     match (rest, request.operation) {
         ("lookup", Create | Update | Read) => Ok(lookup(vault, token.as_deref()).await?.into()),
@@ -26,7 +27,8 @@ pub(super) async fn handle(
                 return Err(Error::invalid("endpoint requires response wrapping to be used"));
             }
             // What was sent in comes back, wrapped.
-            Ok(Response { data: Some(request.data.clone()), ..Response::default() }.into())
+            Ok(Response { data: Some(request.fields().any().clone()), ..Response::default() }
+                .into())
         }
         ("lookup" | "unwrap" | "rewrap" | "wrap", _) => Err(Error::UnsupportedOperation),
         _ => Err(Error::UnsupportedPath),

@@ -28,7 +28,7 @@ pub(super) async fn create_token(
     role: Option<TokenRole>,
     orphan: bool,
 ) -> Result<Made, Error> {
-    let order = Order::read(&invocation.request.data).map_err(Error::field_validation)?;
+    let order = Order::read(invocation.request.fields()).map_err(Error::field_validation)?;
     let caller = invocation.token.as_ref().ok_or(Error::Denied)?;
     let parent = &caller.entry;
     if parent.kind == TokenKind::Batch {
@@ -43,7 +43,7 @@ pub(super) async fn create_token(
         }
     }
     let sudo = invocation.sudo;
-    let mut warnings = order.warnings.clone();
+    let mut warnings = Vec::new();
     let custom_id = order.check_id(sudo, &mut warnings)?;
 
     let role_orphan = role.as_ref().is_some_and(|role| role.orphan);

@@ -4,24 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_logical::{Error, Fields};
-use serde_json::{Map, Value};
-
-/// The fields of `auth/token/create`. Others are answered with a warning.
-const FIELDS: [&str; 13] = [
-    "display_name",
-    "entity_alias",
-    "explicit_max_ttl",
-    "id",
-    "lease",
-    "meta",
-    "no_default_policy",
-    "no_parent",
-    "num_uses",
-    "period",
-    "policies",
-    "renewable",
-    "ttl",
-];
+use serde_json::Value;
 
 /// The body of `auth/token/create`, read.
 pub(super) struct Order {
@@ -38,12 +21,11 @@ pub(super) struct Order {
     pub(super) renewable: bool,
     pub(super) kind: Option<String>,
     pub(super) entity_alias: Option<String>,
-    pub(super) warnings: Vec<String>,
 }
 
 impl Order {
-    pub(super) fn read(data: &Map<String, Value>) -> Result<Self, Error> {
-        let fields = Fields::new(data);
+    pub(super) fn read(fields: Fields<'_>) -> Result<Self, Error> {
+        fields.known(&["lease"]);
         let text = |name| -> Result<Option<String>, Error> {
             let text = fields.string(name).map_err(Error::field_validation)?;
             Ok(text.filter(|text| !text.is_empty()))
@@ -61,18 +43,6 @@ impl Order {
         let num_uses = fields.integer("num_uses").map_err(Error::field_validation)?;
         let num_uses = u64::try_from(num_uses.unwrap_or(0))
             .map_err(|_| Error::invalid("number of uses cannot be negative"))?;
-        let unknown: Vec<_> = data
-            .keys()
-            .filter(|name| !FIELDS.contains(&name.as_str()) && name.as_str() != "type")
-            .map(String::as_str)
-            .collect();
-        let mut warnings = Vec::new();
-        if !unknown.is_empty() {
-            warnings.push(format!(
-                "Endpoint ignored these unrecognized parameters: [{}]",
-                unknown.join(" ")
-            ));
-        }
         Ok(Self {
             id: text("id")?,
             policies,
@@ -87,7 +57,6 @@ impl Order {
             renewable: flag("renewable")?.unwrap_or(true),
             kind: text("type")?,
             entity_alias: text("entity_alias")?,
-            warnings,
         })
     }
 

@@ -160,9 +160,13 @@ async fn what_is_written_is_read_and_kept_by_later_writes() {
 
     let own = "postgres://postgres:hidden@127.0.0.1:1/d?sslmode=disable";
     let data = json!({ "plugin_name": "postgresql-database-plugin", "connection_url": own, "verify_connection": false, "custom": 1 });
-    let response = fixture.request(Operation::Create, "config/own", data).await.unwrap().unwrap();
+    let request = fixture.of_a_token(Operation::Create, "config/own", &data);
+    let response = fixture.backend.handle(&request).await.unwrap().unwrap();
     assert!(response.warnings[0].starts_with("Password found in connection_url"));
-    assert_eq!(response.warnings[1], "Endpoint ignored these unrecognized parameters: [custom]");
+    assert_eq!(
+        request.field_warnings(),
+        ["Endpoint ignored these unrecognized parameters: [custom]"]
+    );
     let shown = fixture.read("config/own").await.unwrap();
     assert_eq!(shown["connection_details"]["connection_url"], own.replace("hidden", "xxxxx"));
 

@@ -132,6 +132,7 @@ impl Fixture {
             connection: Connection::default(),
             headers: Default::default(),
             wrap_ttl: None,
+            looked_at: Default::default(),
         }
     }
 

@@ -96,7 +96,7 @@ fn update(config: &mut Config, request: &Request) -> Result<(), Error> {
 
 /// The field `max_versions`, which null resets. Below zero is without limit, as in OpenBao.
 pub(super) fn max_versions(request: &Request) -> Result<Option<u32>, Error> {
-    if request.data.get("max_versions").is_some_and(Value::is_null) {
+    if request.fields().sent("max_versions").is_some_and(Value::is_null) {
         return Ok(Some(0));
     }
     let most = request.fields().integer("max_versions")?;

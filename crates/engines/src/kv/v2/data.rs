@@ -153,7 +153,7 @@ impl Versioned {
 /// The object in `name`; null where it was written so. An empty list counts as an empty object, as
 /// PHP clients write one. None where the field is missing.
 pub(super) fn object_field(request: &Request, name: &str) -> Result<Option<Value>, Error> {
-    match request.data.get(name) {
+    match request.fields().sent(name) {
         None => Ok(None),
         Some(value @ (Value::Object(_) | Value::Null)) => Ok(Some(value.clone())),
         Some(Value::Array(items)) => match items.first() {

@@ -148,10 +148,10 @@ fn update(key: &mut Key, request: &Request, merge: Merge) -> Result<(), Error> {
     if let Some(most) = max_versions(request)? {
         key.max_versions = most;
     }
-    if request.data.contains_key("cas_required") {
+    if fields.sent("cas_required").is_some() {
         key.cas_required = fields.bool("cas_required")?.unwrap_or_default();
     }
-    if request.data.contains_key("metadata_cas_required") {
+    if fields.sent("metadata_cas_required").is_some() {
         key.metadata_cas_required = fields.bool("metadata_cas_required")?.unwrap_or_default();
     }
     if let Some(life) = fields.duration("delete_version_after")? {

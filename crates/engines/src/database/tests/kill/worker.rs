@@ -220,6 +220,7 @@ impl Worker {
             connection: Connection::default(),
             headers: BTreeMap::new(),
             wrap_ttl: None,
+            looked_at: Default::default(),
         };
         Ok(self.backend.handle(&request).await?)
     }
