@@ -31,7 +31,12 @@ pub enum Line {
 /// A request and its answer.
 ///
 /// `${name}` in a path, a header or a body stands for what an earlier exchange kept under that
-/// name.
+/// name. `${postgres_port}`, `${postgres_password}` and `${postgres_ca}` stand for a PostgreSQL that
+/// the suite has to itself: where it listens on `localhost`, its superuser's password, and the file
+/// with the certificate to trust.
+///
+/// The method `SQL` runs what follows it in that PostgreSQL, by its superuser or as the `user password`
+/// that `as` names: 200 and the rows as text, or 400 and the server's refusal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exchange {

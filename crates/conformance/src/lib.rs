@@ -5,6 +5,7 @@
 //! what we do drifts. It knows a part only by its protocol and its address.
 
 pub mod capabilities;
+mod database;
 pub mod exchange;
 mod http;
 mod normal;

@@ -13,6 +13,7 @@ static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<uuid>"),
         (r"\b(?:19|20)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", "<time>"),
         (r"\b([a-z]+(?:_[a-z]+)*)_[0-9a-f]{8}\b", "${1}_<hex>"),
+        (r"\bv-[A-Za-z0-9_.-]{1,40}-[A-Za-z0-9]{20}-\d{10}\b", "<database user>"),
         (r"\bvault-cluster-[0-9a-f]{8}\b", "vault-cluster-<hex>"),
         (r"^v?\d+\.\d+\.\d+(?:\+builtin\.bao)?(?:[+-][0-9a-z.]+)?$", "<version>"),
         (r"/[A-Za-z0-9]{24}\b", "/<lease>"),

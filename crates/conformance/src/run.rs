@@ -10,6 +10,7 @@ use std::fmt;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::database::Database;
 use crate::exchange::{Answer, Exchange, Line, Ours, Suite};
 use crate::{http, normal};
 
@@ -174,17 +175,24 @@ pub fn adopt(suite: &mut Suite, target: Target<'_>) -> Result<()> {
 struct Session<'a> {
     target: Target<'a>,
     kept: BTreeMap<String, String>,
+    database: Database,
 }
 
 impl<'a> Session<'a> {
     fn new(target: Target<'a>) -> Self {
-        Self { target, kept: BTreeMap::new() }
+        Self { target, kept: BTreeMap::new(), database: Database::default() }
     }
 
     /// Makes one exchange and gives its answer in normal form.
     fn make(&mut self, exchange: &Exchange) -> Result<Answer> {
         let (method, path) = exchange.request.split_once(' ').context("no path")?;
         let path = self.fill(path)?;
+        if method == "SQL" {
+            let login = exchange.caller.as_deref().map(|login| self.fill(login)).transpose()?;
+            let (status, mut body) = self.database.query(login.as_deref(), &path)?;
+            normal::normalise(&mut body, exchange.unordered);
+            return Ok(Answer { status, body: Some(body) });
+        }
         let path = if path.starts_with('/') { path } else { format!("/v1/{path}") };
         let token = match exchange.caller.as_deref() {
             None => self.target.root_token.to_owned(),
@@ -210,7 +218,7 @@ impl<'a> Session<'a> {
             body: body.as_deref().map(str::as_bytes),
         };
         let response = http::send(self.target.address, &request)?;
-        let text = String::from_utf8_lossy(&response.body).into_owned();
+        let text = self.database.without_places(&String::from_utf8_lossy(&response.body));
         let mut body = match serde_json::from_str(&text) {
             Ok(json) => Some(json),
             Err(_) if text.is_empty() => None,
@@ -233,7 +241,7 @@ impl<'a> Session<'a> {
         Ok(Answer { status: response.status, body })
     }
 
-    fn fill(&self, text: &str) -> Result<String> {
+    fn fill(&mut self, text: &str) -> Result<String> {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
@@ -241,6 +249,7 @@ impl<'a> Session<'a> {
             let value = match name.split_once('*') {
                 // `${a*5000}`: a long text.
                 Some((letter, times)) => letter.repeat(times.parse()?),
+                None if name.starts_with("postgres_") => self.database.place(name)?,
                 None => {
                     let kept = self.kept.get(name);
                     kept.with_context(|| format!("nothing was kept as {name:?}"))?.clone()

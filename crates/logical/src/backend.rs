@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdfast_barrier::View;
-use holdfast_types::{Clock, Random};
+use holdfast_types::{Clock, Random, SecretString};
 
 use crate::{Auth, Error, Lease, MountInfo, Reply, Request, Route};
 
@@ -17,8 +17,20 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Arc<dyn Random>,
+    /// Passwords as operators want them.
+    pub passwords: Arc<dyn Passwords>,
     /// The mount as it is when the backend is built. Later tuning reaches it by each request.
     pub mount: Arc<MountInfo>,
+}
+
+/// Makes passwords by the policies that operators keep under `sys/policies/password`.
+#[async_trait]
+pub trait Passwords: Send + Sync + 'static {
+    /// A password by the policy of that name. None: there is no such policy.
+    ///
+    /// # Errors
+    /// The store's.
+    async fn generate(&self, policy: &str) -> Result<Option<SecretString>, Error>;
 }
 
 /// Paths with rules of their own, relative to the mount. A trailing `*` matches any rest; a `+`

@@ -15,7 +15,7 @@ mod routes;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use backend::{Backend, Context, SpecialPaths};
+pub use backend::{Backend, Context, Passwords, SpecialPaths};
 pub use error::Error;
 pub use fields::Fields;
 pub use looked_at::LookedAt;

@@ -4,14 +4,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use holdfast_barrier::{MemoryEntries, View};
 use holdfast_testkit::FakeClock;
-use holdfast_types::SystemRandom;
+use holdfast_types::{SecretString, SystemRandom};
 use serde_json::Value;
 
 use crate::{
-    Backend, Caller, Connection, Context, Error, LookedAt, MountInfo, Operation, Reply, Request,
-    TokenKind,
+    Backend, Caller, Connection, Context, Error, LookedAt, MountInfo, Operation, Passwords, Reply,
+    Request, TokenKind,
 };
 
 /// A mount to which requests are put.
@@ -47,6 +48,7 @@ impl Mount {
             storage: storage.clone(),
             clock: clock.clone(),
             random: Arc::new(SystemRandom),
+            passwords: Arc::new(OnePassword),
             mount: info.clone(),
         });
         backend.start().await.expect("the mount starts");
@@ -114,6 +116,16 @@ impl Mount {
             let (status, answer) = self.ask(*operation, path, data.clone()).await;
             assert_eq!(status, *want, "{operation:?} {path} {data}: {answer}");
         }
+    }
+}
+
+/// The policy `one` makes always the same password; there is no other.
+pub struct OnePassword;
+
+#[async_trait]
+impl Passwords for OnePassword {
+    async fn generate(&self, policy: &str) -> Result<Option<SecretString>, Error> {
+        Ok((policy == "one").then(|| SecretString::new("the one password".to_owned())))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod http;
 mod identity;
 mod leases;
 pub mod mounts;
+mod passwords;
 mod policies;
 pub mod server;
 mod sys;

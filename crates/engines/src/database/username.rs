@@ -90,6 +90,7 @@ mod tests {
             storage: View::new(Arc::new(MemoryEntries::default()), ""),
             clock: Arc::new(FakeClock::at(1_795_346_236)),
             random: Arc::new(SystemRandom),
+            passwords: Arc::new(holdfast_logical::testing::OnePassword),
             mount: Arc::new(MountInfo::default()),
         };
         let template = UsernameTemplate::parse(template)?;

@@ -32,6 +32,7 @@ use crate::audit::Audit;
 use crate::identity::Identity;
 use crate::leases::{self, Leases};
 use crate::mounts::{Mounts, Registry, finish_disabling};
+use crate::passwords::PasswordPolicies;
 use crate::policies::Policies;
 use crate::tokens::{Tokens, finish_revocations, root_entry};
 use crate::wire::{Incoming, Outgoing};
@@ -134,6 +135,7 @@ impl Core {
         let Deps { entries, clock, random, audit, registry, limits } = &self.deps;
         let root = View::new(entries.clone(), "");
         let system = self.system.get();
+        let passwords = Arc::new(PasswordPolicies::new(&root, random.clone()));
         Ok(Vault {
             clock: clock.clone(),
             random: random.clone(),
@@ -144,10 +146,12 @@ impl Core {
                 *limits,
                 clock.clone(),
                 random.clone(),
+                passwords.clone(),
                 system,
             )
             .await?,
             policies: Policies::load(&root, clock.clone()).await?,
+            passwords,
             identity: Identity::new(&root, clock.clone(), random.clone()),
             tokens: Tokens::load(&root, clock.clone(), random.clone()).await?,
             leases: Leases::new(&root, clock.clone(), random.clone()),

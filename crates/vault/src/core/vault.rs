@@ -10,6 +10,7 @@ use crate::audit::Audit;
 use crate::identity::Identity;
 use crate::leases::Leases;
 use crate::mounts::Mounts;
+use crate::passwords::PasswordPolicies;
 use crate::policies::Policies;
 use crate::tokens::Tokens;
 
@@ -20,6 +21,7 @@ pub(crate) struct Vault {
     pub audit: Arc<Audit>,
     pub mounts: Mounts,
     pub policies: Policies,
+    pub passwords: Arc<PasswordPolicies>,
     pub identity: Identity,
     pub tokens: Tokens,
     pub leases: Leases,

@@ -36,10 +36,13 @@ pub(super) fn parse(body: &[u8]) -> Result<Map<String, Value>, JsonError> {
         None | Some(Ok(Value::Null)) => Ok(Map::new()),
         Some(Ok(Value::Object(fields))) => {
             let rest = body.get(values.byte_offset()..).unwrap_or_default();
-            match explain::trailing(rest) {
-                None => Ok(fields),
-                Some(reason) => Err(JsonError::Malformed(reason)),
+            if let Some(reason) = explain::trailing(rest) {
+                return Err(JsonError::Malformed(reason));
             }
+            if !fields.values().all(is_in_range) {
+                return Err(JsonError::Malformed("number out of range".to_owned()));
+            }
+            Ok(fields)
         }
         Some(Ok(other)) => {
             let kind = match other {
@@ -60,6 +63,18 @@ pub(super) fn parse(body: &[u8]) -> Result<Map<String, Value>, JsonError> {
                 (None, None) => Err(JsonError::Malformed(without_position(&error))),
             },
         },
+    }
+}
+
+/// Whether every number in it is one that others can read, too. Numbers are kept as they are
+/// written, of any size and precision; but one that is no 64-bit float, not even nearly, such as
+/// `1e400`, is infinite to most who would read it.
+fn is_in_range(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_f64().is_some_and(f64::is_finite),
+        Value::Array(items) => items.iter().all(is_in_range),
+        Value::Object(fields) => fields.values().all(is_in_range),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
     }
 }
 

@@ -32,10 +32,12 @@ impl Mounts {
             Some(Value::Null) => None,
             _ => Some(fields.string_map("options")?.unwrap_or_default()),
         };
-        if class == MountClass::Secret && kind == "kv-v2" {
-            kind = "kv".to_owned();
-            let version = ("version".to_owned(), "2".to_owned());
+        if class == MountClass::Secret
+            && let Some(version) = kind.strip_prefix("kv-v").filter(|v| matches!(*v, "1" | "2"))
+        {
+            let version = ("version".to_owned(), version.to_owned());
             options.get_or_insert_default().extend([version]);
+            kind = "kv".to_owned();
         }
         check_kind(class, &kind)?;
         if class == MountClass::Secret

@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use holdfast_barrier::{EntryError, View};
-use holdfast_logical::{Backend, Context, Error, SpecialPaths};
+use holdfast_logical::{Backend, Context, Error, Passwords, SpecialPaths};
 use holdfast_types::{Clock, Random};
 use tokio::sync::Mutex;
 use tracing::warn;
@@ -44,6 +44,7 @@ pub(crate) struct Mounts {
     pub(crate) limits: Limits,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    passwords: Arc<dyn Passwords>,
     /// Held over every change of the table.
     change: Mutex<()>,
     router: ArcSwap<Router>,
@@ -60,6 +61,7 @@ impl Mounts {
         limits: Limits,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
+        passwords: Arc<dyn Passwords>,
         system: Option<&Arc<dyn Backend>>,
     ) -> Result<Self, Error> {
         let mounts = Self {
@@ -68,6 +70,7 @@ impl Mounts {
             limits,
             clock,
             random,
+            passwords,
             change: Mutex::new(()),
             router: ArcSwap::default(),
         };
@@ -233,6 +236,7 @@ impl Mounts {
                     storage: view.clone(),
                     clock: self.clock.clone(),
                     random: self.random.clone(),
+                    passwords: self.passwords.clone(),
                     mount: info.clone(),
                 });
                 let special = backend.special_paths();

@@ -12,6 +12,7 @@ use holdfast_types::SystemRandom;
 
 use super::mountable;
 use crate::mounts::{MountClass, is_among};
+use crate::passwords::PasswordPolicies;
 
 const LIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/routes.txt");
 
@@ -41,10 +42,12 @@ fn tables() -> Vec<(String, &'static [Route], SpecialPaths)> {
                     max_ttl: Duration::from_secs(3600),
                     ..MountInfo::default()
                 };
+                let store = View::new(Arc::new(MemoryEntries::default()), "x/");
                 let backend = registry.factory(class, kind).unwrap()(Context {
-                    storage: View::new(Arc::new(MemoryEntries::default()), "x/"),
+                    storage: store.clone(),
                     clock: Arc::new(FakeClock::at(0)),
                     random: Arc::new(SystemRandom),
+                    passwords: Arc::new(PasswordPolicies::new(&store, Arc::new(SystemRandom))),
                     mount: Arc::new(mount),
                 });
                 tables.push((path, backend.routes(), backend.special_paths()));

@@ -21,6 +21,7 @@ use crate::core::invocation::Invocation;
 use crate::core::vault::Vault;
 use crate::leases;
 use crate::mounts::MountClass;
+use crate::passwords;
 use crate::policies::{self, PolicyStyle};
 
 /// Paths with rules of their own, as OpenBao has them.
@@ -82,11 +83,12 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
         "mounts" => mounts::handle(vault, invocation, MountClass::Secret, rest).await,
         "auth" => mounts::handle(vault, invocation, MountClass::Auth, rest).await,
         "policy" => policies::handle(vault, invocation, PolicyStyle::Old, rest).await,
-        "policies" => match rest.strip_prefix("acl") {
-            Some(name) if name.is_empty() || name.starts_with('/') => {
+        "policies" => match rest.split_once('/').unwrap_or((rest, "")) {
+            ("acl", name) => {
                 let name = name.trim_start_matches('/');
                 policies::handle(vault, invocation, PolicyStyle::Acl, name).await
             }
+            ("password", path) => passwords::handle(&vault.passwords, invocation, path).await,
             _ => elsewhere(vault, invocation).await,
         },
         // `leases` needs sudo, and so must not have another name.

@@ -15,6 +15,7 @@ const POLICY: &[Field] = &[
     Field::string("expiration", "When it ceases to hold."),
     Field::duration("ttl", "How long it holds."),
 ];
+const PASSWORD_POLICY: Field = Field::string("name", "Name of the policy.");
 const TUNING: &[Field] = &[
     MOUNT,
     Field::duration("default_lease_ttl", "How long leases and tokens live at first."),
@@ -137,6 +138,13 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::new("mounts/{path*}", CHANGE, "Enable, show or disable an engine.").fields(ENABLE),
     Route::new("policies/acl", &[List], "List the policies."),
     Route::new("policies/acl/{name*}", CHANGE, "A policy.").fields(POLICY),
+    Route::new("policies/password", &[List], "List the password policies."),
+    Route::new("policies/password/{name}/generate", &[Read], "A password by a policy.")
+        .fields(&[PASSWORD_POLICY]),
+    Route::new("policies/password/{name*}", CHANGE, "How passwords are made.").fields(&[
+        PASSWORD_POLICY,
+        Field::string("policy", "Their length and characters, in HCL or JSON."),
+    ]),
     Route::new("policy", &[Read, List], "List the policies. The older name."),
     Route::new("policy/{name*}", CHANGE, "A policy. The older name.").fields(POLICY),
     Route::new("renew", &[Update], "Prolong a lease. The older name.").fields(&[LEASE]),

@@ -106,6 +106,7 @@ async fn a_record_of_this_process_is_left_alone_while_a_request_can_last() {
         storage: storage.clone(),
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
+        passwords: Arc::new(holdfast_logical::testing::OnePassword),
         mount: Arc::default(),
     };
     let journal = Journal::new(storage.clone());

@@ -83,6 +83,7 @@ impl Fixture {
             storage: View::new(entries.clone(), "logical/database/"),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
+            passwords: Arc::new(holdfast_logical::testing::OnePassword),
             mount: mount.clone(),
         });
         backend.start().await.unwrap();

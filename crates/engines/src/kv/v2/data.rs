@@ -33,7 +33,8 @@ impl Versioned {
     pub(super) async fn read_subkeys(&self, request: &Request, path: &str) -> Reply {
         let depth =
             request.fields().integer("depth").map_err(Error::field_validation)?.unwrap_or_default();
-        let depth = usize::try_from(depth).ok().filter(|depth| *depth > 0);
+        // None at zero: all of it. Below zero it is the first level, as in OpenBao.
+        let depth = (depth != 0).then(|| usize::try_from(depth).unwrap_or(1));
         let Some(reading) = self.reading(request, path).await? else { return Ok(None) };
         let status = reading.data.is_none().then_some(404);
         let subkeys = match reading.data {
@@ -158,7 +159,13 @@ pub(super) fn object_field(request: &Request, name: &str) -> Result<Option<Value
         Some(value @ (Value::Object(_) | Value::Null)) => Ok(Some(value.clone())),
         Some(Value::Array(items)) => match items.first() {
             None => Ok(Some(Map::new().into())),
-            Some(first) => Err(no_object(name, "[0]", first)),
+            Some(first) => {
+                let (mut place, mut first) = ("[0]".to_owned(), first);
+                while let Some(inner) = first.as_array().and_then(|items| items.first()) {
+                    (place, first) = (place + "[0]", inner);
+                }
+                Err(no_object(name, &place, first))
+            }
         },
         Some(other) => Err(no_object(name, "", other)),
     }

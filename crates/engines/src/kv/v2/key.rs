@@ -20,7 +20,7 @@ pub(super) struct Key {
     /// The newest version's number; 0 before the first write.
     pub(super) current_version: u64,
     /// The oldest version's number once older ones were pruned; 0 before.
-    oldest_version: u64,
+    pub(super) oldest_version: u64,
     versions: BTreeMap<u64, Version>,
     /// 0: as the mount says.
     pub(super) max_versions: u32,

@@ -64,8 +64,10 @@ impl Versioned {
         Ok(Response::list(self.page(request, folder).await?))
     }
 
-    /// `SCAN metadata/<folder>`: every key under it, at any depth.
-    pub(super) async fn scan(&self, folder: &str) -> Reply {
+    /// `SCAN metadata/<folder>`: every key under it, at any depth. The bounds of a list's page are
+    /// known here, but mean nothing.
+    pub(super) async fn scan(&self, request: &Request, folder: &str) -> Reply {
+        request.fields().known(&["after", "limit"]);
         let keys = self.storage.scan(&key_entry(folder)).await?;
         Ok(Response::list(keys).or_else(|| Some(Response::data(json!({})))))
     }
@@ -130,6 +132,13 @@ impl Versioned {
         let mut batch = Batch::new();
         self.put_key(&mut batch, path, &key)?;
         self.storage.commit(batch).await?;
+        let is_mandated = self.config.load().cas_required;
+        if is_mandated && request.fields().bool("cas_required")? == Some(false) {
+            return Ok(Some(Response::default().warn(
+                "\"cas_required\" set to false, but is mandated by backend config. This value will \
+                 be ignored.",
+            )));
+        }
         Ok(None)
     }
 }

@@ -97,7 +97,7 @@ impl Backend for Versioned {
             ("metadata", Patch) => self.patch_metadata(request, path).await,
             ("metadata", Delete) => self.delete_key(path).await,
             ("metadata", List) => self.list(request, path).await,
-            ("metadata", Scan) => self.scan(path).await,
+            ("metadata", Scan) => self.scan(request, path).await,
             ("detailed-metadata", List) => self.list_detailed(request, path).await,
             ("detailed-metadata", Scan) => self.scan_detailed(path).await,
             (

@@ -21,6 +21,7 @@ impl Versioned {
             let now = self.clock.now();
             let mut key = Key::new(now);
             key.add_version(now, config);
+            key.oldest_version = key.current_version;
             let mut batch = Batch::new();
             self.put_key(&mut batch, &path, &key)?;
             let entry = version_entry(&path, key.current_version);

@@ -112,6 +112,7 @@ impl Worker {
             storage: storage.sub("logical/"),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
+            passwords: Arc::new(holdfast_logical::testing::OnePassword),
             mount: mount.clone(),
         });
         let worker = Self { backend, storage, mount, choice: tokio::sync::Mutex::default() };
