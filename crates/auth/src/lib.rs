@@ -7,3 +7,4 @@ mod listing;
 mod role_name;
 mod source_address;
 pub mod token_params;
+pub mod userpass;

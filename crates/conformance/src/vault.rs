@@ -35,6 +35,8 @@ pub fn suites() -> Result<Vec<Suite>> {
         "kv-values",
         "cubbyhole",
         "approle",
+        "userpass",
+        "lockout",
         "leases",
         "unknown-fields",
     ];

@@ -97,6 +97,12 @@ pub trait Backend: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Who wants to log in, where the request is a login with a secret that could be guessed: after
+    /// too many [`Error::Credentials`] the name may not try for a while.
+    fn login_name(&self, _request: &Request) -> Option<String> {
+        None
+    }
+
     /// Whether a login made here may be renewed: the role still exists and still allows it. Returns
     /// the auth with the params that hold now.
     async fn renew_login(&self, auth: Auth) -> Result<Auth, Error> {

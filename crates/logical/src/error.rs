@@ -10,6 +10,10 @@ pub enum Error {
     /// The request makes no sense as it is: 400 with these words.
     #[error("{0}")]
     Invalid(String),
+    /// The secret is wrong for a name that can log in: 400 with these words, and counted against
+    /// the name that [`Backend::login_name`](crate::Backend::login_name) gives.
+    #[error("{0}")]
+    Credentials(String),
     /// The login or the token has no right to this: 403 `permission denied`.
     #[error("permission denied")]
     Denied,

@@ -216,6 +216,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A JSON object.
+    pub fn object(&self, name: &str) -> Result<Option<&'a Map<String, Value>>, Error> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::Object(map)) => Ok(Some(map)),
+            Some(other) => Err(unconvertible(name, "map[string]interface {}", other)),
+        }
+    }
+
     /// A list of networks; an address alone is a network of one.
     pub fn cidrs(&self, name: &str) -> Result<Option<Vec<IpNet>>, Error> {
         let Some(items) = self.strings(name)? else { return Ok(None) };

@@ -101,7 +101,9 @@ impl Mount {
             Err(Error::UnsupportedOperation) => (405, Value::Null),
             Err(Error::UnsupportedPath | Error::NotFound) => (404, Value::Null),
             Err(Error::Denied) => (403, Value::Null),
-            Err(error @ Error::Invalid(_)) => (400, error.to_string().into()),
+            Err(error @ (Error::Invalid(_) | Error::Credentials(_))) => {
+                (400, error.to_string().into())
+            }
             Err(error) => panic!("{error:?}"),
         }
     }

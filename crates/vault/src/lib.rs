@@ -7,6 +7,7 @@ pub mod front;
 pub mod http;
 mod identity;
 mod leases;
+mod lockout;
 pub mod mounts;
 mod passwords;
 mod policies;

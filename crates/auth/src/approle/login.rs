@@ -29,7 +29,7 @@ impl AppRole {
             // As much work as for a role that exists, which would else be known by the time taken.
             let hmac = hmac(&SecretString::new(role_id), secret_id.expose());
             self.secret_id("", &hmac).await?;
-            return Err(invalid());
+            return Err(Error::invalid(WORDS));
         };
         let mut params = role.tokens.params.clone();
         let mut metadata = BTreeMap::new();
@@ -115,8 +115,11 @@ impl AppRole {
     }
 }
 
+const WORDS: &str = "invalid role or secret ID";
+
+/// The role is there, the secret id is not.
 fn invalid() -> Error {
-    Error::invalid("invalid role or secret ID")
+    Error::Credentials(WORDS.to_owned())
 }
 
 /// Whoever does not know a secret id does not learn from where it may be used, either: where the

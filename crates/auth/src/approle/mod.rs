@@ -157,6 +157,13 @@ impl Backend for AppRole {
         self.tidy_now_and_then().await
     }
 
+    fn login_name(&self, request: &Request) -> Option<String> {
+        match request.path.as_str() {
+            "login" => request.fields().string("role_id").ok().flatten(),
+            _ => None,
+        }
+    }
+
     async fn renew_login(&self, auth: Auth) -> Result<Auth, Error> {
         self.renew(auth).await
     }

@@ -146,7 +146,7 @@ pub(crate) fn raw(status: u16, body: RawBody) -> Outgoing {
 /// What the client reads of a failure. `id` is the request's.
 pub(crate) fn failure(id: &str, failed: &Error) -> Outgoing {
     match failed {
-        Error::Invalid(message) => Outgoing::errors(400, [message]),
+        Error::Invalid(message) | Error::Credentials(message) => Outgoing::errors(400, [message]),
         Error::Denied => Outgoing::errors(403, [multierror("permission denied")]),
         Error::NotFound => Outgoing::errors(404, Vec::<String>::new()),
         Error::UnsupportedOperation => Outgoing::errors(405, [multierror("unsupported operation")]),

@@ -31,6 +31,7 @@ use self::wrapping::Wrapped;
 use crate::audit::Audit;
 use crate::identity::Identity;
 use crate::leases::{self, Leases};
+use crate::lockout::Lockouts;
 use crate::mounts::{Mounts, Registry, finish_disabling};
 use crate::passwords::PasswordPolicies;
 use crate::policies::Policies;
@@ -156,6 +157,7 @@ impl Core {
             tokens: Tokens::load(&root, clock.clone(), random.clone()).await?,
             leases: Leases::new(&root, clock.clone(), random.clone()),
             wrapped: Wrapped::new(&root),
+            lockouts: Lockouts::default(),
             system: system.cloned(),
         })
     }
@@ -227,5 +229,6 @@ async fn tick(vault: Arc<Vault>, shutdown: CancellationToken) {
             warn!(error = %Chain(&error), "go on with revocations");
         }
         vault.mounts.tick().await;
+        vault.lockouts.tidy(vault.clock.now());
     }
 }

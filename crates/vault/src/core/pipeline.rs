@@ -27,6 +27,7 @@ use super::settle;
 use super::vault::Vault;
 use super::wrapping;
 use crate::audit::{AuthRecord, RequestRecord, ResponseRecord};
+use crate::lockout::Attempt;
 use crate::mounts::{Mount, Target, is_among};
 use crate::sys;
 use crate::tokens::{Token, Use, revoke_tree};
@@ -132,7 +133,18 @@ impl Flow<'_> {
         if self.incoming.verb == Verb::Help {
             return self.help(&mount, &invocation.request.path).await;
         }
-        let answer = match dispatch(self.vault, &mount, &invocation).await {
+        let attempt = match self.is_open {
+            true => Attempt::of(self.vault, &mount, &invocation.request),
+            false => None,
+        };
+        if let Some(Err(error)) = attempt.as_ref().map(Attempt::admit) {
+            return self.fail(&error).await;
+        }
+        let answer = dispatch(self.vault, &mount, &invocation).await;
+        if let Some(attempt) = attempt {
+            attempt.answered(&answer);
+        }
+        let answer = match answer {
             Ok(answer) => with_field_warnings(answer, &mount, &invocation.request),
             Err(error) => return self.fail(&error).await,
         };
@@ -383,8 +395,7 @@ fn with_field_warnings(mut answer: Answer, mount: &Mount, request: &Request) -> 
     if !bare || (answer.response.is_none() && !is_made) {
         return answer;
     }
-    let routes = mount.backend().map_or(&[][..], |backend| backend.routes());
-    if let Some(route) = routes.iter().find(|route| route.matches(&request.path)) {
+    if let Some(route) = mount.routes().iter().find(|route| route.matches(&request.path)) {
         let fields = request.fields();
         route.fields.iter().for_each(|field| _ = fields.known(&[field.name]));
         route.parameters().for_each(|name| _ = fields.in_path(&[name]));

@@ -9,6 +9,7 @@ use super::wrapping::Wrapped;
 use crate::audit::Audit;
 use crate::identity::Identity;
 use crate::leases::Leases;
+use crate::lockout::Lockouts;
 use crate::mounts::Mounts;
 use crate::passwords::PasswordPolicies;
 use crate::policies::Policies;
@@ -26,6 +27,7 @@ pub(crate) struct Vault {
     pub tokens: Tokens,
     pub leases: Leases,
     pub wrapped: Wrapped,
+    pub lockouts: Lockouts,
     /// Paths of `sys/` that others serve.
     pub system: Option<Arc<dyn Backend>>,
 }

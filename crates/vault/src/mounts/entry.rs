@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::MountClass;
 use crate::core::Limits;
+use crate::lockout::LockoutConfig;
 
 /// Shown where OpenBao shows the version of a plugin: all of ours are built in.
 const RUNNING_VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"), "+builtin.holdfast");
@@ -56,6 +57,9 @@ pub(crate) struct MountConfig {
     pub allowed_response_headers: Vec<String>,
     /// Of login methods: the kind of their tokens.
     pub token_type: TokenKind,
+    /// Of login methods: when a name may not try any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_lockout: Option<LockoutConfig>,
 }
 
 impl MountEntry {
@@ -103,6 +107,9 @@ impl MountEntry {
         if self.class == MountClass::Auth {
             config.insert("token_type".to_owned(), json!(self.token_kind().as_str()));
         }
+        if let Some(lockout) = &self.config.user_lockout {
+            config.insert("user_lockout_config".to_owned(), lockout.print().into());
+        }
         let mut row = json!({
             "accessor": self.accessor,
             "config": config,
@@ -135,6 +142,7 @@ impl MountEntry {
         if self.class == MountClass::Auth {
             shown.insert("token_type".to_owned(), json!(self.token_kind().as_str()));
         }
+        shown.extend(self.config.user_lockout.iter().flat_map(LockoutConfig::print));
         if let Some(options) = self.options.as_ref().filter(|options| !options.is_empty()) {
             shown.insert("options".to_owned(), json!(options));
         }

@@ -7,6 +7,7 @@ use holdfast_logical::{Error, Fields};
 
 use super::enable::{lease_ttl, merge_options};
 use super::{Mount, MountClass, Mounts};
+use crate::lockout::LockoutConfig;
 
 impl Mounts {
     /// Changes what `fields` name of the mount of `class` at `path`, which ends in `/`. Returns what
@@ -28,9 +29,9 @@ impl Mounts {
             )));
         };
         let mut entry = mount.entry.clone();
-        let times = ["default_lease_ttl", "max_lease_ttl"];
+        let untunable = ["default_lease_ttl", "max_lease_ttl", "user_lockout_config"];
         if matches!(entry.kind.as_str(), "system" | "cubbyhole" | "identity")
-            && let Some(name) = times.iter().find(|name| fields.has(name))
+            && let Some(name) = untunable.iter().find(|name| fields.has(name))
         {
             return Err(Error::invalid(format!("cannot tune parameter {name} of {path}")));
         }
@@ -51,6 +52,7 @@ impl Mounts {
             entry.description = description;
         }
         entry.config.update(class, &fields)?;
+        LockoutConfig::tune(&mut entry.config.user_lockout, &entry.kind, fields)?;
 
         let mut upgrade = None;
         if let Some(options) = fields.string_map("options")?.filter(|given| !given.is_empty()) {

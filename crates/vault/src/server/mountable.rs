@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holdfast_auth::{approle, jwt};
+use holdfast_auth::{approle, jwt, userpass};
 use holdfast_engines::database::Database;
 use holdfast_engines::{cubbyhole, kv};
 
@@ -16,4 +16,5 @@ pub fn mountable() -> Registry {
         .secret("database", |context| Arc::new(Database::new(context)))
         .auth("approle", approle::backend)
         .auth("jwt", jwt::backend)
+        .auth("userpass", userpass::backend)
 }

@@ -6,6 +6,7 @@
 mod capabilities;
 pub(crate) mod help;
 mod internal;
+mod locked_users;
 mod mounts;
 pub(crate) mod openapi;
 pub(crate) mod routes;
@@ -101,6 +102,7 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
         "capabilities" | "capabilities-self" | "capabilities-accessor" if rest.is_empty() => {
             capabilities::handle(vault, invocation, first).await
         }
+        "locked-users" => locked_users::handle(vault, invocation, rest).map(Answer::from),
         "wrapping" => wrapping::handle(vault, invocation, rest).await,
         "internal" => internal::handle(vault, invocation, rest).await,
         "tools" => tools::handle(vault, invocation, rest),

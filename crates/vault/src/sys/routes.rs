@@ -133,6 +133,17 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::new("leases/revoke/{url_lease_id*}", &[Update], "End the lease in the path.")
         .fields(&[Field::bool("sync", "Whether to wait for it.")]),
     Route::new("leases/tidy", &[Update], "Try again to revoke what could not be revoked."),
+    Route::new("locked-users", &[Read], "Who failed to log in too often.")
+        .fields(&[Field::string("mount_accessor", "Those of one login method alone.")]),
+    Route::new(
+        "locked-users/{mount_accessor}/unlock/{alias_identifier}",
+        &[Update],
+        "Let somebody try again.",
+    )
+    .fields(&[
+        Field::string("mount_accessor", "Accessor of the login method."),
+        Field::string("alias_identifier", "The name there."),
+    ]),
     Route::new("mounts", &[Read], "List the engines."),
     Route::new("mounts/{path*}/tune", &[Read, Update], "An engine's settings.").fields(TUNING),
     Route::new("mounts/{path*}", CHANGE, "Enable, show or disable an engine.").fields(ENABLE),

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::params::{LifeRequest, after, grant_life, sanitize_policies};
 use super::{Created, Login, TokenEntry};
 use crate::core::vault::Vault;
+use crate::core::wrapping;
 
 /// What a login asks for, with what the core adds.
 pub(crate) struct LoginRequest<'a> {
@@ -37,6 +38,9 @@ pub(crate) async fn create_login(
         sanitize_policies(&auth.params.token_policies, !auth.params.token_no_default_policy);
     if policies == ["root"] {
         return Err(Error::invalid("auth methods cannot create root tokens"));
+    }
+    if policies.iter().any(|policy| policy == wrapping::POLICY) {
+        return Err(Error::invalid(format!("cannot assign policy {:?}", wrapping::POLICY)));
     }
     let params = &auth.params;
     let kind = login_kind(params.token_type, mount_token_type);
