@@ -63,7 +63,9 @@ fn normal_member(name: &str, mut value: Value, unordered: bool) -> Value {
         {
             return "<accessor>".into();
         }
-        ("creation_time" | "server_time_utc", Value::Number(_)) => return "<unix time>".into(),
+        ("creation_time" | "last_renewal_time" | "server_time_utc", Value::Number(_)) => {
+            return "<unix time>".into();
+        }
         // Seconds run while a suite does: what is left is rounded up to ten.
         ("ttl" | "lease_duration", Value::Number(left)) => {
             if let Some(left) = left.as_u64().filter(|left| *left > 10) {

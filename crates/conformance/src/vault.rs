@@ -39,6 +39,7 @@ pub fn suites() -> Result<Vec<Suite>> {
         "lockout",
         "leases",
         "unknown-fields",
+        "identity",
     ];
     files.into_iter().map(|(name, text)| Suite::parse(name, text)).collect()
 }

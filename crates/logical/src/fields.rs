@@ -194,8 +194,7 @@ impl<'a> Fields<'a> {
             None => Ok(None),
             Some(Value::Object(map)) => {
                 let pairs = map.iter().map(|(key, value)| {
-                    let value =
-                        scalar(value).ok_or_else(|| wrong(name, "expected a map of strings"))?;
+                    let value = scalar(value).ok_or_else(|| not_a_map(name, value))?;
                     Ok((key.clone(), value))
                 });
                 pairs.collect::<Result<_, _>>().map(Some)
@@ -255,6 +254,16 @@ fn wrong(name: &str, problem: &str) -> Error {
 fn unconvertible(name: &str, wanted: &str, value: &Value) -> Error {
     let kind = go_type(value);
     wrong(name, &format!("'' expected type '{wanted}', got unconvertible type '{kind}'"))
+}
+
+/// A value of a map that is no text. It is the map that Go then tries to read as a list.
+fn not_a_map(name: &str, value: &Value) -> Error {
+    let kind = go_type(value);
+    let problem = format!(
+        "decoding failed due to the following error(s):\n\n'[0]' expected type 'string', got \
+         unconvertible type '{kind}'"
+    );
+    wrong(name, &problem)
 }
 
 fn not_a_list(name: &str, item: &Value) -> Error {

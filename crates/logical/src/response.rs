@@ -180,6 +180,9 @@ pub struct Auth {
     pub display_name: String,
     /// Who logged in. None makes a token without an entity.
     pub alias: Option<EntityAlias>,
+    /// The names of the groups that the method found its user in, such as a claim lists. External
+    /// groups with such an alias at this mount are those that the entity is in afterwards.
+    pub group_aliases: Vec<String>,
     /// What the backend needs to check a renewal.
     pub internal: Value,
     /// Whether the token can be renewed. Batch tokens never can.

@@ -64,7 +64,7 @@ pub struct TemplateOptions {
 /// A template's value would change what the pattern means. OpenBao then answers 400 with the one
 /// error `Forbidden` to every request of that token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("path {path:?}: the value of a template holds {found:?}")]
+#[error("path {path:?}: template substitution contains forbidden value: \"{found}\"")]
 pub struct TemplateError {
     /// The rule's path, with its templates.
     pub path: String,

@@ -96,9 +96,14 @@ impl Backend for Fake {
                         token_num_uses: 0,
                         ..TokenParams::default()
                     },
-                    alias: fields
-                        .string("name")?
-                        .map(|name| EntityAlias { name, ..EntityAlias::default() }),
+                    alias: match fields.string("name")? {
+                        Some(name) => Some(EntityAlias {
+                            name,
+                            metadata: fields.string_map("metadata")?.unwrap_or_default(),
+                        }),
+                        None => None,
+                    },
+                    group_aliases: fields.strings("groups")?.unwrap_or_default(),
                     renewable: true,
                     settles: BatchCell::default(),
                     ..Auth::default()

@@ -54,6 +54,7 @@ impl AppRole {
             metadata,
             display_name: String::new(),
             alias: Some(alias),
+            group_aliases: Vec::new(),
             internal: json!({ "role_name": name }),
             renewable: true,
             settles,

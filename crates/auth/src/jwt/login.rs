@@ -51,6 +51,7 @@ impl Jwt {
             ));
         }
         let alias = alias(&name, &role, &claims).map_err(Error::Invalid)?;
+        let group_aliases = groups(&role.groups_claim, &claims).map_err(Error::Invalid)?;
         if let Some(bound) = &role.bound_claims {
             claims::check_bound(&claims, bound, role.bound_claims_are_globs)
                 .map_err(|why| Error::invalid(format!("error validating claims: {why}")))?;
@@ -60,6 +61,7 @@ impl Jwt {
             metadata: alias.metadata.clone(),
             display_name: alias.name.clone(),
             alias: Some(alias),
+            group_aliases,
             internal: json!({ "role": name }),
             renewable: true,
             ..Auth::default()
@@ -138,22 +140,24 @@ fn alias(name: &str, role: &Role, claims: &Map<String, Value>) -> Result<EntityA
         }
     }
     metadata.insert("role".to_owned(), name.to_owned());
-    if !role.groups_claim.is_empty() {
-        check_groups(&role.groups_claim, claims)?;
-    }
     Ok(EntityAlias { name: user, metadata })
 }
 
-/// The groups must be there and be text, alone or in a list.
-fn check_groups(claim: &str, claims: &Map<String, Value>) -> Result<(), String> {
+/// The groups that a claim lists: it must be there and be text, alone or in a list. An empty name
+/// of a claim finds none.
+fn groups(claim: &str, claims: &Map<String, Value>) -> Result<Vec<String>, String> {
+    if claim.is_empty() {
+        return Ok(Vec::new());
+    }
     let Some(groups) = claims::find(claims, claim) else {
         return Err(format!("failed to fetch groups: {claim:?} claim not found in token"));
     };
     let Some(groups) = claims::values(groups) else {
         return Err(format!("{claim:?} claim could not be converted to string list"));
     };
-    match groups.iter().find(|group| !group.is_string()) {
-        None => Ok(()),
-        Some(group) => Err(format!("value {group} in groups claim could not be parsed as string")),
-    }
+    let names = groups.iter().map(|group| {
+        let name = group.as_str().map(str::to_owned);
+        name.ok_or_else(|| format!("value {group} in groups claim could not be parsed as string"))
+    });
+    names.collect()
 }

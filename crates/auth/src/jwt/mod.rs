@@ -8,7 +8,7 @@
 //! providers. What belongs to those is refused by name, not ignored: `oidc_client_id`,
 //! `provider_config`, `override_allowed_server_names`, roles of the type `oidc`, and
 //! `token_policies_template_claims`. Groups that `groups_claim` finds must be there and be text;
-//! the server knows no groups to put them into yet.
+//! the server puts the entity into the external groups of those names.
 
 mod claims;
 mod config;

@@ -3,31 +3,74 @@
 use std::sync::Arc;
 
 use holdfast_logical::{Error, Operation};
-use holdfast_policy::{Acl, Operation as PolicyOperation, Policy};
+use holdfast_policy::{Acl, Operation as PolicyOperation, Policy, TemplateError};
 use holdfast_types::Timestamp;
 
 use super::vault::Vault;
+use crate::identity::Who;
 use crate::policies::Found;
 use crate::tokens::Token;
 
-/// An ACL, and the state of the policy and identity stores that it was compiled from.
+/// An ACL, and what it was compiled from.
 pub(crate) struct StampedAcl {
     pub acl: Acl,
-    /// What it was compiled from, templates filled in.
+    /// The policies, templates filled in.
     pub policies: Vec<Arc<Policy>>,
+    /// The state of the policy store, and the look at the identity store.
     stamp: (u64, u64),
     /// When a policy, or a rule, ceases to hold. None: never.
     stale_at: Option<Timestamp>,
 }
 
-/// The ACL of `token`, compiled at most once per change of a policy or an entity.
+/// Why there is no ACL, so that the token may do nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AclError {
+    /// A policy does not parse.
+    #[error("a policy does not parse")]
+    Unreadable(#[source] Error),
+    /// A template's value would change what a rule means.
+    #[error("error parsing templated policy {policy:?}: failed to parse policy: {source}")]
+    Template {
+        /// The policy's name.
+        policy: String,
+        /// The rule and the value.
+        #[source]
+        source: TemplateError,
+    },
+}
+
+/// What a request of the token itself is answered.
+impl From<AclError> for Error {
+    fn from(failed: AclError) -> Self {
+        match failed {
+            AclError::Unreadable(error) => error,
+            // Status and word are OpenBao's.
+            AclError::Template { .. } => Self::invalid("Forbidden"),
+        }
+    }
+}
+
+/// The ACL of `token`, as requests of its own meet it.
 ///
 /// # Errors
-/// 403 where a policy does not parse, or a template's value would change what a rule means; else
-/// the store's.
+/// As [`acl_for`]; the store's.
 pub(crate) async fn acl_of(vault: &Vault, token: &Token) -> Result<Arc<StampedAcl>, Error> {
+    let who = vault.identity.who(&token.entry.entity_id).await?;
+    Ok(acl_for(vault, token, &who)?)
+}
+
+/// The ACL of `token`, which acts for `who`: compiled at most once per change of a policy, or of
+/// the entity and its groups.
+///
+/// # Errors
+/// See [`AclError`].
+pub(crate) fn acl_for(
+    vault: &Vault,
+    token: &Token,
+    who: &Who,
+) -> Result<Arc<StampedAcl>, AclError> {
     // Read before the policies are: a change in between makes this stamp stale, not wrong.
-    let stamp = (vault.policies.state(), vault.identity.state());
+    let stamp = (vault.policies.state(), who.serial);
     let now = vault.clock.now();
     if let Some(kept) = &*token.acl.load()
         && kept.stamp == stamp
@@ -35,12 +78,13 @@ pub(crate) async fn acl_of(vault: &Vault, token: &Token) -> Result<Arc<StampedAc
     {
         return Ok(kept.clone());
     }
-    let mut found = Vec::with_capacity(token.entry.policies.len());
-    for name in &token.entry.policies {
-        found.extend(vault.policies.get(name, now)?);
+    let names = who.with(&token.entry.policies);
+    let mut found = Vec::with_capacity(names.len());
+    for name in &names {
+        found.extend(vault.policies.get(name, now).map_err(AclError::Unreadable)?);
     }
     let mut rendered = Vec::with_capacity(found.len());
-    let mut who = None;
+    let mut identity = None;
     let mut stale_at: Option<Timestamp> = None;
     for Found { policy, ends_at } in found {
         stale_at = stale_at.into_iter().chain(ends_at).min();
@@ -48,11 +92,13 @@ pub(crate) async fn acl_of(vault: &Vault, token: &Token) -> Result<Arc<StampedAc
             rendered.push(policy);
             continue;
         }
-        if who.is_none() {
-            who = Some(vault.identity.for_templates(&token.entry.entity_id).await?);
-        }
-        let identity = who.as_ref().ok_or(Error::Denied)?;
-        rendered.push(policy.render(identity).map_err(|_| Error::Denied)?);
+        let identity = identity.get_or_insert_with(|| who.for_templates());
+        rendered.push(
+            policy.render(identity).map_err(|source| AclError::Template {
+                policy: policy.name().to_owned(),
+                source,
+            })?,
+        );
     }
     let acl = Acl::new(rendered.iter().cloned(), now);
     let stale_at = stale_at.into_iter().chain(acl.stale_at()).min();

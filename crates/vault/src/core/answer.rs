@@ -1,5 +1,6 @@
 //! From what a path answers to what goes over the wire. The one place that knows status codes.
 
+use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -34,8 +35,18 @@ pub(crate) struct TokenAnswer {
     /// None for a batch token.
     pub hash: Option<TokenHash>,
     pub entry: TokenEntry,
+    /// The policies that its identity adds, sorted.
+    pub identity_policies: Vec<String>,
     /// Whether this request made it, so that it is revoked where the answer cannot be sent.
     pub fresh: bool,
+}
+
+impl TokenAnswer {
+    /// All policies in force: the token's own and its identity's.
+    pub(crate) fn policies(&self) -> Vec<String> {
+        let all: BTreeSet<_> = self.entry.policies.iter().chain(&self.identity_policies).collect();
+        all.into_iter().cloned().collect()
+    }
 }
 
 impl Answer {
@@ -115,10 +126,10 @@ pub(crate) fn wrapped_envelope(info: &WrapInfo) -> Value {
 
 fn auth_block(token: &TokenAnswer) -> Value {
     let entry = &token.entry;
-    json!({
+    let mut block = json!({
         "client_token": token.token.expose(),
         "accessor": entry.accessor,
-        "policies": entry.policies,
+        "policies": token.policies(),
         "token_policies": entry.policies,
         "metadata": if entry.meta.is_empty() { Value::Null } else { json!(entry.meta) },
         "lease_duration": entry.ttl.as_secs(),
@@ -128,7 +139,11 @@ fn auth_block(token: &TokenAnswer) -> Value {
         "orphan": entry.parent.is_none(),
         "mfa_requirement": null,
         "num_uses": entry.uses.unwrap_or(0),
-    })
+    });
+    if !token.identity_policies.is_empty() {
+        block["identity_policies"] = json!(token.identity_policies);
+    }
+    block
 }
 
 /// Whether a read or list found nothing: 404, whatever else stands in the answer.

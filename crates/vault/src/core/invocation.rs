@@ -5,6 +5,7 @@ use std::sync::Arc;
 use holdfast_logical::{Caller, Request};
 use holdfast_types::SecretString;
 
+use crate::identity::Who;
 use crate::tokens::Token;
 
 /// A request that was authorised.
@@ -26,13 +27,13 @@ impl Invocation {
 }
 
 /// The caller as backends see it.
-pub(crate) fn caller(token: &Token) -> Caller {
+pub(crate) fn caller(token: &Token, who: &Who) -> Caller {
     let entry = &token.entry;
     Caller {
         accessor: entry.accessor.clone(),
         token_hash: token.hash.to_string(),
         display_name: entry.display_name.clone(),
-        policies: entry.policies.clone(),
+        policies: who.with(&entry.policies),
         entity_id: entry.entity_id.clone(),
         metadata: entry.meta.clone(),
         is_root: entry.is_root(),

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use holdfast_logical::{Error, LookedAt, Operation, Request, Response};
+use holdfast_logical::{Caller, Error, LookedAt, Operation, Request, Response};
 use holdfast_types::SecretString;
 use tracing::{Instrument as _, Span, field, info_span};
 
@@ -27,6 +27,7 @@ use super::settle;
 use super::vault::Vault;
 use super::wrapping;
 use crate::audit::{AuthRecord, RequestRecord, ResponseRecord};
+use crate::identity::Who;
 use crate::lockout::Attempt;
 use crate::mounts::{Mount, Target, is_among};
 use crate::sys;
@@ -188,15 +189,20 @@ impl Flow<'_> {
             let request = self.request(None, path::operation(self.incoming.verb));
             return Ok(Invocation { request, token: None, secret, sudo: false });
         };
-        self.note_caller(&token, secret.as_ref());
+        let who = vault.identity.who(&token.entry.entity_id).await?;
+        self.note_caller(&token, &who, secret.as_ref());
+        if !who.is_good() {
+            return Err(Refusal::NoToken);
+        }
         if !is_bound_here(&token, self.incoming.connection.remote_address) {
             return Err(Refusal::NoToken);
         }
         self.take_use(&token).await?;
-        let mut request = self.request(Some(&token), path::operation(self.incoming.verb));
+        let caller = caller(&token, &who);
+        let mut request = self.request(Some(caller), path::operation(self.incoming.verb));
         let sudo = match is_open {
             true => token.entry.is_root(),
-            false => self.authorise(&token, &mut request, &below).await?,
+            false => self.authorise(&token, &who, &mut request, &below).await?,
         };
         Ok(Invocation { request, token: Some(token), secret, sudo })
     }
@@ -205,10 +211,11 @@ impl Flow<'_> {
     async fn authorise(
         &mut self,
         token: &Token,
+        who: &Who,
         request: &mut Request,
         below: &str,
     ) -> Result<bool, Refusal> {
-        let acl = super::acl::acl_of(self.vault, token).await?;
+        let acl = super::acl::acl_for(self.vault, token, who).map_err(Error::from)?;
         let needs_sudo = self.mount.as_ref().is_some_and(|m| is_among(&m.special.sudo, below));
         let access = Access { vault: self.vault, acl: &acl.acl, path: &self.path, needs_sudo };
         let decided = access.decide(self.mount.as_deref(), request, self.incoming.verb).await?;
@@ -258,16 +265,16 @@ impl Flow<'_> {
         wrapped_token(&self.incoming.data, self.incoming.token.as_ref())
     }
 
-    fn note_caller(&mut self, token: &Token, secret: Option<&SecretString>) {
+    fn note_caller(&mut self, token: &Token, who: &Who, secret: Option<&SecretString>) {
         let entry = &token.entry;
         Span::current().record("caller.accessor", entry.accessor.as_str());
         self.record.auth = AuthRecord {
             client_token: secret.cloned(),
             accessor: entry.accessor.clone(),
             display_name: entry.display_name.clone(),
-            policies: entry.policies.clone(),
+            policies: who.with(&entry.policies),
             token_policies: entry.policies.clone(),
-            identity_policies: Vec::new(),
+            identity_policies: who.sorted_policies(),
             metadata: entry.meta.clone(),
             entity_id: entry.entity_id.clone(),
             token_type: entry.kind.as_str().to_owned(),
@@ -278,7 +285,7 @@ impl Flow<'_> {
         };
     }
 
-    fn request(&mut self, token: Option<&Token>, operation: Operation) -> Request {
+    fn request(&mut self, caller: Option<Caller>, operation: Operation) -> Request {
         let info = self.mount.as_ref().map(|mount| mount.info.clone()).unwrap_or_default();
         Request {
             id: self.incoming.id.clone(),
@@ -286,7 +293,7 @@ impl Flow<'_> {
             path: self.below().to_owned(),
             mount: info,
             data: std::mem::take(&mut self.incoming.data),
-            caller: token.map(caller),
+            caller,
             connection: self.incoming.connection.clone(),
             headers: passed_headers(&self.record.headers, self.mount.as_deref()),
             wrap_ttl: self.incoming.wrap_ttl,

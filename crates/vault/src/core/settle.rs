@@ -16,7 +16,7 @@ use super::vault::Vault;
 use super::wrapping::{self, WrapInfo};
 use crate::audit::{AuthRecord, RequestRecord, ResponseRecord};
 use crate::mounts::{Mount, MountClass};
-use crate::tokens::{LoginRequest, create_login, revoke_tree};
+use crate::tokens::{LoggedIn, LoginRequest, create_login, revoke_tree};
 use crate::wire::{Outgoing, OutgoingBody};
 
 /// What an answer is settled with.
@@ -156,11 +156,12 @@ impl Settling<'_> {
             let words = "an engine asked for a token";
             return Err(Error::internal("answer a request", words));
         }
-        let (created, more) = create_login(
+        let LoggedIn { created, identity_policies, warnings: more } = create_login(
             self.vault,
             LoginRequest {
                 auth,
                 mount: &self.mount.info,
+                local: self.mount.entry.local,
                 mount_token_type: self.mount.entry.token_kind(),
                 path: &self.record.path,
                 remote_address: self.record.connection.remote_address,
@@ -172,6 +173,7 @@ impl Settling<'_> {
             token: created.token,
             hash: created.hash,
             entry: created.entry,
+            identity_policies,
             fresh: true,
         })
     }
@@ -267,9 +269,9 @@ fn audit_auth(token: &TokenAnswer) -> AuthRecord {
         client_token: Some(token.token.clone()).filter(|token| !token.expose().is_empty()),
         accessor: entry.accessor.clone(),
         display_name: entry.display_name.clone(),
-        policies: entry.policies.clone(),
+        policies: token.policies(),
         token_policies: entry.policies.clone(),
-        identity_policies: Vec::new(),
+        identity_policies: token.identity_policies.clone(),
         metadata: entry.meta.clone(),
         entity_id: entry.entity_id.clone(),
         token_type: entry.kind.as_str().to_owned(),

@@ -14,6 +14,7 @@ mod registry;
 mod router;
 mod tune;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use holdfast_barrier::{EntryError, View};
-use holdfast_logical::{Backend, Context, Error, Passwords, SpecialPaths};
+use holdfast_logical::{Backend, Context, Error, MountInfo, Passwords, SpecialPaths};
 use holdfast_types::{Clock, Random};
 use tokio::sync::Mutex;
 use tracing::warn;
@@ -36,6 +37,9 @@ use crate::core::answer::Chain;
 const TABLE: &str = "sys/mounts";
 /// The longest that a backend may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Mounts that serve, by their accessors.
+pub(crate) type ByAccessor = HashMap<String, Arc<MountInfo>>;
 
 /// All mounts.
 pub(crate) struct Mounts {
@@ -174,6 +178,12 @@ impl Mounts {
     /// All mounts that serve, in the order of their paths.
     pub(crate) fn all(&self) -> Vec<Arc<Mount>> {
         self.router.load().all().filter(|mount| !mount.entry.doomed).cloned().collect()
+    }
+
+    /// All mounts that serve, by their accessors.
+    pub(crate) fn by_accessor(&self) -> ByAccessor {
+        let mounts = self.all();
+        mounts.iter().map(|mount| (mount.info.accessor.clone(), mount.info.clone())).collect()
     }
 
     /// Where the cubbyholes are.

@@ -3,7 +3,7 @@
 use holdfast_logical::{Error, Operation, Response};
 use serde_json::{Map, Value, json};
 
-use crate::core::acl::acl_of;
+use crate::core::acl::{AclError, acl_for};
 use crate::core::answer::{Answer, one_error};
 use crate::core::invocation::Invocation;
 use crate::core::vault::Vault;
@@ -45,7 +45,14 @@ pub(super) async fn handle(
     if paths.is_empty() {
         return Err(Error::invalid("paths must be supplied"));
     }
-    let acl = acl_of(vault, &token).await?;
+    let who = vault.identity.who(&token.entry.entity_id).await?;
+    if !who.is_good() {
+        return Err(one_error(400, "invalid token"));
+    }
+    let acl = acl_for(vault, &token, &who).map_err(|failed| match failed {
+        AclError::Template { .. } => one_error(403, &failed.to_string()),
+        failed => failed.into(),
+    })?;
     let mut data = Map::new();
     for path in &paths {
         let mut capabilities = acl.acl.capabilities(&vault.mounts.canonical(path));

@@ -11,6 +11,7 @@ use super::roles::TokenRole;
 use super::{Created, TokenEntry};
 use crate::core::invocation::Invocation;
 use crate::core::vault::Vault;
+use crate::identity::{LoginName, no_metadata};
 
 /// A token that was made, with what its maker is told.
 pub(super) struct Made {
@@ -137,12 +138,28 @@ pub(super) async fn create_token(
             if !role.allows_alias(alias) {
                 return Err(Error::invalid("invalid 'entity_alias' value"));
             }
-            vault.identity.of_alias(mount, &alias.to_lowercase(), &Default::default()).await?
+            let name = alias.to_lowercase();
+            vault
+                .identity
+                .log_in(LoginName {
+                    mount,
+                    local: false,
+                    name: &name,
+                    metadata: no_metadata(),
+                    groups: &[],
+                })
+                .await?
         }
         (None, _) if is_orphan => String::new(),
         (None, _) => parent.entity_id.clone(),
     };
 
+    // A child is bound to the addresses of its parent, or else it would be the way around them.
+    let bound_cidrs = match &role {
+        Some(role) if !role.token_bound_cidrs.is_empty() => role.token_bound_cidrs.clone(),
+        _ if is_orphan => Vec::new(),
+        _ => parent.bound_cidrs.clone(),
+    };
     let now = vault.clock.now();
     let role_renewable = role.as_ref().is_none_or(|role| role.renewable);
     let entry = TokenEntry {
@@ -163,7 +180,7 @@ pub(super) async fn create_token(
         explicit_max_ttl: order.explicit_max_ttl,
         renewable: !endless && kind == TokenKind::Service && order.renewable && role_renewable,
         last_renewal: None,
-        bound_cidrs: role.as_ref().map(|role| role.token_bound_cidrs.clone()).unwrap_or_default(),
+        bound_cidrs,
         role: role.map(|role| role.name).unwrap_or_default(),
         login: None,
         doomed: false,

@@ -92,6 +92,9 @@ pub(crate) struct Login {
     /// Who logged in.
     #[serde(default)]
     pub alias: Option<EntityAlias>,
+    /// The groups that the method found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
 }
 
 impl TokenEntry {

@@ -10,11 +10,14 @@ use super::params::{LifeRequest, after, grant_life, sanitize_policies};
 use super::{Created, Login, TokenEntry};
 use crate::core::vault::Vault;
 use crate::core::wrapping;
+use crate::identity::LoginName;
 
 /// What a login asks for, with what the core adds.
 pub(crate) struct LoginRequest<'a> {
     pub auth: Auth,
     pub mount: &'a MountInfo,
+    /// Whether the mount is one that is not replicated.
+    pub local: bool,
     /// What the mount says of its tokens.
     pub mount_token_type: TokenKind,
     /// The request's path.
@@ -23,15 +26,24 @@ pub(crate) struct LoginRequest<'a> {
     pub remote_address: Option<IpAddr>,
 }
 
+/// A token that was made for a login.
+pub(crate) struct LoggedIn {
+    pub created: Created,
+    /// The policies that the identity adds, sorted.
+    pub identity_policies: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
 /// Makes the token of a login. Its uses (`auth.settles`) are committed with it.
 ///
 /// # Errors
-/// 400 where the method asks for what no login may have; else the store's.
+/// 400 where the method asks for what no login may have, 403 where the entity is disabled; else
+/// the store's.
 pub(crate) async fn create_login(
     vault: &Vault,
     login: LoginRequest<'_>,
-) -> Result<(Created, Vec<String>), Error> {
-    let LoginRequest { mut auth, mount, mount_token_type, path, remote_address } = login;
+) -> Result<LoggedIn, Error> {
+    let LoginRequest { mut auth, mount, local, mount_token_type, path, remote_address } = login;
     // What is held keeps others from the same last use until the commit below.
     let BatchCell(settles, held) = std::mem::take(&mut auth.settles);
     let policies =
@@ -55,7 +67,10 @@ pub(crate) async fn create_login(
     })?;
     let entity_id = match &auth.alias {
         Some(alias) if !alias.name.is_empty() => {
-            vault.identity.of_alias(mount, &alias.name, &alias.metadata).await?
+            let (name, metadata) = (alias.name.as_str(), &alias.metadata);
+            let groups = auth.group_aliases.as_slice();
+            let login = LoginName { mount, local, name, metadata, groups };
+            vault.identity.log_in(login).await?
         }
         _ => String::new(),
     };
@@ -97,13 +112,16 @@ pub(crate) async fn create_login(
                 internal: auth.internal.clone(),
                 display_name: auth.display_name.clone(),
                 alias: auth.alias.clone(),
+                groups: auth.group_aliases.clone(),
             })
         }),
         doomed: false,
     };
     let created = vault.tokens.create(&vault.leases, entry, None, settles).await;
     drop(held);
-    Ok((created?, warnings))
+    let created = created?;
+    let who = vault.identity.who(&created.entry.entity_id).await?;
+    Ok(LoggedIn { created, identity_policies: who.sorted_policies(), warnings })
 }
 
 fn login_kind(asked: TokenKind, mount: TokenKind) -> TokenKind {

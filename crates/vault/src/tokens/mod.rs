@@ -44,7 +44,7 @@ use self::cache::Cache;
 pub(crate) use self::entry::{Login, Token, TokenEntry, root_entry};
 use self::hash::Hasher;
 pub(crate) use self::hash::TokenHash;
-pub(crate) use self::login::{LoginRequest, create_login};
+pub(crate) use self::login::{LoggedIn, LoginRequest, create_login};
 pub(crate) use self::paths::{exists, handle, special_paths};
 pub(crate) use self::revoke::{finish_revocations, revoke_tree};
 use crate::leases::Leases;

@@ -11,7 +11,7 @@ use super::create::create_token;
 use super::renew::renew_token;
 use super::revoke::{revoke_orphaning, revoke_tree};
 use super::roles::show_cidr;
-use super::{Token, Tokens};
+use super::{Token, TokenEntry, Tokens};
 use crate::core::answer::{Answer, TokenAnswer, one_error};
 use crate::core::invocation::Invocation;
 use crate::core::vault::Vault;
@@ -61,7 +61,7 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
             let id = id.or_else(|| invocation.token_text().map(str::to_owned));
             let id = id.ok_or_else(bad_token)?;
             let token = tokens.lookup(&id).await?.ok_or_else(bad_token)?;
-            Ok(lookup(vault, &token, &id).into())
+            Ok(lookup(vault, &token, &id).await?.into())
         }
         (["lookup-self"], Create | Update | Read) => {
             let id = invocation.token_text().ok_or(Error::Denied)?;
@@ -70,7 +70,7 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
             // as -1.
             let last = token.entry.uses == Some(1);
             let token = tokens.lookup(id).await?.unwrap_or_else(|| token.clone());
-            let mut response = lookup(vault, &token, id);
+            let mut response = lookup(vault, &token, id).await?;
             if let Some(data) = response.data.as_mut().filter(|_| last) {
                 data.insert("num_uses".to_owned(), json!(-1));
             }
@@ -78,7 +78,7 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
         }
         (["lookup-accessor"], Create | Update) => {
             let token = by_accessor(tokens, &fields.string("accessor")?).await?;
-            Ok(lookup(vault, &token, "").into())
+            Ok(lookup(vault, &token, "").await?.into())
         }
         (["accessors"], List) => Ok(Response::list(tokens.accessors().await?).into()),
         (["renew"], Create | Update) => {
@@ -202,6 +202,7 @@ async fn create(
         token: Some(TokenAnswer {
             token: made.created.token,
             hash: made.created.hash,
+            identity_policies: identity_policies(vault, &made.created.entry).await?,
             entry: made.created.entry,
             fresh: true,
         }),
@@ -221,12 +222,17 @@ async fn renew(
         token: Some(TokenAnswer {
             token: text.into(),
             hash: Some(token.hash),
+            identity_policies: identity_policies(vault, &renewed.entry).await?,
             entry: renewed.entry,
             fresh: false,
         }),
         response: Some(Response { warnings: renewed.warnings, ..Response::default() }),
         ..Answer::none()
     })
+}
+
+async fn identity_policies(vault: &Vault, entry: &TokenEntry) -> Result<Vec<String>, Error> {
+    Ok(vault.identity.who(&entry.entity_id).await?.sorted_policies())
 }
 
 async fn revoke(vault: &Vault, token: &Token) -> Result<Answer, Error> {
@@ -238,7 +244,7 @@ async fn revoke(vault: &Vault, token: &Token) -> Result<Answer, Error> {
 }
 
 /// What `lookup` shows of a token. `text` is the token itself where the asker has it.
-fn lookup(vault: &Vault, token: &Token, text: &str) -> Response {
+async fn lookup(vault: &Vault, token: &Token, text: &str) -> Result<Response, Error> {
     let entry = &token.entry;
     let now = vault.clock.now();
     let meta = match entry.meta.is_empty() {
@@ -266,8 +272,13 @@ fn lookup(vault: &Vault, token: &Token, text: &str) -> Response {
     });
     if let Value::Object(map) = &mut data {
         add_optional(map, token);
+        let who = vault.identity.who(&entry.entity_id).await?;
+        if !who.policies.is_empty() {
+            map.insert("external_namespace_policies".to_owned(), json!({}));
+            map.insert("identity_policies".to_owned(), json!(who.policies));
+        }
     }
-    Response::data(data)
+    Ok(Response::data(data))
 }
 
 fn add_optional(map: &mut Map<String, Value>, token: &Token) {

@@ -90,12 +90,19 @@ async fn limits_now(
             metadata: entry.meta.clone(),
             display_name: login.display_name.clone(),
             alias: login.alias.clone(),
+            group_aliases: login.groups.clone(),
             internal: login.internal.clone(),
             renewable: entry.renewable,
             settles: Default::default(),
         };
         let backend = mount.backend().ok_or(Error::NotFound)?;
-        let params = backend.renew_login(auth).await?.params;
+        let renewed = backend.renew_login(auth).await?;
+        // As OpenBao does: a method that knows of no groups leaves them as they are.
+        if !renewed.group_aliases.is_empty() {
+            let groups = &renewed.group_aliases;
+            vault.identity.renew_groups(&entry.entity_id, &mount.info, groups).await?;
+        }
+        let params = renewed.params;
         let default =
             if params.token_ttl.is_zero() { mount.info.default_ttl } else { params.token_ttl };
         limits.ttl = given(default);
