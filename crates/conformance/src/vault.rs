@@ -23,6 +23,11 @@ macro_rules! suite_files {
 /// A file does not parse.
 pub fn suites() -> Result<Vec<Suite>> {
     let files = suite_files![
+        "config",
+        "quotas",
+        "remount",
+        "server",
+        "tune",
         "system",
         "bad-input",
         "mounts",

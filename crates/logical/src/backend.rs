@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use holdfast_barrier::View;
 use holdfast_types::{Clock, Random, SecretString};
+use serde_json::{Map, Value};
 
 use crate::{Auth, Error, Lease, MountInfo, Reply, Request, Route};
 
@@ -87,7 +88,7 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Prolongs what a lease stands for until `lease.expires_at`. Returns the lease's new
     /// `internal`, when it changed. 400 where this backend's leases cannot be renewed.
-    async fn renew(&self, _lease: &Lease) -> Result<Option<serde_json::Value>, Error> {
+    async fn renew(&self, _lease: &Lease) -> Result<Option<Value>, Error> {
         Err(Error::UnsupportedOperation)
     }
 
@@ -107,6 +108,12 @@ pub trait Backend: Send + Sync + 'static {
     /// the auth with the params that hold now.
     async fn renew_login(&self, auth: Auth) -> Result<Auth, Error> {
         Ok(auth)
+    }
+
+    /// The role that a login with these fields asks for, where rate limits tell roles apart. Asked
+    /// before the login is made, of anybody: it must be cheap, and says nothing to the client.
+    async fn login_role(&self, data: &Map<String, Value>) -> Result<Option<String>, Error> {
+        Ok(data.get("role").and_then(Value::as_str).map(str::to_lowercase))
     }
 
     /// Called before unmounting or sealing: closes connections. Stored state stays.

@@ -11,7 +11,9 @@ mod lockout;
 pub mod mounts;
 mod passwords;
 mod policies;
+mod quotas;
 pub mod server;
+mod settings;
 mod sys;
 #[cfg(test)]
 mod testing;

@@ -36,6 +36,7 @@ use holdfast_logical::{
     Auth, Backend, Context, Error, Operation, Reply, Request, Route, SpecialPaths,
 };
 use holdfast_types::{Clock, Random, SecretString, Timestamp};
+use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
 use self::settings::Setting;
@@ -166,6 +167,13 @@ impl Backend for AppRole {
 
     async fn renew_login(&self, auth: Auth) -> Result<Auth, Error> {
         self.renew(auth).await
+    }
+
+    async fn login_role(&self, data: &Map<String, Value>) -> Result<Option<String>, Error> {
+        match data.get("role_id").and_then(Value::as_str) {
+            Some(role_id) if role_id.len() <= 4096 => self.role_named_by(role_id).await,
+            _ => Ok(None),
+        }
     }
 
     fn help(&self, path: &str) -> Option<String> {

@@ -64,6 +64,7 @@ impl Device {
             key: hmac::Key::new(hmac::HMAC_SHA256, salt.expose().as_bytes()),
             hash_accessors: options.hmac_accessor,
             raw: options.raw,
+            elide_lists: options.elide_lists,
         };
         let file = LogFile::new(options.target);
         Self { spec, declared, hasher, prefix: options.prefix, file, complained: Mutex::default() }
@@ -98,6 +99,7 @@ impl Device {
             mount: None,
             connection: Connection::default(),
             headers: BTreeMap::new(),
+            shown: None,
             wrap_ttl: 0,
             auth: AuthRecord { token_type: "default".to_owned(), ..AuthRecord::default() },
         };

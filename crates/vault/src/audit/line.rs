@@ -1,12 +1,13 @@
 //! A record as one line of JSON, in the real server's shape, with its values hashed on the way.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_logical::MountInfo;
+use holdfast_logical::{MountInfo, Operation};
 use holdfast_types::{Timestamp, rfc3339};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
@@ -21,6 +22,8 @@ pub(super) struct Hasher {
     pub(super) hash_accessors: bool,
     /// Hides nothing.
     pub(super) raw: bool,
+    /// Writes how many names a list has instead of the names.
+    pub(super) elide_lists: bool,
 }
 
 impl Hasher {
@@ -58,7 +61,7 @@ impl Line<'_> {
             request: RequestText::of(self.request, &caller, hasher),
             response: self
                 .response
-                .map(|response| ResponseText::of(response, self.request.mount.as_ref(), hasher)),
+                .map(|response| ResponseText::of(response, self.request, hasher)),
             error: self.response.and_then(|response| response.error.as_deref()),
         };
         let mut bytes = Vec::with_capacity(2048);
@@ -194,10 +197,13 @@ struct RequestText<'a> {
     remote_port: u16,
     #[serde(skip_serializing_if = "is_zero")]
     wrap_ttl: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<&'a str, Vec<Cow<'a, str>>>,
 }
 
 impl<'a> RequestText<'a> {
     fn of(request: &'a RequestRecord, token: &'a TokenText, hasher: &'a Hasher) -> Self {
+        let keys = request.shown.as_ref().map_or(&[][..], |shown| &shown.request_keys);
         Self {
             id: &request.id,
             client_id: client_id(&request.auth),
@@ -207,12 +213,29 @@ impl<'a> RequestText<'a> {
             client_token_accessor: &token.accessor,
             namespace: Namespace { id: "root" },
             path: &request.path,
-            data: HashedMap::of(&request.data, hasher),
+            data: HashedMap::of(&request.data, hasher, keys),
             remote_address: request.connection.remote_address,
             remote_port: request.connection.remote_port,
             wrap_ttl: request.wrap_ttl,
+            headers: headers(request, hasher),
         }
     }
+}
+
+/// The header fields that are to be recorded. Several values of one came joined by commas.
+fn headers<'a>(
+    request: &'a RequestRecord,
+    hasher: &Hasher,
+) -> BTreeMap<&'a str, Vec<Cow<'a, str>>> {
+    let shown = request.shown.iter().flat_map(|shown| &shown.headers);
+    let row = |(name, value, hmac): &'a (String, String, bool)| {
+        let values = value.split(", ").map(|value| match *hmac && !hasher.raw {
+            true => Cow::Owned(hasher.hash(value)),
+            false => Cow::Borrowed(value),
+        });
+        (name.as_str(), values.collect())
+    };
+    shown.map(row).collect()
 }
 
 #[derive(Serialize)]
@@ -244,7 +267,7 @@ struct ResponseText<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<SecretText<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<HashedMap<'a>>,
+    data: Option<ResponseData<'a>>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     warnings: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -269,7 +292,14 @@ struct WrapText<'a> {
 }
 
 impl<'a> ResponseText<'a> {
-    fn of(response: &'a ResponseRecord, mount: Option<&'a MountInfo>, hasher: &'a Hasher) -> Self {
+    fn of(response: &'a ResponseRecord, request: &'a RequestRecord, hasher: &'a Hasher) -> Self {
+        let mount = request.mount.as_ref();
+        let keys = request.shown.as_ref().map_or(&[][..], |shown| &shown.response_keys);
+        let is_list = matches!(request.operation, Operation::List | Operation::Scan);
+        let data = response.data.as_ref().and_then(|data| match is_list && hasher.elide_lists {
+            true => Some(ResponseData::Elided(elided(data))),
+            false => HashedMap::of(data, hasher, keys).map(ResponseData::Hashed),
+        });
         let wrap = |wrap: &'a WrapRecord| WrapText {
             ttl: wrap.ttl,
             token: hasher.secret(wrap.token.expose()),
@@ -282,11 +312,29 @@ impl<'a> ResponseText<'a> {
             auth: response.auth.as_ref().map(|auth| (TokenText::of(auth, hasher), auth)),
             mount: mount.map(MountText::of),
             secret: response.lease_id.as_deref().map(|lease_id| SecretText { lease_id }),
-            data: response.data.as_ref().and_then(|data| HashedMap::of(data, hasher)),
+            data,
             warnings: &response.warnings,
             wrap_info: response.wrap.as_ref().map(wrap),
         }
     }
+}
+
+/// The fields of an answer.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ResponseData<'a> {
+    Hashed(HashedMap<'a>),
+    Elided(BTreeMap<&'a str, usize>),
+}
+
+/// A list by the number of its names.
+fn elided(data: &Map<String, Value>) -> BTreeMap<&str, usize> {
+    let counted = |(name, value): (&'_ String, &'_ Value)| match (name.as_str(), value) {
+        ("keys", Value::Array(keys)) => Some(keys.len()),
+        ("key_info", Value::Object(infos)) => Some(infos.len()),
+        _ => None,
+    };
+    data.iter().filter_map(|row| Some((row.0.as_str(), counted(row)?))).collect()
 }
 
 /// The token that an answer hands out.
@@ -316,16 +364,21 @@ fn client_id(auth: &AuthRecord) -> String {
 struct Hashed<'a> {
     value: &'a Value,
     hasher: &'a Hasher,
+    /// Names of fields that are not hashed.
+    keys: &'a [String],
+    /// Whether it is the value of such a field, or stands in its list.
+    clear: bool,
 }
 
 struct HashedMap<'a> {
     fields: &'a Map<String, Value>,
     hasher: &'a Hasher,
+    keys: &'a [String],
 }
 
 impl<'a> HashedMap<'a> {
-    fn of(fields: &'a Map<String, Value>, hasher: &'a Hasher) -> Option<Self> {
-        (!fields.is_empty()).then_some(Self { fields, hasher })
+    fn of(fields: &'a Map<String, Value>, hasher: &'a Hasher, keys: &'a [String]) -> Option<Self> {
+        (!fields.is_empty()).then_some(Self { fields, hasher, keys })
     }
 }
 
@@ -333,7 +386,9 @@ impl Serialize for HashedMap<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.fields.len()))?;
         for (name, value) in self.fields {
-            map.serialize_entry(name, &Hashed { value, hasher: self.hasher })?;
+            let clear = self.keys.contains(name);
+            let hashed = Hashed { value, hasher: self.hasher, keys: self.keys, clear };
+            map.serialize_entry(name, &hashed)?;
         }
         map.end()
     }
@@ -341,18 +396,18 @@ impl Serialize for HashedMap<'_> {
 
 impl Serialize for Hashed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let hasher = self.hasher;
+        let Self { hasher, keys, clear, .. } = *self;
         match self.value {
-            Value::String(text) if hasher.raw => serializer.serialize_str(text),
+            Value::String(text) if hasher.raw || clear => serializer.serialize_str(text),
             Value::String(text) => serializer.serialize_str(&hasher.hash(text)),
             Value::Array(items) => {
                 let mut list = serializer.serialize_seq(Some(items.len()))?;
                 for value in items {
-                    list.serialize_element(&Hashed { value, hasher })?;
+                    list.serialize_element(&Hashed { value, hasher, keys, clear })?;
                 }
                 list.end()
             }
-            Value::Object(fields) => HashedMap { fields, hasher }.serialize(serializer),
+            Value::Object(fields) => HashedMap { fields, hasher, keys }.serialize(serializer),
             plain => plain.serialize(serializer),
         }
     }

@@ -22,7 +22,7 @@ mod record;
 
 pub use device::DeviceSpec;
 pub use options::{Allowances, OptionsError};
-pub use record::{AuthRecord, RequestRecord, ResponseRecord, WrapRecord};
+pub use record::{AuthRecord, RequestRecord, ResponseRecord, Shown, WrapRecord};
 
 use device::Device;
 use line::Line;

@@ -76,6 +76,7 @@ pub(super) struct Options {
     pub(super) hmac_accessor: bool,
     pub(super) prefix: String,
     pub(super) raw: bool,
+    pub(super) elide_lists: bool,
 }
 
 impl Options {
@@ -85,12 +86,14 @@ impl Options {
         }
         let (mut path, mut mode) = (None, None);
         let (mut hmac_accessor, mut prefix, mut raw) = (true, String::new(), false);
+        let mut elide_lists = false;
         for (name, value) in &spec.options {
             match name.as_str() {
                 "file_path" | "path" => path = Some(value.as_str()),
                 "mode" => mode = Some(file_mode(value)?),
                 "hmac_accessor" => hmac_accessor = flag("hmac_accessor", value)?,
                 "prefix" => prefix.clone_from(value),
+                "elide_list_responses" => elide_lists = flag("elide_list_responses", value)?,
                 "log_raw" => raw = flag("log_raw", value)?,
                 "format" if value == "json" => {}
                 "format" => return Err(OptionsError::Format(value.clone())),
@@ -109,7 +112,7 @@ impl Options {
             Some("stdout") => Target::Stdout,
             Some(path) => Target::File { path: path.into(), mode: mode.unwrap_or(Some(0o600)) },
         };
-        Ok(Self { target, hmac_accessor, prefix, raw })
+        Ok(Self { target, hmac_accessor, prefix, raw, elide_lists })
     }
 }
 

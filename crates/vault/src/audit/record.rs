@@ -37,6 +37,17 @@ pub struct AuthRecord {
     pub granting_policies: Vec<String>,
 }
 
+/// What a record shows that is hashed, or left out, where nobody has said otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct Shown {
+    /// Names of fields of the request that are not hashed, at any depth.
+    pub request_keys: Vec<String>,
+    /// The same of the answer.
+    pub response_keys: Vec<String>,
+    /// Header fields of the request: name, value, whether it is hashed.
+    pub headers: Vec<(String, String, bool)>,
+}
+
 /// A request.
 #[derive(Debug, Clone)]
 pub struct RequestRecord {
@@ -54,8 +65,10 @@ pub struct RequestRecord {
     pub mount: Option<MountInfo>,
     /// The wire.
     pub connection: Connection,
-    /// The header fields. No device writes them yet: nothing says which ones it may.
+    /// The header fields. Those that are written down stand in `shown`.
     pub headers: BTreeMap<String, String>,
+    /// What an operator wants to see. None: nothing.
+    pub shown: Option<Box<Shown>>,
     /// `X-Vault-Wrap-TTL`, in seconds.
     pub wrap_ttl: u64,
     /// Who made it.

@@ -51,6 +51,7 @@ fn request() -> RequestRecord {
             ..Connection::default()
         },
         headers: BTreeMap::new(),
+        shown: None,
         wrap_ttl: 0,
         auth: AuthRecord {
             client_token: Some(SecretString::from("s.topsecret")),

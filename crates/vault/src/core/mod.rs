@@ -4,14 +4,17 @@ mod access;
 pub(crate) mod acl;
 pub(crate) mod answer;
 pub(crate) mod invocation;
+mod limits;
 mod path;
 pub(crate) mod pipeline;
 mod settle;
 #[cfg(test)]
 mod tests;
 pub(crate) mod vault;
+mod versions;
 pub(crate) mod wrapping;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -27,14 +30,17 @@ use tracing::{info, warn};
 
 use self::answer::Chain;
 use self::vault::Vault;
+use self::versions::Versions;
 use self::wrapping::Wrapped;
 use crate::audit::Audit;
 use crate::identity::Identity;
 use crate::leases::{self, Leases};
 use crate::lockout::Lockouts;
-use crate::mounts::{Mounts, Registry, finish_disabling};
+use crate::mounts::{Mounts, Registry, finish_disabling, finish_moves};
 use crate::passwords::PasswordPolicies;
 use crate::policies::Policies;
+use crate::quotas::Quotas;
+use crate::settings::{CorsVerdict, Settings};
 use crate::tokens::{Tokens, finish_revocations, root_entry};
 use crate::wire::{Incoming, Outgoing};
 
@@ -158,6 +164,9 @@ impl Core {
             leases: Leases::new(&root, clock.clone(), random.clone()),
             wrapped: Wrapped::new(&root),
             lockouts: Lockouts::default(),
+            settings: Settings::load(&root).await?,
+            quotas: Quotas::load(&root).await?,
+            versions: Versions::load(&root, clock.now()).await?,
             system: system.cloned(),
         })
     }
@@ -205,6 +214,20 @@ impl Core {
         self.vault.load_full().expect("the core is unsealed")
     }
 
+    /// What cross-origin rules say of a request with these header fields, by lower-case name. While
+    /// sealed there are none: they lie behind the barrier.
+    pub(crate) fn cors(&self, headers: &BTreeMap<String, String>) -> CorsVerdict {
+        match &*self.vault.load() {
+            Some(vault) => vault.settings.cors().judge(headers),
+            None => CorsVerdict::Pass(Vec::new()),
+        }
+    }
+
+    /// The answer to an `OPTIONS` request, where cross-origin rules have one.
+    pub(crate) fn preflight(&self, headers: &BTreeMap<String, String>) -> Option<Outgoing> {
+        self.vault.load().as_ref()?.settings.cors().preflight(headers)
+    }
+
     /// Answers one request.
     pub async fn handle(&self, incoming: Incoming) -> Outgoing {
         match self.vault.load_full() {
@@ -225,10 +248,12 @@ async fn tick(vault: Arc<Vault>, shutdown: CancellationToken) {
             _ = tick.tick() => {}
         }
         finish_disabling(&vault).await;
+        finish_moves(&vault).await;
         if let Err(error) = finish_revocations(&vault).await {
             warn!(error = %Chain(&error), "go on with revocations");
         }
         vault.mounts.tick().await;
         vault.lockouts.tidy(vault.clock.now());
+        vault.quotas.tidy(vault.clock.now());
     }
 }

@@ -1,6 +1,6 @@
 //! One request from beginning to end.
 //!
-//! 1. The path is checked, routed, and given its one spelling.
+//! 1. The path is checked, routed, and given its one spelling; rate limits are asked.
 //! 2. The token is looked up, its addresses are checked, and one use is taken off.
 //! 3. The policies decide.
 //! 4. The request is written to the audit log.
@@ -22,14 +22,15 @@ use tracing::{Instrument as _, Span, field, info_span};
 use super::access::Access;
 use super::answer::{Answer, failure, failure_text};
 use super::invocation::{Invocation, caller};
+use super::limits;
 use super::path;
 use super::settle;
 use super::vault::Vault;
 use super::wrapping;
-use crate::audit::{AuthRecord, RequestRecord, ResponseRecord};
+use crate::audit::{AuthRecord, RequestRecord, ResponseRecord, Shown};
 use crate::identity::Who;
 use crate::lockout::Attempt;
-use crate::mounts::{Mount, Target, is_among};
+use crate::mounts::{Mount, MountConfig, Target, is_among};
 use crate::sys;
 use crate::tokens::{Token, Use, revoke_tree};
 use crate::wire::{Incoming, Outgoing, Verb};
@@ -70,12 +71,18 @@ async fn serve_in_span(vault: &Arc<Vault>, mut incoming: Incoming) -> Outgoing {
         data: incoming.data.clone(),
         mount: mount.as_ref().map(|mount| mount.info.as_ref().clone()),
         connection: incoming.connection.clone(),
+        shown: shown(vault, mount.as_deref(), &incoming.headers),
         headers: std::mem::take(&mut incoming.headers),
         wrap_ttl: incoming.wrap_ttl.map_or(0, |ttl| ttl.as_secs()),
         auth: AuthRecord::default(),
     };
+    let granted = match limits::admit(vault, mount.as_deref(), &record, &incoming).await {
+        Ok(granted) => granted,
+        Err(refused) => return refused,
+    };
     let mut flow = Flow { vault, incoming, path, mount, record, is_open: false, last_use: None };
-    let outgoing = flow.run().await;
+    let mut outgoing = flow.run().await;
+    outgoing.headers.extend(granted);
     if let Some(token) = flow.last_use
         && let Err(error) = revoke_tree(vault, token.hash).await
     {
@@ -83,6 +90,28 @@ async fn serve_in_span(vault: &Arc<Vault>, mut incoming: Incoming) -> Outgoing {
         tracing::warn!(error = %super::answer::Chain(&error), "revoke a used-up token");
     }
     outgoing
+}
+
+/// What audit is to show of this request beyond the usual.
+fn shown(
+    vault: &Vault,
+    mount: Option<&Mount>,
+    headers: &BTreeMap<String, String>,
+) -> Option<Box<Shown>> {
+    let audited = vault.settings.audited();
+    let config = mount.map(|mount| &mount.entry.config);
+    let keys = |pick: fn(&MountConfig) -> &Vec<String>| config.map(pick).filter(|k| !k.is_empty());
+    let request_keys = keys(|config| &config.audit_non_hmac_request_keys);
+    let response_keys = keys(|config| &config.audit_non_hmac_response_keys);
+    if audited.0.is_empty() && request_keys.is_none() && response_keys.is_none() {
+        return None;
+    }
+    let among = audited.among(headers);
+    Some(Box::new(Shown {
+        request_keys: request_keys.cloned().unwrap_or_default(),
+        response_keys: response_keys.cloned().unwrap_or_default(),
+        headers: among.map(|(name, value, hmac)| (name.into(), value.into(), hmac)).collect(),
+    }))
 }
 
 /// A request on its way.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use holdfast_logical::Backend;
 use holdfast_types::{Clock, Random};
 
+use super::versions::Versions;
 use super::wrapping::Wrapped;
 use crate::audit::Audit;
 use crate::identity::Identity;
@@ -13,6 +14,8 @@ use crate::lockout::Lockouts;
 use crate::mounts::Mounts;
 use crate::passwords::PasswordPolicies;
 use crate::policies::Policies;
+use crate::quotas::Quotas;
+use crate::settings::Settings;
 use crate::tokens::Tokens;
 
 /// All parts that answer requests. Dropped at sealing, with everything that they hold in memory.
@@ -28,6 +31,9 @@ pub(crate) struct Vault {
     pub leases: Leases,
     pub wrapped: Wrapped,
     pub lockouts: Lockouts,
+    pub settings: Settings,
+    pub quotas: Quotas,
+    pub versions: Versions,
     /// Paths of `sys/` that others serve.
     pub system: Option<Arc<dyn Backend>>,
 }

@@ -5,12 +5,14 @@
 //! audit devices and key rotation, come back from there, authorised and audited, by
 //! [`ServerPaths`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdfast_types::Clock;
 
 use crate::http::Handler;
+use crate::settings::CorsVerdict;
 use crate::wire::{Incoming, Outgoing, Verb};
 
 mod chain;
@@ -52,6 +54,22 @@ impl Front {
 #[async_trait]
 impl Handler for Front {
     async fn handle(&self, incoming: Incoming) -> Outgoing {
+        let granted = match self.lifecycle.core().cors(&incoming.headers) {
+            CorsVerdict::Pass(granted) => granted,
+            CorsVerdict::Answer(refused) => return refused,
+        };
+        let mut outgoing = self.answer(incoming).await;
+        outgoing.headers.extend(granted);
+        outgoing
+    }
+
+    fn preflight(&self, headers: &BTreeMap<String, String>) -> Option<Outgoing> {
+        self.lifecycle.core().preflight(headers)
+    }
+}
+
+impl Front {
+    async fn answer(&self, incoming: Incoming) -> Outgoing {
         let lifecycle = &self.lifecycle;
         let path = incoming.path.trim_end_matches('/');
         match (path, incoming.verb) {
@@ -79,9 +97,7 @@ impl Handler for Front {
             _ => lifecycle.core().handle(incoming).await,
         }
     }
-}
 
-impl Front {
     /// The core says whether the caller may, and writes it down; sealing would stop it in the
     /// middle of that, so it follows here.
     async fn seal(&self, incoming: Incoming) -> Outgoing {
@@ -94,8 +110,9 @@ impl Front {
 }
 
 fn is_unauthenticated_workflow(path: &str) -> bool {
-    let workflows = ["sys/rekey/", "sys/rekey-recovery-key/", "sys/generate-root/"];
-    workflows.iter().any(|prefix| path.starts_with(prefix))
+    let workflows = ["init", "update", "verify"].map(|step| format!("sys/rekey/{step}"));
+    workflows.iter().any(|workflow| path == workflow)
+        || matches!(path, "sys/generate-root/attempt" | "sys/generate-root/update")
 }
 
 #[cfg(test)]

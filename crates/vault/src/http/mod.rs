@@ -4,6 +4,7 @@
 //! Bounds on time, size and number hold here, so that what lies behind can take each request for
 //! complete and modest. **Invariant:** nothing behind this module knows hyper.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,12 @@ pub use tls::{ClientCertificates, Tls, TlsError, TlsSettings};
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. Runs to its end even where the client has hung up.
     async fn handle(&self, incoming: Incoming) -> Outgoing;
+
+    /// The answer to an `OPTIONS` request with these header fields, by lower-case name. None: the
+    /// method is not allowed.
+    fn preflight(&self, _headers: &BTreeMap<String, String>) -> Option<Outgoing> {
+        None
+    }
 }
 
 /// What one listener bears with.

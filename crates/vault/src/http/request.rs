@@ -258,7 +258,7 @@ fn enlarged(bytes: &[u8], capacity: usize) -> Zeroizing<Vec<u8>> {
 }
 
 /// Header fields by lower-case name, without the one that held the token.
-fn header_fields(headers: &HeaderMap, token: Option<&str>) -> BTreeMap<String, String> {
+pub(super) fn header_fields(headers: &HeaderMap, token: Option<&str>) -> BTreeMap<String, String> {
     let mut fields = BTreeMap::<String, String>::new();
     for (name, value) in headers {
         let (name, Ok(value)) = (name.as_str(), value.to_str()) else { continue };

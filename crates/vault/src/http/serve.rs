@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_logical::Connection;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::service::service_fn;
@@ -318,6 +318,12 @@ impl Shared {
         };
         let started = self.parts.clock.now();
         let entered = self.parts.in_flight.enter(&id, started, remote, &path, method);
+        if *request.method() == Method::OPTIONS && path.starts_with("/v1/") {
+            let headers = request::header_fields(request.headers(), None);
+            if let Some(answer) = self.parts.handler.preflight(&headers) {
+                return to_http(answer);
+            }
+        }
         let span = info_span!("vault.request", request.id = %id, http.method = method);
         let incoming =
             match request::read(request, id, connection, limits, &self.large_bodies).await {
@@ -394,7 +400,7 @@ async fn accept(socket: &Socket) -> std::io::Result<(Stream, Option<SocketAddr>)
 }
 
 /// The method's name without keeping what a client made up.
-fn method_name(method: &http::Method) -> &'static str {
+fn method_name(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] =
         ["GET", "HEAD", "LIST", "SCAN", "HELP", "PUT", "POST", "PATCH", "DELETE"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("OTHER")

@@ -37,18 +37,15 @@ pub(crate) async fn disable(vault: &Vault, class: MountClass, path: &str) -> Res
     let doomed = {
         let _change = mounts.change.lock().await;
         let router = mounts.router.load_full();
-        let Some(mount) = router.at(&prefix).filter(|mount| mount.entry.class == class) else {
+        let Some(mount) = router
+            .at(&prefix)
+            .filter(|mount| mount.entry.class == class && mount.entry.moving_to.is_none())
+        else {
             return Ok(());
         };
         let mut entry = mount.entry.clone();
         entry.doomed = true;
-        let doomed = Arc::new(Mount {
-            entry,
-            info: mount.info.clone(),
-            target: mount.target.clone(),
-            special: mount.special.clone(),
-            view: mount.view.clone(),
-        });
+        let doomed = Arc::new(mount.with_entry(entry, mounts.limits));
         let mut router = router.as_ref().clone();
         router.insert(doomed.clone());
         mounts.publish(router).await?;

@@ -62,6 +62,7 @@ impl Mounts {
             local: fields.bool("local")?.unwrap_or(false),
             seal_wrap: fields.bool("seal_wrap")?.unwrap_or(false),
             doomed: false,
+            moving_to: None,
         };
 
         let _change = self.change.lock().await;
@@ -92,8 +93,8 @@ impl Mounts {
         };
         let mut parsed = MountConfig::default();
         let given = Fields::new(config);
-        parsed.default_lease_ttl = lease_ttl(&given, "default_lease_ttl", "default")?;
-        parsed.max_lease_ttl = lease_ttl(&given, "max_lease_ttl", "max")?;
+        parsed.default_lease_ttl = lease_ttl(&given, "default_lease_ttl", Some("default"))?;
+        parsed.max_lease_ttl = lease_ttl(&given, "max_lease_ttl", Some("max"))?;
         if !parsed.max_lease_ttl.is_zero() && parsed.default_lease_ttl > parsed.max_lease_ttl {
             return Err(Error::invalid("given default lease TTL greater than given max lease TTL"));
         }
@@ -167,16 +168,25 @@ fn token_kind(text: &str) -> Result<TokenKind, Error> {
 }
 
 /// A time of the config. `system`, empty and zero all mean the server's.
-pub(super) fn lease_ttl(given: &Fields<'_>, name: &str, word: &str) -> Result<Duration, Error> {
+/// `word` is what refusals call it; none where they say no more than Go does.
+pub(super) fn lease_ttl(
+    given: &Fields<'_>,
+    name: &str,
+    word: Option<&str>,
+) -> Result<Duration, Error> {
     let Some(text) = given.string(name)? else { return Ok(Duration::ZERO) };
     if text == "system" {
         return Ok(Duration::ZERO);
     }
     match Ttl::parse(&text) {
         Ok(ttl) => Ok(ttl.0),
-        Err(_) => Err(Error::invalid(format!(
-            "unable to parse {word} TTL of {text}: time: invalid duration \"{text}\""
-        ))),
+        Err(_) => {
+            let problem = format!("time: invalid duration \"{text}\"");
+            Err(Error::invalid(match word {
+                Some(word) => format!("unable to parse {word} TTL of {text}: {problem}"),
+                None => problem,
+            }))
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use crate::core::Limits;
 use crate::lockout::LockoutConfig;
 
 /// Shown where OpenBao shows the version of a plugin: all of ours are built in.
-const RUNNING_VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"), "+builtin.holdfast");
+pub(crate) const RUNNING_VERSION: &str =
+    concat!("v", env!("CARGO_PKG_VERSION"), "+builtin.holdfast");
 
 /// A row of the mount table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub(crate) struct MountEntry {
     /// storage to be removed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub doomed: bool,
+    /// Being moved to this full path: it serves no more requests until it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving_to: Option<String>,
 }
 
 /// What can be tuned. Zero and empty mean "not set".
@@ -69,6 +73,11 @@ impl MountEntry {
             MountClass::Secret => self.path.clone(),
             MountClass::Auth => format!("auth/{}", self.path),
         }
+    }
+
+    /// Whether it takes requests.
+    pub(crate) fn serves(&self) -> bool {
+        !self.doomed && self.moving_to.is_none()
     }
 
     /// The prefix of all that it stores.

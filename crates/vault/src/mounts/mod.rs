@@ -11,6 +11,7 @@ mod disable;
 mod enable;
 mod entry;
 mod registry;
+mod remount;
 mod router;
 mod tune;
 
@@ -28,8 +29,10 @@ use tokio::sync::Mutex;
 use tracing::warn;
 
 pub(crate) use self::disable::{disable, finish_disabling};
-pub(crate) use self::entry::{MountConfig, MountEntry};
+pub(crate) use self::entry::{MountConfig, MountEntry, RUNNING_VERSION};
 pub use self::registry::{MountClass, MountFactory, Registry};
+use self::remount::Moves;
+pub(crate) use self::remount::{finish_moves, remount};
 pub(crate) use self::router::{Mount, Router, Target, is_among};
 use crate::core::Limits;
 use crate::core::answer::Chain;
@@ -52,6 +55,7 @@ pub(crate) struct Mounts {
     /// Held over every change of the table.
     change: Mutex<()>,
     router: ArcSwap<Router>,
+    moves: Moves,
 }
 
 impl Mounts {
@@ -77,6 +81,7 @@ impl Mounts {
             passwords,
             change: Mutex::new(()),
             router: ArcSwap::default(),
+            moves: Moves::default(),
         };
         let table = match root.get_json::<Vec<MountEntry>>(TABLE).await? {
             Some(table) => table,
@@ -143,7 +148,7 @@ impl Mounts {
     /// The mount that answers `path`.
     pub(crate) fn route(&self, path: &str) -> Option<Arc<Mount>> {
         let router = self.router.load();
-        router.longest(path).filter(|mount| !mount.entry.doomed).cloned()
+        router.longest(path).filter(|mount| mount.entry.serves()).cloned()
     }
 
     /// `path` in the one spelling that policies know.
@@ -171,13 +176,18 @@ impl Mounts {
             MountClass::Auth => format!("auth/{path}"),
         };
         let router = self.router.load();
-        let found = router.at(&prefix).filter(|mount| !mount.entry.doomed);
+        let found = router.at(&prefix).filter(|mount| mount.entry.serves());
         found.filter(|mount| mount.entry.class == class).cloned()
     }
 
     /// All mounts that serve, in the order of their paths.
     pub(crate) fn all(&self) -> Vec<Arc<Mount>> {
-        self.router.load().all().filter(|mount| !mount.entry.doomed).cloned().collect()
+        self.router.load().all().filter(|mount| mount.entry.serves()).cloned().collect()
+    }
+
+    /// The types that can be mounted.
+    pub(crate) fn kinds(&self, class: MountClass) -> Vec<String> {
+        self.registry.kinds(class).map(str::to_owned).collect()
     }
 
     /// All mounts that serve, by their accessors.
@@ -204,6 +214,7 @@ impl Mounts {
             local: kind == "cubbyhole",
             seal_wrap: kind == "system",
             doomed: false,
+            moving_to: None,
         };
         let secret = MountClass::Secret;
         let mut system = own(

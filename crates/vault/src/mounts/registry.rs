@@ -48,7 +48,6 @@ impl Registry {
     }
 
     /// The types of `class`, in order.
-    #[cfg(test)]
     pub(crate) fn kinds(&self, class: MountClass) -> impl Iterator<Item = &str> {
         let factories = match class {
             MountClass::Secret => &self.secret,

@@ -8,6 +8,7 @@ use holdfast_logical::{Backend, MountInfo, Route, SpecialPaths};
 
 use super::MountClass;
 use super::entry::MountEntry;
+use crate::core::Limits;
 
 /// A mount that is there.
 pub(crate) struct Mount {
@@ -38,6 +39,17 @@ impl Mount {
         match &self.target {
             Target::Backend(backend) => Some(backend),
             _ => None,
+        }
+    }
+
+    /// The same backend with another row of the table.
+    pub(crate) fn with_entry(&self, entry: MountEntry, limits: Limits) -> Self {
+        Self {
+            info: Arc::new(entry.info(limits)),
+            entry,
+            target: self.target.clone(),
+            special: self.special.clone(),
+            view: self.view.clone(),
         }
     }
 
@@ -120,8 +132,11 @@ impl Router {
     /// The mount that is in the way of a new one at `prefix`.
     pub(crate) fn conflict(&self, prefix: &str) -> Option<&Arc<Mount>> {
         self.0.values().find(|mount| {
-            let other = mount.entry.prefix();
-            prefix.starts_with(&other) || other.starts_with(prefix)
+            let places = [Some(mount.entry.prefix()), mount.entry.moving_to.clone()];
+            places
+                .iter()
+                .flatten()
+                .any(|other| prefix.starts_with(other.as_str()) || other.starts_with(prefix))
         })
     }
 }

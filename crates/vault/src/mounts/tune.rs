@@ -6,8 +6,22 @@ use std::time::Duration;
 use holdfast_logical::{Error, Fields};
 
 use super::enable::{lease_ttl, merge_options};
-use super::{Mount, MountClass, Mounts};
+use super::{MountClass, Mounts};
 use crate::lockout::LockoutConfig;
+
+/// What cannot be changed of the server's own mounts.
+const FIXED: [&str; 10] = [
+    "description",
+    "default_lease_ttl",
+    "max_lease_ttl",
+    "listing_visibility",
+    "passthrough_request_headers",
+    "allowed_response_headers",
+    "options",
+    "token_type",
+    "user_lockout_config",
+    "plugin_version",
+];
 
 impl Mounts {
     /// Changes what `fields` name of the mount of `class` at `path`, which ends in `/`. Returns what
@@ -29,9 +43,8 @@ impl Mounts {
             )));
         };
         let mut entry = mount.entry.clone();
-        let untunable = ["default_lease_ttl", "max_lease_ttl", "user_lockout_config"];
         if matches!(entry.kind.as_str(), "system" | "cubbyhole" | "identity")
-            && let Some(name) = untunable.iter().find(|name| fields.has(name))
+            && let Some(name) = FIXED.iter().find(|name| fields.has(name))
         {
             return Err(Error::invalid(format!("cannot tune parameter {name} of {path}")));
         }
@@ -42,10 +55,10 @@ impl Mounts {
         }
         let said = |name: &str| fields.string(name).map(|text| text.is_some_and(|t| !t.is_empty()));
         if said("default_lease_ttl")? {
-            entry.config.default_lease_ttl = lease_ttl(&fields, "default_lease_ttl", "default")?;
+            entry.config.default_lease_ttl = lease_ttl(&fields, "default_lease_ttl", None)?;
         }
         if said("max_lease_ttl")? {
-            entry.config.max_lease_ttl = lease_ttl(&fields, "max_lease_ttl", "max")?;
+            entry.config.max_lease_ttl = lease_ttl(&fields, "max_lease_ttl", None)?;
         }
         check_times(entry.config.default_lease_ttl, entry.config.max_lease_ttl)?;
         if let Some(description) = fields.string("description")? {
@@ -53,6 +66,11 @@ impl Mounts {
         }
         entry.config.update(class, &fields)?;
         LockoutConfig::tune(&mut entry.config.user_lockout, &entry.kind, fields)?;
+        if let Some(version) = fields.string("plugin_version")?.filter(|v| !v.is_empty()) {
+            let kind = &entry.kind;
+            let words = format!("plugin not found in the catalog: {kind}, version={version}");
+            return Err(Error::invalid(words));
+        }
 
         let mut upgrade = None;
         if let Some(options) = fields.string_map("options")?.filter(|given| !given.is_empty()) {
@@ -86,13 +104,7 @@ impl Mounts {
             }
             changed
         } else {
-            Mount {
-                info: Arc::new(entry.info(self.limits)),
-                entry,
-                target: mount.target.clone(),
-                special: mount.special.clone(),
-                view: mount.view.clone(),
-            }
+            mount.with_entry(entry, self.limits)
         };
         let mut router = self.router.load().as_ref().clone();
         router.insert(Arc::new(changed));

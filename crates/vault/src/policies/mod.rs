@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tracing::error;
 
-pub(crate) use self::paths::{PolicyStyle, handle};
+pub(crate) use self::paths::{PolicyStyle, detailed, handle};
 use crate::core::answer::Chain;
 
 const ROOT: &str = "root";
@@ -136,6 +136,14 @@ impl Policies {
         let kept = self.kept.load();
         let names = kept.keys().filter(|name| *name != RESPONSE_WRAPPING);
         names.cloned().chain([ROOT.to_owned()]).collect()
+    }
+
+    /// Names that begin with `folder`, which ends in `/`; all, with `root`, where it is empty.
+    fn names_in(&self, folder: &str) -> Vec<String> {
+        match folder {
+            "" => self.names(),
+            _ => self.names().into_iter().filter(|name| name.starts_with(folder)).collect(),
+        }
     }
 
     /// Writes a policy.

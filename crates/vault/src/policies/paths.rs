@@ -35,10 +35,11 @@ pub(crate) async fn handle(
     use Operation::{Create, Delete, List, Read, Update};
     let policies = &vault.policies;
     let now = vault.clock.now();
+    let folder = if name.is_empty() { String::new() } else { format!("{name}/") };
     match (name.is_empty(), style, invocation.request.operation) {
-        (true, PolicyStyle::Acl, List) => Ok(Response::list(policies.names()).into()),
-        (true, PolicyStyle::Old, List | Read) => {
-            let names = policies.names();
+        (_, PolicyStyle::Acl, List) => Ok(Response::list(policies.names_in(&folder)).into()),
+        (_, PolicyStyle::Old, List) | (true, PolicyStyle::Old, Read) => {
+            let names = policies.names_in(&folder);
             let data = json!({ "keys": names, "policies": names });
             Ok(Response { flatten: true, ..Response::data(data) }.into())
         }
@@ -57,6 +58,36 @@ pub(crate) async fn handle(
         }
         (false, ..) => Err(Error::UnsupportedOperation),
     }
+}
+
+/// Answers a request to `sys/policies/detailed/acl`: a list with all that is known of each policy.
+/// `name` is the folder that is listed, without its slash.
+///
+/// # Errors
+/// 405 for anything but a list.
+pub(crate) fn detailed(
+    vault: &Vault,
+    invocation: &Invocation,
+    name: &str,
+) -> Result<Answer, Error> {
+    if invocation.request.operation != Operation::List {
+        return Err(Error::UnsupportedOperation);
+    }
+    let policies = &vault.policies;
+    let folder = if name.is_empty() { String::new() } else { format!("{name}/") };
+    let mut names = policies.names_in(&folder);
+    // It is in every such list.
+    if !names.iter().any(|name| name == ROOT) {
+        names.push(ROOT.to_owned());
+    }
+    let now = vault.clock.now();
+    let shown = names.iter().filter_map(|name| {
+        let data = policies.show(name, PolicyStyle::Acl, now)?.data?;
+        Some((name.clone(), Value::Object(data)))
+    });
+    let info: Map<_, _> = shown.collect();
+    names.retain(|name| info.contains_key(name));
+    Ok(Response::data(json!({ "keys": names, "key_info": info })).into())
 }
 
 async fn write(

@@ -3,12 +3,17 @@
 //! What is asked while the server is sealed, or runs the server itself, is not here: it comes in
 //! by [`crate::core::Core::extend_system`].
 
+mod absent;
 mod capabilities;
+mod config;
 pub(crate) mod help;
+mod host;
 mod internal;
 mod locked_users;
 mod mounts;
 pub(crate) mod openapi;
+mod plugins;
+mod remount;
 pub(crate) mod routes;
 mod tools;
 mod wrapping;
@@ -24,6 +29,7 @@ use crate::leases;
 use crate::mounts::MountClass;
 use crate::passwords;
 use crate::policies::{self, PolicyStyle};
+use crate::quotas;
 
 /// Paths with rules of their own, as OpenBao has them.
 pub(crate) fn special_paths() -> SpecialPaths {
@@ -31,6 +37,8 @@ pub(crate) fn special_paths() -> SpecialPaths {
     SpecialPaths {
         unauthenticated: own(&[
             "wrapping/lookup",
+            "decode-token",
+            "rekey-recovery-key/*",
             "internal/specs/openapi",
             "internal/ui/mounts",
             "internal/ui/mounts/*",
@@ -84,6 +92,10 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
         "mounts" => mounts::handle(vault, invocation, MountClass::Secret, rest).await,
         "auth" => mounts::handle(vault, invocation, MountClass::Auth, rest).await,
         "policy" => policies::handle(vault, invocation, PolicyStyle::Old, rest).await,
+        "policies" if rest == "detailed/acl" || rest.starts_with("detailed/acl/") => {
+            let name = rest.trim_start_matches("detailed/acl").trim_matches('/');
+            policies::detailed(vault, invocation, name)
+        }
         "policies" => match rest.split_once('/').unwrap_or((rest, "")) {
             ("acl", name) => {
                 let name = name.trim_start_matches('/');
@@ -103,8 +115,20 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
             capabilities::handle(vault, invocation, first).await
         }
         "locked-users" => locked_users::handle(vault, invocation, rest).map(Answer::from),
+        "config" if !rest.is_empty() => config::handle(vault, invocation, rest).await,
+        "quotas" => quotas::handle(vault, invocation, rest).await,
+        "remount" => remount::handle(vault, invocation, rest).await,
+        "host-info" | "ha-status" | "version-history" if rest.is_empty() => {
+            host::handle(vault, invocation, first).await
+        }
+        "plugins" => plugins::handle(vault, invocation, rest),
+        "namespaces" => absent::namespaces(invocation, rest),
+        "rekey" if matches!(rest, "backup" | "recovery-key-backup") => absent::backup(invocation),
+        "rotate" if matches!(rest, "root/backup" | "recovery/backup") => absent::backup(invocation),
         "wrapping" => wrapping::handle(vault, invocation, rest).await,
         "internal" => internal::handle(vault, invocation, rest).await,
+        "generate-root" if rest.is_empty() => Err(Error::UnsupportedOperation),
+        "decode-token" if rest.is_empty() => tools::decode_token(invocation).map(Answer::from),
         "tools" => tools::handle(vault, invocation, rest),
         _ => elsewhere(vault, invocation).await,
     }

@@ -41,6 +41,7 @@ const ENABLE: &[Field] = &[
 ];
 const CAPABILITIES: Field = Field::strings("paths", "The paths that are asked about.").required();
 const DEVICE: Field = Field::string("path", "Name of the device.");
+const HEADER: Field = Field::string("header", "Name of the header field.");
 const SHARES: &[Field] = &[
     Field::integer("secret_shares", "How many shares are made."),
     Field::integer("secret_threshold", "How many of them are needed."),
@@ -80,15 +81,42 @@ pub(crate) const ROUTES: &[Route] = &[
         .fields(&[CAPABILITIES, Field::string("accessor", "The accessor.").required()]),
     Route::new("capabilities-self", &[Update], "What the token that asks may do.")
         .fields(&[CAPABILITIES]),
+    Route::new("config/auditing/request-headers", &[Read], "Header fields that audit records."),
+    Route::new(
+        "config/auditing/request-headers/{header}",
+        CHANGE,
+        "Whether audit records a header field, and how.",
+    )
+    .fields(&[HEADER, Field::bool("hmac", "Whether it is hashed.")]),
+    Route::new("config/cors", CHANGE, "Which web pages may ask this server.").fields(&[
+        Field::strings("allowed_origins", "Their origins, or `*`.").required(),
+        Field::strings("allowed_headers", "Header fields that they may send besides the usual."),
+        Field::bool("allow_credentials", "Whether browsers may send their credentials."),
+    ]),
+    Route::new("config/reload/{subsystem}", &[Update], "Nothing can be reloaded this way."),
+    Route::new("config/ui/headers", &[List], "List the header fields of every answer."),
+    Route::new("config/ui/headers/{header}", CHANGE, "A header field of every answer.").fields(&[
+        HEADER,
+        Field::strings("values", "What it holds.").required(),
+        Field::bool("multivalue", "Whether to show all its values."),
+    ]),
+    Route::new("decode-token", &[Update], "A root token from what `generate-root` gave.").fields(
+        &[
+            Field::string("encoded_token", "The token under its one-time pad.").required(),
+            Field::string("otp", "The pad.").required(),
+        ],
+    ),
     Route::new("generate-root-token/attempt", CHANGE, "The attempt to make a root token.")
         .fields(&[Field::string("otp", "The one-time pad; made where none is given.")]),
     Route::new("generate-root-token/update", &[Update], "Hand in a share for a root token.")
         .fields(SHARE),
+    Route::new("ha-status", &[Read], "The servers of this cluster."),
     Route::new("health", &[Read], "Whether the server serves, as a status code.").fields(&[
         Field::integer("activecode", "The status where it serves."),
         Field::integer("sealedcode", "The status where it is sealed."),
         Field::integer("uninitcode", "The status where it is not initialised."),
     ]),
+    Route::new("host-info", &[Read], "The machine that the server runs on."),
     Route::new("in-flight-req", &[Read], "The requests under way."),
     Route::new("init", &[Read, Update], "Initialise an empty server.").fields(&[
         Field::integer("secret_shares", "How many shares are made."),
@@ -147,6 +175,16 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::new("mounts", &[Read], "List the engines."),
     Route::new("mounts/{path*}/tune", &[Read, Update], "An engine's settings.").fields(TUNING),
     Route::new("mounts/{path*}", CHANGE, "Enable, show or disable an engine.").fields(ENABLE),
+    Route::new("namespaces", &[List], "List the namespaces: there are none."),
+    Route::new("namespaces/{path*}", CHANGE, "A namespace. None can be made."),
+    Route::new("plugins/catalog", &[Read], "All that can be mounted."),
+    Route::new("plugins/catalog/{type}", &[List], "What can be mounted of one type."),
+    Route::new("plugins/catalog/{type}/{name}", CHANGE, "Something that can be mounted."),
+    Route::new("plugins/reload/backend", &[Update], "Start mounts anew.").fields(&[
+        Field::string("plugin", "All mounts of this type."),
+        Field::strings("mounts", "These mounts."),
+        Field::string("scope", "`global`, or empty."),
+    ]),
     Route::new("policies/acl", &[List], "List the policies."),
     Route::new("policies/acl/{name*}", CHANGE, "A policy.").fields(POLICY),
     Route::new("policies/password", &[List], "List the password policies."),
@@ -156,20 +194,48 @@ pub(crate) const ROUTES: &[Route] = &[
         PASSWORD_POLICY,
         Field::string("policy", "Their length and characters, in HCL or JSON."),
     ]),
+    Route::new("policies/detailed/acl", &[List], "List the policies with their rules."),
+    Route::new("policies/detailed/acl/{name*}", &[List], "List policies with their rules."),
     Route::new("policy", &[Read, List], "List the policies. The older name."),
     Route::new("policy/{name*}", CHANGE, "A policy. The older name.").fields(POLICY),
+    Route::new("quotas/config", &[Read, Update], "What holds for all quotas.").fields(&[
+        Field::strings("rate_limit_exempt_paths", "Paths that are not limited."),
+        Field::bool("enable_rate_limit_audit_logging", "Whether audit records refusals."),
+        Field::bool("enable_rate_limit_response_headers", "Whether answers say what is left."),
+    ]),
+    Route::new("quotas/rate-limit", &[List], "List the rate limits."),
+    Route::new("quotas/rate-limit/{name}", CHANGE, "How many requests a client may make.").fields(
+        &[
+            Field::string("name", "Name of the limit."),
+            Field::string("path", "What it holds for: a mount or a path; all where it is empty."),
+            Field::string("role", "Only logins by this role."),
+            Field::integer("rate", "How many requests in an interval.").required(),
+            Field::duration("interval", "The interval; a second by default."),
+            Field::duration("block_interval", "How long a client who asks too often must wait."),
+            Field::bool("inheritable", "Taken and shown: there are no namespaces to inherit it."),
+        ],
+    ),
+    Route::new("remount", &[Update], "Move a mount.").fields(&[
+        Field::string("from", "Where it is.").required(),
+        Field::string("to", "Where it is to be.").required(),
+    ]),
+    Route::new("remount/status/{migration_id}", &[Read], "How far a move has come."),
     Route::new("renew", &[Update], "Prolong a lease. The older name.").fields(&[LEASE]),
     Route::new("renew/{url_lease_id*}", &[Update], "Prolong a lease. The older name."),
     Route::new("revoke", &[Update], "End a lease. The older name.").fields(&[LEASE]),
     Route::new("revoke/{url_lease_id*}", &[Update], "End a lease. The older name."),
     Route::new("revoke-force/{prefix*}", &[Update], "Forget leases. The older name."),
     Route::new("revoke-prefix/{prefix*}", &[Update], "End leases. The older name."),
+    Route::new("rekey/backup", &[Read, Delete], "Copies of shares: none are kept."),
+    Route::new("rekey/recovery-key-backup", &[Read, Delete], "Copies of shares: none are kept."),
     Route::new("rotate", &[Update], "Make a new encryption key."),
     Route::new("rotate/config", &[Read, Update], "When the encryption key rotates by itself.")
         .fields(KEYRING),
     Route::new("rotate/keyring", &[Update], "Make a new encryption key."),
+    Route::new("rotate/recovery/backup", &[Read, Delete], "Copies of shares: none are kept."),
     Route::new("rotate/recovery/init", CHANGE, "New recovery shares for the old.").fields(SHARES),
     Route::new("rotate/recovery/update", &[Update], "Hand in a share for new ones.").fields(SHARE),
+    Route::new("rotate/root/backup", &[Read, Delete], "Copies of shares: none are kept."),
     Route::new("rotate/root/init", CHANGE, "New unseal shares for the old.").fields(SHARES),
     Route::new("rotate/root/update", &[Update], "Hand in a share for new ones.").fields(SHARE),
     Route::new("seal", &[Update], "Stop serving until the server is unsealed."),
@@ -188,6 +254,7 @@ pub(crate) const ROUTES: &[Route] = &[
         Field::string("key", "One share, in hexadecimal or base64."),
         Field::bool("reset", "Whether to forget the shares so far."),
     ]),
+    Route::new("version-history", &[List], "The versions that ran on this store."),
     Route::new("wrapping/lookup", &[Read, Update], "What is known of a wrapping token.")
         .fields(&[TOKEN]),
     Route::new("wrapping/rewrap", &[Update], "Wrap anew what is wrapped.").fields(&[TOKEN]),

@@ -1,10 +1,12 @@
 //! `sys/tools/`: random bytes and hashes.
 
 use aws_lc_rs::digest;
-use base64::engine::general_purpose::STANDARD;
-use base64::{DecodeError, Engine as _};
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::{DecodeError, Engine as _, alphabet};
 use holdfast_logical::{Error, Response};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::core::answer::Answer;
 use crate::core::invocation::Invocation;
@@ -68,17 +70,62 @@ fn hash(invocation: &Invocation, argument: &str) -> Result<Response, Error> {
     };
     let input = fields.string("input")?.unwrap_or_default();
     let input = STANDARD.decode(&input).map_err(|error| {
-        let at = match error {
-            DecodeError::InvalidByte(at, _) => at,
-            DecodeError::InvalidLastSymbol { offset, .. } => offset,
-            DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => input.len(),
-        };
+        let at = base64_problem(&error, input.len());
         Error::invalid(format!(
             "unable to decode input as base64: illegal base64 data at input byte {at}"
         ))
     })?;
     let sum = digest::digest(algorithm, &input);
     Ok(Response::data(json!({ "sum": encode(sum.as_ref(), invocation, "hex")? })))
+}
+
+/// `sys/decode-token`: what `generate-root` made, without its one-time pad. It needs no secret of
+/// the server's, and so no token.
+pub(super) fn decode_token(invocation: &Invocation) -> Result<Response, Error> {
+    if !invocation.request.operation.is_write() {
+        return Err(Error::UnsupportedOperation);
+    }
+    let fields = invocation.request.fields();
+    let text = |name: &str| fields.string(name).map(Option::unwrap_or_default);
+    let (encoded, otp) = (Zeroizing::new(text("encoded_token")?), Zeroizing::new(text("otp")?));
+    if encoded.is_empty() || otp.is_empty() {
+        return Err(Error::invalid("provided 'encoded_token' or 'otp' is empty"));
+    }
+    let decoded = LENIENT.decode(encoded.as_bytes()).map_err(|error| {
+        let at = base64_problem(&error, encoded.len());
+        Error::invalid(format!(
+            "error decoding base64'd token: illegal base64 data at input byte {at}"
+        ))
+    })?;
+    let decoded = Zeroizing::new(decoded);
+    if decoded.len() != otp.len() {
+        return Err(Error::invalid(format!(
+            "error xoring token: length of byte slices is not equivalent: {} != {}",
+            decoded.len(),
+            otp.len()
+        )));
+    }
+    let token: Vec<u8> = decoded.iter().zip(otp.bytes()).map(|(byte, pad)| byte ^ pad).collect();
+    let token = String::from_utf8(token)
+        .map_err(|_| Error::invalid("error decoding token: it is no text under this pad"))?;
+    Ok(Response::data(json!({ "token": token })))
+}
+
+/// Without padding, and whatever the last bits are.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
+
+/// Where in the text the trouble is, as Go counts.
+fn base64_problem(error: &DecodeError, length: usize) -> usize {
+    match error {
+        DecodeError::InvalidByte(at, _) => *at,
+        DecodeError::InvalidLastSymbol { offset, .. } => *offset,
+        DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => length,
+    }
 }
 
 fn encode(bytes: &[u8], invocation: &Invocation, default: &str) -> Result<String, Error> {
