@@ -39,6 +39,7 @@ pub fn suites() -> Result<Vec<Suite>> {
         "kv-v1",
         "kv-values",
         "cubbyhole",
+        "database",
         "approle",
         "userpass",
         "lockout",

@@ -203,14 +203,12 @@ impl<'a> Fields<'a> {
             Some(Value::String(_) | Value::Array(_)) => {
                 let items = self.strings(name)?.unwrap_or_default();
                 let pairs = items.iter().enumerate().map(|(index, item)| {
-                    let (key, value) = item.split_once('=').ok_or_else(|| {
-                        let place = format!("at index {index} in field {name:?}");
-                        wrong(name, &format!("invalid key pair {place}"))
-                    })?;
+                    let (key, value) = item.split_once('=').ok_or_else(|| no_pair(name, index))?;
                     Ok((key.trim().to_owned(), value.trim().to_owned()))
                 });
                 pairs.collect::<Result<_, _>>().map(Some)
             }
+            Some(Value::Number(_) | Value::Bool(_)) => Err(no_pair(name, 0)),
             Some(_) => Err(wrong(name, "expected a map of strings")),
         }
     }
@@ -264,6 +262,10 @@ fn not_a_map(name: &str, value: &Value) -> Error {
          unconvertible type '{kind}'"
     );
     wrong(name, &problem)
+}
+
+fn no_pair(name: &str, index: usize) -> Error {
+    wrong(name, &format!("invalid key pair at index {index} in field {name:?}"))
 }
 
 fn not_a_list(name: &str, item: &Value) -> Error {

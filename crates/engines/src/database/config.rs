@@ -56,6 +56,9 @@ pub(crate) struct Config {
     plugin_version: String,
     allowed_roles: Vec<String>,
     pub(crate) root_rotation_statements: Vec<String>,
+    /// Empty: passwords are of 32 characters.
+    #[serde(default)]
+    pub(crate) password_policy: String,
     details: Map<String, Value>,
     pub(crate) password: Option<SecretString>,
     pub(crate) private_key: Option<SecretString>,
@@ -83,6 +86,7 @@ impl Config {
             plugin_version: String::new(),
             allowed_roles: Vec::new(),
             root_rotation_statements: Vec::new(),
+            password_policy: String::new(),
             details: Map::new(),
             password: None,
             private_key: None,
@@ -91,13 +95,16 @@ impl Config {
         if let Some(name) = fields.string("plugin_name")? {
             config.plugin_name = name;
         }
-        if let Some(version) = fields.string("plugin_version")? {
-            config.plugin_version = version;
+        if config.plugin_name.is_empty() {
+            return Err(Error::invalid("empty plugin name"));
         }
-        match config.plugin_name.as_str() {
-            "" => return Err(Error::invalid("empty plugin name")),
-            PLUGIN => {}
-            other => return Err(refused(&format!("plugin not found in the catalog: {other}"))),
+        let version = match fields.string("plugin_version")?.unwrap_or_default().as_str() {
+            "" => None,
+            version => Some(canonical_version(version)?),
+        };
+        match (config.plugin_name.as_str(), version) {
+            (PLUGIN, None) => {}
+            (other, version) => return Err(no_plugin(other, version.as_deref())),
         }
         if let Some(roles) = fields.strings("allowed_roles")? {
             config.allowed_roles = roles;
@@ -105,8 +112,8 @@ impl Config {
         if let Some(statements) = statement_list(fields, "root_rotation_statements")? {
             config.root_rotation_statements = statements;
         }
-        if fields.string("password_policy")?.is_some_and(|policy| !policy.is_empty()) {
-            return Err(refused("password_policy is not supported: passwords are 32 characters"));
+        if let Some(policy) = fields.string("password_policy")? {
+            config.password_policy = policy;
         }
         if let Some(password) = fields.string("password")? {
             config.password = Some(SecretString::new(password));
@@ -156,7 +163,11 @@ impl Config {
         if fields.bool("disable_escaping").is_err() {
             return Err(undecodable("disable_escaping", "bool", "ParseBool"));
         }
-        fields.duration("max_connection_lifetime").map_err(|error| refused(&error.to_string()))?;
+        fields.duration("max_connection_lifetime").map_err(|error| {
+            let problem = error.to_string();
+            let problem = problem.rsplit("lifetime\": ").next().unwrap_or_default();
+            refused(&format!("invalid max_connection_lifetime: {problem}"))
+        })?;
         let kind = fields
             .string("password_authentication")
             .map_err(|error| refused(&error.to_string()))?;
@@ -183,7 +194,7 @@ impl Config {
         Response::data(json!({
             "allowed_roles": self.allowed_roles,
             "connection_details": details,
-            "password_policy": "",
+            "password_policy": self.password_policy,
             "plugin_name": self.plugin_name,
             "plugin_version": self.plugin_version,
             "root_credentials_rotate_statements": self.root_rotation_statements,
@@ -253,9 +264,38 @@ impl Config {
 pub(crate) fn statement_list(fields: Fields<'_>, name: &str) -> Result<Option<Vec<String>>, Error> {
     let statements = match fields.value(name) {
         Some(Value::String(statement)) => Some(vec![statement.clone()]),
-        _ => fields.strings(name)?,
+        _ => fields.strings(name).map_err(|error| match error {
+            Error::Invalid(message) => Error::Invalid(message.replace(
+                "1 error(s) decoding:\n\n* ",
+                "decoding failed due to the following error(s):\n\n",
+            )),
+            other => other,
+        })?,
     };
     Ok(statements.map(|list| list.into_iter().filter(|text| !text.trim().is_empty()).collect()))
+}
+
+/// A version as the catalog writes it: `v1` is `v1.0.0`.
+fn canonical_version(text: &str) -> Result<String, Error> {
+    let digits = text.strip_prefix('v').unwrap_or(text);
+    let end = digits.find(['-', '+']).unwrap_or(digits.len());
+    let (numbers, rest) = digits.split_at(end);
+    let mut numbers: Vec<&str> = numbers.split('.').collect();
+    let is_number = |text: &&str| text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty();
+    if numbers.len() > 3 || !numbers.iter().all(is_number) {
+        return Err(Error::invalid(format!(
+            "version {text:?} is not a valid semantic version: malformed version: {text}"
+        )));
+    }
+    numbers.resize(3, "0");
+    Ok(format!("v{}{rest}", numbers.join(".")))
+}
+
+/// There is one plugin, in one version, which needs no name.
+fn no_plugin(name: &str, version: Option<&str>) -> Error {
+    let version = version.map(|version| format!(", version={version}")).unwrap_or_default();
+    let problem = format!("\t* plugin not found in the catalog: {name}{version}\n").repeat(2);
+    refused(&format!("invalid database version: 2 errors occurred:\n{problem}\n"))
 }
 
 /// A 400 in OpenBao's words.

@@ -5,13 +5,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use holdfast_logical::{Error, Lease, LeaseSpec, Reply, Request, Response, TokenKind};
-use holdfast_types::{Random, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tracing::warn;
 
 use super::error::DatabaseError;
 use super::journal::{Record, RecordId};
+use super::passwords::verifier;
 use super::role::Role;
 use super::statements::{Values, expiration};
 use super::{Database, failed, no_config, plain, user};
@@ -49,7 +49,8 @@ impl Database {
         let username = template
             .generate(&self.context, display_name, role_name)
             .map_err(|error| failed("create user")(error.into()))?;
-        let password = password(&*self.context.random);
+        let policies = [role.password_policy.as_str(), config.password_policy.as_str()];
+        let password = self.new_password(&policies).await?;
         let verifier = verifier(&password).await?;
         let (ttl, max_ttl) = role.lives(&request.mount);
         let mut ends = self.context.clock.now() + ttl.min(max_ttl);
@@ -184,30 +185,6 @@ impl Issued {
         serde_json::from_value(lease.internal.clone())
             .map_err(|error| Error::internal(format!("read what lease {} is for", lease.id), error))
     }
-}
-
-/// 32 characters of `0-9 A-Z a-z`, at least one of each kind: 190 bits.
-pub(super) fn password(random: &dyn Random) -> SecretString {
-    loop {
-        let password = SecretString::new(random.base62(32));
-        let has = |kind: fn(&char) -> bool| password.expose().chars().any(|c| kind(&c));
-        if has(char::is_ascii_digit)
-            && has(char::is_ascii_uppercase)
-            && has(char::is_ascii_lowercase)
-        {
-            return password;
-        }
-    }
-}
-
-/// What PostgreSQL stores of a password. It takes 4096 rounds of HMAC: not on a thread that
-/// serves requests.
-pub(super) async fn verifier(password: &SecretString) -> Result<String, Error> {
-    let password = password.clone();
-    let verifier = tokio::task::spawn_blocking(move || {
-        postgres_protocol::password::scram_sha_256(password.expose().as_bytes())
-    });
-    verifier.await.map_err(|error| Error::internal("derive a SCRAM verifier", error))
 }
 
 /// The names that are being given right now, by config.

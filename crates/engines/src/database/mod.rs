@@ -8,12 +8,13 @@
 //! carry SCRAM verifiers. No user exists without a lease or a write-ahead record of it, whenever
 //! the process dies. And nothing is ever dropped but a user that this engine has made.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::Object;
-use holdfast_barrier::Batch;
+use holdfast_barrier::{Batch, KeyLocks};
 use holdfast_logical::{
     Backend, Context, Error, Lease, Operation, Reply, Request, Response, Route, SpecialPaths,
 };
@@ -29,17 +30,22 @@ use self::journal::Journal;
 use self::pool::{Connector, Server, Servers};
 use self::role::Role;
 use self::rotation::rotation_key;
+use self::static_rotation::{Watcher, static_role_key};
 
 mod config;
 mod creds;
 mod dsn;
 mod error;
 mod journal;
+mod passwords;
 mod pool;
 mod role;
 mod rotation;
 mod routes;
+mod schedule;
 mod statements;
+mod static_role;
+mod static_rotation;
 mod template;
 mod tls;
 mod user;
@@ -56,18 +62,32 @@ pub struct Database {
     names: Names,
     /// Held while a config is changed: a write and a rotation must not interleave.
     configs: Mutex<()>,
+    /// By name: held while a role, static or not, is written, removed or rotated.
+    role_locks: KeyLocks,
+    /// By name: held while the database and the store may disagree about a static role's password.
+    /// Taken after `role_locks`.
+    change_locks: KeyLocks,
+    /// Nothing is to be rotated before this, in milliseconds since 1970.
+    next_rotation: AtomicI64,
+    watcher: std::sync::Mutex<Option<Watcher>>,
+    myself: Weak<Self>,
 }
 
 impl Database {
     /// The engine over its corner of the store. It connects to nothing until it is asked to.
-    pub fn new(context: Context) -> Self {
-        Self {
+    pub fn new(context: Context) -> Arc<Self> {
+        Arc::new_cyclic(|myself| Self {
             journal: Journal::new(context.storage.clone()),
             context,
             servers: Servers::default(),
             names: Names::default(),
             configs: Mutex::default(),
-        }
+            role_locks: KeyLocks::new(),
+            change_locks: KeyLocks::new(),
+            next_rotation: AtomicI64::new(i64::MAX),
+            watcher: std::sync::Mutex::default(),
+            myself: myself.clone(),
+        })
     }
 }
 
@@ -80,6 +100,10 @@ enum Path<'a> {
     Creds(&'a str),
     Reset(&'a str),
     RotateRoot(&'a str),
+    StaticRoles,
+    StaticRole(&'a str),
+    StaticCreds(&'a str),
+    RotateRole(&'a str),
 }
 
 impl<'a> Path<'a> {
@@ -88,6 +112,7 @@ impl<'a> Path<'a> {
         match kind {
             "config" if name.is_empty() => return Ok(Self::Configs),
             "roles" if name.is_empty() => return Ok(Self::Roles),
+            "static-roles" if name.is_empty() => return Ok(Self::StaticRoles),
             _ if !is_name(name) => return Err(Error::UnsupportedPath),
             _ => {}
         }
@@ -97,6 +122,9 @@ impl<'a> Path<'a> {
             "creds" => Ok(Self::Creds(name)),
             "reset" => Ok(Self::Reset(name)),
             "rotate-root" => Ok(Self::RotateRoot(name)),
+            "static-roles" => Ok(Self::StaticRole(name)),
+            "static-creds" => Ok(Self::StaticCreds(name)),
+            "rotate-role" => Ok(Self::RotateRole(name)),
             _ => Err(Error::UnsupportedPath),
         }
     }
@@ -144,18 +172,23 @@ impl Backend for Database {
             }
             (Path::Config(name), Create | Update) => self.write_config(name, request).await,
             (Path::Config(name), Delete) => self.delete_config(name).await,
-            (Path::Roles, List) => self.list("role/").await,
+            (Path::Roles, List) => self.list_roles("role/", request).await,
             (Path::Role(name), Read) => {
                 let role = self.context.storage.get_json::<Role>(&role_key(name)).await?;
                 Ok(role.map(|role| role.response()))
             }
             (Path::Role(name), Create | Update) => {
+                let _roles = self.role_locks.lock(name).await;
+                if self.context.storage.get(&static_role_key(name)).await?.is_some() {
+                    return Err(Error::invalid("Role and Static Role names must be unique"));
+                }
                 let old = self.context.storage.get_json(&role_key(name)).await?;
                 let role = Role::written(old, request)?;
                 self.context.storage.put_json(&role_key(name), &role).await?;
                 Ok(None)
             }
             (Path::Role(name), Delete) => {
+                let _roles = self.role_locks.lock(name).await;
                 self.context.storage.delete(&role_key(name)).await?;
                 Ok(None)
             }
@@ -166,6 +199,16 @@ impl Backend for Database {
                 Ok(None)
             }
             (Path::RotateRoot(name), Create | Update) => self.rotate_root(name).await,
+            (Path::StaticRoles, List) => self.list_roles("static-role/", request).await,
+            (Path::StaticRole(name), Read) => {
+                Ok(self.static_role(name).await?.map(|role| role.response()))
+            }
+            (Path::StaticRole(name), Create | Update) => {
+                self.write_static_role(name, request).await
+            }
+            (Path::StaticRole(name), Delete) => self.delete_static_role(name).await,
+            (Path::StaticCreds(name), Read) => self.static_credentials(name).await,
+            (Path::RotateRole(name), Create | Update) => self.rotate_role(name).await,
             _ => Err(Error::UnsupportedOperation),
         }
     }
@@ -182,6 +225,7 @@ impl Backend for Database {
         let key = match Path::parse(&request.path)? {
             Path::Config(name) => config_key(name),
             Path::Role(name) => role_key(name),
+            Path::StaticRole(name) => static_role_key(name),
             _ => return Ok(None),
         };
         Ok(Some(self.context.storage.get(&key).await?.is_some()))
@@ -190,7 +234,14 @@ impl Backend for Database {
     /// Settles what a crash left open, as far as the databases answer in time: one that is away
     /// does not keep the mount shut, and its records wait for a tick.
     async fn start(&self) -> Result<(), Error> {
-        match timeout(START_LIMIT, self.tick()).await {
+        let settle = async {
+            if self.has_rotations().await? {
+                self.watch_for(self.context.clock.now());
+                self.rotate_due().await?;
+            }
+            self.tick().await
+        };
+        match timeout(START_LIMIT, settle).await {
             Ok(Err(error @ Error::Entry(_))) => Err(error),
             Ok(Err(error)) => {
                 warn!(error = %chain(&error), "left for later: settle what a crash left open");
@@ -219,6 +270,7 @@ impl Backend for Database {
     }
 
     async fn stop(&self) {
+        self.stop_watching().await;
         self.servers.close();
     }
 
@@ -228,6 +280,17 @@ impl Backend for Database {
 }
 
 impl Database {
+    /// The names of roles, by page.
+    async fn list_roles(&self, prefix: &str, request: &Request) -> Reply {
+        let fields = request.fields();
+        let after = fields.string("after").map_err(Error::field_validation)?;
+        let after = after.filter(|after| !after.is_empty());
+        let limit = fields.integer("limit").map_err(Error::field_validation)?.unwrap_or_default();
+        let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
+        let names = self.context.storage.list_page(prefix, after.as_deref(), limit).await?;
+        Ok(Response::list(names))
+    }
+
     async fn list(&self, prefix: &str) -> Reply {
         Ok(Response::list(self.context.storage.list(prefix).await?))
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_logical::{Error, MountInfo, Request, Response};
+use holdfast_logical::{Error, Fields, MountInfo, Request, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -18,6 +18,9 @@ pub(crate) struct Role {
     /// Kept and shown, but not used: creation is one transaction, which PostgreSQL undoes itself.
     rollback_statements: Vec<String>,
     pub(crate) renew_statements: Vec<String>,
+    /// Empty: the config's.
+    #[serde(default)]
+    pub(crate) password_policy: String,
     /// Zero: the mount's.
     default_ttl: Duration,
     /// Zero: the mount's.
@@ -35,12 +38,9 @@ impl Role {
         if role.db_name.is_empty() {
             return Err(Error::invalid("database name is required"));
         }
-        match fields.string("credential_type")?.as_deref() {
-            None | Some("" | "password") => {}
-            Some(kind @ "rsa_private_key") => {
-                return Err(Error::invalid(format!("unsupported credential_type: {kind:?}")));
-            }
-            Some(kind) => return Err(Error::invalid(format!("invalid credential_type {kind:?}"))),
+        check_credential_type(fields)?;
+        if let Some(policy) = password_policy(fields)? {
+            role.password_policy = policy;
         }
         for (name, statements) in [
             ("creation_statements", &mut role.creation_statements),
@@ -68,7 +68,7 @@ impl Role {
 
     /// The answer to a read.
     pub(crate) fn response(&self) -> Response {
-        Response::data(json!({
+        let mut data = json!({
             "creation_statements": self.creation_statements,
             "credential_type": "password",
             "db_name": self.db_name,
@@ -77,7 +77,11 @@ impl Role {
             "renew_statements": self.renew_statements,
             "revocation_statements": self.revocation_statements,
             "rollback_statements": self.rollback_statements,
-        }))
+        });
+        if !self.password_policy.is_empty() {
+            data["credential_config"] = json!({ "password_policy": self.password_policy });
+        }
+        Response::data(data)
     }
 
     /// How long a user of this role is to live at first, and how long it may. The first can be
@@ -87,6 +91,23 @@ impl Role {
         let max_ttl = or(self.max_ttl, mount.max_ttl).min(mount.max_ttl);
         (or(self.default_ttl, mount.default_ttl), max_ttl)
     }
+}
+
+/// Refuses credentials that PostgreSQL has no use for.
+pub(crate) fn check_credential_type(fields: Fields<'_>) -> Result<(), Error> {
+    match fields.string("credential_type")?.as_deref() {
+        None | Some("password") => Ok(()),
+        Some(kind @ ("rsa_private_key" | "client_certificate")) => {
+            Err(Error::invalid(format!("unsupported credential_type: {kind:?}")))
+        }
+        Some(kind) => Err(Error::invalid(format!("invalid credential_type {kind:?}"))),
+    }
+}
+
+/// The policy that `credential_config` names, where it names one. Empty: the config's.
+pub(crate) fn password_policy(fields: Fields<'_>) -> Result<Option<String>, Error> {
+    let settings = fields.string_map("credential_config")?;
+    Ok(settings.and_then(|mut settings| settings.remove("password_policy")))
 }
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::config::Config;
-use super::creds::{password, verifier};
 use super::dsn::{Dsn, Login};
 use super::error::DatabaseError;
+use super::passwords::verifier;
 use super::pool::Connector;
 use super::statements::{Values, quote_identifier};
 use super::{Database, config_key, failed, no_config, plain, user};
@@ -42,7 +42,7 @@ impl Database {
         }
         check_templates(&config)?;
         let rotation = Rotation {
-            password: password(&*self.context.random),
+            password: self.new_password(&[&config.password_policy]).await?,
             begun_at: self.context.clock.now(),
         };
         // Before anything is recorded: a server that is away needs no record.

@@ -1,5 +1,9 @@
 //! The operator's SQL: what is put in place of `{{name}}` and its like.
 
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use holdfast_types::Timestamp;
 use zeroize::Zeroizing;
 
@@ -15,7 +19,10 @@ pub(crate) struct Values<'a> {
 }
 
 /// Puts the values in, in one pass: what a value says is not looked at again.
+///
+/// A statement may be written in base64, which spares people their shell's quotes.
 pub(crate) fn render(statement: &str, values: &Values<'_>) -> Zeroizing<String> {
+    let statement = &*decoded(statement);
     let mut text = Zeroizing::new(String::with_capacity(statement.len() + 256));
     let mut rest = statement;
     'next: while let Some(at) = rest.find("{{") {
@@ -38,6 +45,11 @@ pub(crate) fn render(statement: &str, values: &Values<'_>) -> Zeroizing<String> 
     }
     text.push_str(rest);
     text
+}
+
+fn decoded(statement: &str) -> Cow<'_, str> {
+    let text = STANDARD.decode(statement.trim()).ok().and_then(|b| String::from_utf8(b).ok());
+    text.map_or(Cow::Borrowed(statement), Cow::Owned)
 }
 
 const PASSWORD: &str = "{{password}}";
@@ -64,6 +76,7 @@ pub(crate) fn quote_identifier(name: &str) -> String {
 /// for it is `PASSWORD '{{password}}'` in `CREATE` or `ALTER` of a `ROLE`, `USER` or `GROUP`,
 /// also within a `DO` block, and everything else is refused when the statement is written.
 pub(crate) fn misplaced_password(statement: &str) -> Option<String> {
+    let statement = &*decoded(statement);
     let mut start = 0;
     while let Some(found) = statement[start..].find(PASSWORD) {
         let (at, end) = (start + found, start + found + PASSWORD.len());

@@ -1,7 +1,5 @@
 //! Which engines and login methods there are.
 
-use std::sync::Arc;
-
 use holdfast_auth::{approle, jwt, userpass};
 use holdfast_engines::database::Database;
 use holdfast_engines::{cubbyhole, kv};
@@ -13,7 +11,7 @@ pub fn mountable() -> Registry {
     Registry::default()
         .secret("kv", kv::backend)
         .secret("cubbyhole", cubbyhole::backend)
-        .secret("database", |context| Arc::new(Database::new(context)))
+        .secret("database", |context| Database::new(context))
         .auth("approle", approle::backend)
         .auth("jwt", jwt::backend)
         .auth("userpass", userpass::backend)

@@ -229,7 +229,6 @@ async fn refusals_are_in_openbaos_words() {
         (write, "config/pg", json!({ "username_template": "{{frob}}" }), "error creating database object: unable to initialize username template: unable to parse template: template: template:1: function \"frob\" not defined".to_owned()),
         (write, "config/pg", json!({ "username_template": "{{" }), "error creating database object: unable to initialize username template: unable to parse template: template: template:1: unclosed action".to_owned()),
         (write, "config/pg", json!({ "connection_url": "postgres://h/d?sslmode=frob" }), "error creating database object: cannot parse connection url: sslmode is invalid".to_owned()),
-        (write, "config/pg", json!({ "password_policy": "p" }), "error creating database object: password_policy is not supported: passwords are 32 characters".to_owned()),
         (write, "roles/new", json!({}), "database name is required".to_owned()),
         (write, "roles/new", json!({ "db_name": "pg", "credential_type": "frob" }), "invalid credential_type \"frob\"".to_owned()),
         (write, "roles/new", json!({ "db_name": "pg", "credential_type": "rsa_private_key" }), "unsupported credential_type: \"rsa_private_key\"".to_owned()),
@@ -242,7 +241,7 @@ async fn refusals_are_in_openbaos_words() {
         (read, "config/a b", json!({}), "unsupported path".to_owned()),
         (read, "config/-a", json!({}), "unsupported path".to_owned()),
         (read, "config/a/b", json!({}), "unsupported path".to_owned()),
-        (write, "static-roles/x", json!({}), "unsupported path".to_owned()),
+        (write, "static-frob/x", json!({}), "unsupported path".to_owned()),
         (read, "nope", json!({}), "unsupported path".to_owned()),
     ] {
         assert_eq!(fixture.refusal(operation, path, data).await, want, "{path}");

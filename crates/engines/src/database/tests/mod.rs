@@ -21,6 +21,7 @@ mod issue;
 mod kill;
 mod revoke;
 mod rotate;
+mod static_roles;
 
 /// The server that most tests share. It logs every statement.
 fn server() -> &'static Postgres {
@@ -54,7 +55,7 @@ const CREATE: &str =
 /// A mount, with the store that outlives it.
 struct Fixture {
     entries: Arc<MemoryEntries>,
-    backend: Database,
+    backend: Arc<Database>,
     mount: Arc<MountInfo>,
 }
 
@@ -73,6 +74,11 @@ impl Fixture {
 
     /// A mount over the store of an earlier one, as after a restart.
     async fn over(entries: Arc<MemoryEntries>) -> Self {
+        Self::at(entries, Arc::new(SystemClock)).await
+    }
+
+    /// The same with another clock.
+    async fn at(entries: Arc<MemoryEntries>, clock: Arc<dyn Clock>) -> Self {
         let mount = Arc::new(MountInfo {
             path: "database/".to_owned(),
             default_ttl: Duration::from_secs(3600),
@@ -81,7 +87,7 @@ impl Fixture {
         });
         let backend = Database::new(Context {
             storage: View::new(entries.clone(), "logical/database/"),
-            clock: Arc::new(SystemClock),
+            clock,
             random: Arc::new(SystemRandom),
             passwords: Arc::new(holdfast_logical::testing::OnePassword),
             mount: mount.clone(),
@@ -197,8 +203,11 @@ impl Fixture {
     /// The write-ahead records in the store.
     async fn records(&self) -> usize {
         let scanned = self.entries.scan("logical/database/").await.unwrap();
-        let records =
-            scanned.iter().filter(|key| key.starts_with("wal/") || key.starts_with("rotation/"));
+        let records = scanned.iter().filter(|key| {
+            key.starts_with("wal/")
+                || key.starts_with("rotation/")
+                || key.starts_with("static-rotation/")
+        });
         records.count()
     }
 }

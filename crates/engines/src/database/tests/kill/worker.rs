@@ -96,7 +96,7 @@ struct StoredLease {
 }
 
 struct Worker {
-    backend: Database,
+    backend: Arc<Database>,
     storage: View,
     mount: Arc<MountInfo>,
     /// One at a time chooses a lease to end.
