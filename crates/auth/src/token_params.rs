@@ -93,6 +93,11 @@ impl RoleTokens {
         if let Some(uses) = fields.integer("token_num_uses")? {
             params.token_num_uses = parse_num_uses(uses, "token_num_uses")?;
         }
+        if params.token_strictly_bind_ip && !params.token_bound_cidrs.is_empty() {
+            return Err(Error::invalid(
+                "'token_strictly_bind_ip' conflicts with 'token_bound_cidrs'; set only one",
+            ));
+        }
         if params.token_ttl > params.token_max_ttl && params.token_max_ttl > Duration::ZERO {
             return Err(Error::invalid(TTL_PAST_MAX));
         }
@@ -348,6 +353,10 @@ mod tests {
                 "error converting input for field \"token_ttl\": cannot provide negative value '-1'",
             ),
             (json!({ "token_type": "frob" }), "invalid 'token_type' value \"frob\""),
+            (
+                json!({ "token_strictly_bind_ip": true, "token_bound_cidrs": "::1" }),
+                "'token_strictly_bind_ip' conflicts with 'token_bound_cidrs'; set only one",
+            ),
             (
                 json!({ "token_type": "batch", "token_period": "1h" }),
                 "'token_type' cannot be 'batch' or 'default_batch' when set to generate periodic \

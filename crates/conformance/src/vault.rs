@@ -42,6 +42,8 @@ pub fn suites() -> Result<Vec<Suite>> {
         "database",
         "approle",
         "userpass",
+        "jwt",
+        "oidc",
         "lockout",
         "leases",
         "unknown-fields",

@@ -213,11 +213,23 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A JSON object.
+    /// A JSON object; it may stand in a list of its own.
     pub fn object(&self, name: &str) -> Result<Option<&'a Map<String, Value>>, Error> {
         match self.value(name) {
             None => Ok(None),
             Some(Value::Object(map)) => Ok(Some(map)),
+            Some(Value::Array(items)) => match items.first() {
+                None => Ok(None),
+                Some(Value::Object(map)) => Ok(Some(map)),
+                Some(other) => Err(wrong(
+                    name,
+                    &format!(
+                        "'[0]' expected type 'map[string]interface {{}}', got unconvertible type \
+                         '{}'",
+                        go_type(other)
+                    ),
+                )),
+            },
             Some(other) => Err(unconvertible(name, "map[string]interface {}", other)),
         }
     }

@@ -15,6 +15,13 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<String, String>, Error> {
     if let Ok(map) = serde_json::from_str(text) {
         return Ok(map);
     }
+    if let Ok(map) = serde_json::from_str::<BTreeMap<String, Option<String>>>(text)
+        && let Some((key, _)) = map.iter().find(|(_, value)| value.is_none())
+    {
+        return Err(Error::invalid(format!(
+            "failed to parse metadata: invalid value for key {key:?}"
+        )));
+    }
     let pairs = text.split(',').map(|pair| {
         let (name, value) = pair.split_once('=')?;
         (!name.trim().is_empty()).then(|| (name.trim().to_owned(), value.trim().to_owned()))
@@ -37,6 +44,7 @@ mod tests {
             (r#"{"a":"b"}"#, Some(&[("a", "b")][..])),
             ("a=b, c=d=e", Some(&[("a", "b"), ("c", "d=e")][..])),
             (r#"{"a":1}"#, None),
+            (r#"{"a":null}"#, None),
             ("bogus", None),
             ("=b", None),
         ] {

@@ -28,7 +28,7 @@ mod store;
 mod tests;
 mod tidy;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
 use holdfast_barrier::{KeyLocks, View};
@@ -45,7 +45,8 @@ use crate::role_name::{self, is_role_name};
 
 /// The backend of an `approle` mount.
 pub fn backend(context: Context) -> Arc<dyn Backend> {
-    Arc::new(AppRole {
+    Arc::new_cyclic(|me| AppRole {
+        me: me.clone(),
         storage: context.storage,
         clock: context.clock,
         random: context.random,
@@ -53,10 +54,13 @@ pub fn backend(context: Context) -> Arc<dyn Backend> {
         role_changes: Mutex::new(()),
         secret_id_uses: KeyLocks::new(),
         tidied_at: Mutex::new(None),
+        tidying: Mutex::new(()),
     })
 }
 
 struct AppRole {
+    /// For what goes on after an answer.
+    me: Weak<Self>,
     storage: View,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -67,6 +71,8 @@ struct AppRole {
     /// By HMAC of the secret id.
     secret_id_uses: KeyLocks,
     tidied_at: Mutex<Option<Timestamp>>,
+    /// Held while secret ids are tidied.
+    tidying: Mutex<()>,
 }
 
 #[async_trait]
@@ -93,7 +99,7 @@ impl Backend for AppRole {
             },
             (["role", _, "role-id"], Read) => self.read_role_id(&name).await,
             (["role", _, "role-id"], Create | Update) => self.write_role_id(request, &name).await,
-            (["role", _, "secret-id", ""], List) => self.list_secret_ids(&name).await,
+            (["role", _, "secret-id", ""], List) => self.list_secret_ids(request, &name).await,
             (["role", _, "secret-id"], Create | Update) => {
                 self.generate_secret_id(request, &name).await
             }

@@ -61,6 +61,8 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new("role/{role_name}/secret-id", &[List, Update], "Make a secret id; list accessors.")
         .fields(&[
             ROLE,
+            Field::string("after", "Of a list: only what comes after this accessor."),
+            Field::integer("limit", "Of a list: at most so many."),
             Field::string("metadata", "JSON that the tokens carry."),
             Field::strings("cidr_list", "Networks that it can be used from."),
             TOKEN_BOUND_CIDRS,

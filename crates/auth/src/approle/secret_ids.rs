@@ -1,5 +1,6 @@
 //! `role/<name>/secret-id`, `custom-secret-id` and `secret-id-accessor`.
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use holdfast_barrier::Batch;
 use holdfast_logical::{Error, Reply, Request, Response};
 use holdfast_types::SecretString;
@@ -9,21 +10,32 @@ use super::role::Role;
 use super::secret_id::SecretId;
 use super::store::{AccessorEntry, check_id_length, hmac, secret_id_entry};
 use super::{AppRole, no_such_role};
+use crate::listing;
+
+/// How many entries are read at once.
+const READERS: usize = 16;
 
 impl AppRole {
-    /// `LIST role/<name>/secret-id`: the accessors.
-    pub(super) async fn list_secret_ids(&self, name: &str) -> Reply {
+    /// `LIST role/<name>/secret-id?after=&limit=`: the accessors, in the order of what they are
+    /// stored under. Each is read from its own entry, so that a page costs what it shows.
+    pub(super) async fn list_secret_ids(&self, request: &Request, name: &str) -> Reply {
         if self.role(name).await?.is_none() {
             return Err(no_such_role(name));
         }
-        let mut accessors = Vec::new();
-        for hmac in self.storage.list(&format!("secret-id/{name}/")).await? {
-            // One that was used up since the list was made is left out.
-            if let Some(secret_id) = self.secret_id(name, &hmac).await? {
-                accessors.push(secret_id.accessor);
-            }
-        }
-        Ok(Response::list(accessors))
+        let (after, limit) = listing::page(request)?;
+        let after = match after {
+            None => None,
+            Some(accessor) => match self.accessor(&accessor).await? {
+                Some(entry) if entry.role == name => Some(entry.secret_id_hmac),
+                _ => Some(accessor),
+            },
+        };
+        let folder = format!("secret-id/{name}/");
+        let hmacs = self.storage.list_page(&folder, after.as_deref(), limit).await?;
+        let read = |hmac: String| async move { self.secret_id(name, &hmac).await };
+        let found: Vec<_> = stream::iter(hmacs).map(read).buffered(READERS).try_collect().await?;
+        // One that was used up since the list was made is left out.
+        Ok(Response::list(found.into_iter().flatten().map(|found| found.accessor).collect()))
     }
 
     /// `PUT role/<name>/secret-id`

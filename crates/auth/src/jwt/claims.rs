@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use holdfast_types::Timestamp;
 use serde_json::{Map, Value};
 
+use super::go_text::go_text;
 use super::role::Role;
 
 /// Claims with a meaning of their own (RFC 7519).
@@ -103,7 +104,7 @@ impl Dates {
                 issued => issued,
             };
         }
-        let skew = leeway(role.clock_skew_leeway, DEFAULT_CLOCK_SKEW);
+        let skew = clock_skew(role);
         if now.saturating_add(skew) < starts {
             return Err(ClaimError::NotYet);
         }
@@ -115,6 +116,11 @@ impl Dates {
         }
         Ok(())
     }
+}
+
+/// How far clocks may differ, in seconds.
+pub(super) fn clock_skew(role: &Role) -> i64 {
+    leeway(role.clock_skew_leeway, DEFAULT_CLOCK_SKEW)
 }
 
 fn leeway(set: i64, default: i64) -> i64 {
@@ -195,10 +201,16 @@ pub(super) fn check_bound(
             return Err(format!("claim {name:?} is missing"));
         };
         let Some(actual) = values(actual) else {
-            return Err(format!("received claim is not a string, bool, int or list: {actual}"));
+            return Err(format!(
+                "received claim is not a string, bool, int or list: {}",
+                go_text(actual)
+            ));
         };
         let Some(expected) = values(expected) else {
-            return Err(format!("bound claim is not a string, bool, int or list: {expected}"));
+            return Err(format!(
+                "bound claim is not a string, bool, int or list: {}",
+                go_text(expected)
+            ));
         };
         let fits = |expected: &Value| actual.iter().any(|actual| matches(expected, actual, globs));
         if !expected.iter().any(fits) {

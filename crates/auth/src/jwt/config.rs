@@ -2,6 +2,7 @@
 
 use holdfast_keys::Algorithm;
 use holdfast_logical::{Error, Fields};
+use holdfast_types::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -25,20 +26,24 @@ pub(super) struct Config {
     pub(super) jwt_supported_algs: Vec<String>,
     /// The role of a login that names none, in lower case.
     pub(super) default_role: String,
-    /// Kept and printed, without effect here.
+    /// Who this server is to the issuer, for logins with redirects. Empty: there are none.
+    pub(super) oidc_client_id: String,
+    /// Its secret there. Never printed.
+    pub(super) oidc_client_secret: SecretString,
+    /// How the issuer hands its answer back: `query` (also where it is empty) or `form_post`.
     oidc_response_mode: String,
-    /// Kept and printed, without effect here.
+    /// Kept and printed; a code is asked for whatever it says.
     oidc_response_types: Vec<String>,
-    /// Kept and printed, without effect here.
+    /// Kept and printed, without effect: there is one namespace.
     namespace_in_state: Option<bool>,
 }
 
 impl Config {
-    /// Reads a request to `config`.
+    /// Reads a request to `config`, which replaces all of `old` but the namespace's setting.
     ///
     /// # Errors
     /// 400 in OpenBao's words, except for what is refused because it is not supported.
-    pub(super) fn parse(fields: Fields<'_>) -> Result<Self, Error> {
+    pub(super) fn parse(fields: Fields<'_>, old: Option<&Self>) -> Result<Self, Error> {
         let text = |name| {
             let value = fields.string(name).map_err(Error::field_validation)?;
             Ok::<_, Error>(value.unwrap_or_default())
@@ -58,24 +63,17 @@ impl Config {
             default_role: text("default_role")?.to_lowercase(),
             oidc_response_mode: text("oidc_response_mode")?,
             oidc_response_types: list("oidc_response_types")?,
+            oidc_client_id: text("oidc_client_id")?,
+            oidc_client_secret: text("oidc_client_secret")?.into(),
             namespace_in_state: fields
                 .bool("namespace_in_state")
-                .map_err(Error::field_validation)?,
+                .map_err(Error::field_validation)?
+                .or_else(|| old?.namespace_in_state),
         };
         config.check_sources()?;
-        let client = (text("oidc_client_id")?, text("oidc_client_secret")?);
-        if client.0.is_empty() != client.1.is_empty() {
-            return Err(Error::invalid(
-                "both 'oidc_client_id' and 'oidc_client_secret' must be set for OIDC",
-            ));
-        }
-        for (name, is_set) in [
-            ("oidc_client_id", !client.0.is_empty()),
-            ("override_allowed_server_names", !list("override_allowed_server_names")?.is_empty()),
-        ] {
-            if is_set {
-                return Err(Error::invalid(format!("'{name}' is not supported")));
-            }
+        config.check_client()?;
+        if !list("override_allowed_server_names")?.is_empty() {
+            return Err(Error::invalid("'override_allowed_server_names' is not supported"));
         }
         if config.oidc_discovery_url.contains(".well-known/openid-configuration") {
             return Err(Error::invalid("'oidc_discovery_url' contains '.well-known' component"));
@@ -96,7 +94,7 @@ impl Config {
             "jwt_supported_algs": self.jwt_supported_algs,
             "jwt_validation_pubkeys": self.jwt_validation_pubkeys,
             "namespace_in_state": self.namespace_in_state.unwrap_or(true),
-            "oidc_client_id": "",
+            "oidc_client_id": self.oidc_client_id,
             "oidc_discovery_ca_pem": self.oidc_discovery_ca_pem,
             "oidc_discovery_url": self.oidc_discovery_url,
             "oidc_response_mode": self.oidc_response_mode,
@@ -111,6 +109,20 @@ impl Config {
         let mut names = self.jwt_supported_algs.iter();
         self.jwt_supported_algs.is_empty()
             || names.any(|name| Algorithm::parse(name) == Some(algorithm))
+    }
+
+    /// The identifier and the secret go together, and with an issuer that can be asked.
+    fn check_client(&self) -> Result<(), Error> {
+        let has_secret = !self.oidc_client_secret.expose().is_empty();
+        if self.oidc_client_id.is_empty() == has_secret {
+            return Err(Error::invalid(
+                "both 'oidc_client_id' and 'oidc_client_secret' must be set for OIDC",
+            ));
+        }
+        if has_secret && self.oidc_discovery_url.is_empty() {
+            return Err(Error::invalid("'oidc_discovery_url' must be set for OIDC"));
+        }
+        Ok(())
     }
 
     fn check_sources(&self) -> Result<(), Error> {
@@ -160,14 +172,11 @@ impl Config {
 
 /// No provider is known, so that none can be configured.
 fn check_provider(fields: Fields<'_>) -> Result<(), Error> {
-    let refusal = match fields.value("provider_config") {
-        None => return Ok(()),
-        Some(Value::Object(map)) if map.is_empty() => return Ok(()),
-        Some(Value::Object(map)) => match map.get("provider").and_then(Value::as_str) {
-            Some(name) => format!("provider {name:?} not found in custom providers"),
-            None => "'provider' field not found in provider_config".to_owned(),
-        },
-        Some(_) => "expected a map".to_owned(),
+    let given = fields.object("provider_config").map_err(Error::field_validation)?;
+    let Some(given) = given.filter(|given| !given.is_empty()) else { return Ok(()) };
+    let refusal = match given.get("provider").and_then(Value::as_str) {
+        Some(name) => format!("provider {name:?} not found in custom providers"),
+        None => "'provider' field not found in provider_config".to_owned(),
     };
     Err(Error::invalid(format!("invalid provider_config: {refusal}")))
 }

@@ -1,24 +1,16 @@
 //! The keys that tokens are verified with: configured, or fetched and kept for a while.
 
-use std::error::Error as StdError;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use holdfast_keys::{Jwks, KeyError, PublicKey, SignedToken};
-use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, StatusCode};
-use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::config::Config;
+use super::fetch::{FetchError, Fetcher, chain};
 
-/// A document that is larger is not read to its end.
-const MAX_DOCUMENT: usize = 1 << 20;
-/// How long one fetch may take, and how long the connection of it.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whoever sends tokens with invented key ids makes us fetch no more often than this.
 const MIN_INTERVAL: Duration = Duration::from_secs(5);
 /// Older keys are fetched anew before they are used: a key that its issuer has withdrawn must not
@@ -58,27 +50,6 @@ impl KeySourceError {
     }
 }
 
-/// Why a document could not be had.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum FetchError {
-    #[error("get {url}")]
-    Request {
-        url: String,
-        #[source]
-        source: reqwest::Error,
-    },
-    #[error("get {url}: status {status}")]
-    Status { url: String, status: StatusCode },
-    #[error("get {url}: more than {MAX_DOCUMENT} bytes")]
-    TooLong { url: String },
-    #[error("failed to decode OIDC discovery document")]
-    Discovery,
-    #[error("issuer did not match the returned issuer, expected {expected:?} got {got:?}")]
-    Issuer { expected: String, got: String },
-    #[error(transparent)]
-    Keys(#[from] KeyError),
-}
-
 /// Why a token is not verified.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum VerifyError {
@@ -107,15 +78,23 @@ impl KeySource {
             let keys = keys.collect::<Result<_, _>>().map_err(KeySourceError::PublicKey)?;
             return Ok(Self::Static(keys));
         }
-        let (location, client) = if config.jwks_url.is_empty() {
-            let client =
-                client(&config.oidc_discovery_ca_pem).ok_or(KeySourceError::DiscoveryCa)?;
-            (Location::Issuer(config.oidc_discovery_url.clone()), client)
+        let (location, fetcher) = if config.jwks_url.is_empty() {
+            let fetcher =
+                Fetcher::new(&config.oidc_discovery_ca_pem).ok_or(KeySourceError::DiscoveryCa)?;
+            (Location::Issuer(config.oidc_discovery_url.clone()), fetcher)
         } else {
-            let client = client(&config.jwks_ca_pem).ok_or(KeySourceError::JwksCa)?;
-            (Location::Jwks(config.jwks_url.clone()), client)
+            let fetcher = Fetcher::new(&config.jwks_ca_pem).ok_or(KeySourceError::JwksCa)?;
+            (Location::Jwks(config.jwks_url.clone()), fetcher)
         };
-        Ok(Self::Remote(Box::new(RemoteKeys::new(location, client))))
+        Ok(Self::Remote(Box::new(RemoteKeys::new(location, fetcher))))
+    }
+
+    /// By what the keys are fetched, where they are.
+    pub(super) fn fetcher(&self) -> Option<&Fetcher> {
+        match self {
+            Self::Static(_) => None,
+            Self::Remote(remote) => Some(&remote.fetcher),
+        }
     }
 
     /// Whether the source answers: fetches the key set, or the discovery document.
@@ -124,7 +103,7 @@ impl KeySource {
         match &remote.location {
             Location::Jwks(_) => remote.refresh().await.map(drop).map_err(KeySourceError::Jwks),
             Location::Issuer(issuer) => {
-                let url = remote.discover(issuer).await;
+                let url = remote.fetcher.discover(issuer).await;
                 url.map(drop).map_err(KeySourceError::Discovery)
             }
         }
@@ -135,7 +114,7 @@ impl KeySource {
         match self {
             Self::Remote(remote) if remote.cached().is_none() => match &remote.location {
                 Location::Issuer(issuer) => {
-                    remote.discover(issuer).await.err().map(|error| chain(&error))
+                    remote.fetcher.discover(issuer).await.err().map(|error| chain(&error))
                 }
                 Location::Jwks(_) => None,
             },
@@ -167,7 +146,7 @@ enum Location {
 /// A key set that is fetched when it is needed.
 pub(super) struct RemoteKeys {
     location: Location,
-    client: Client,
+    fetcher: Fetcher,
     cached: RwLock<Option<Cached>>,
     /// When the last fetch began. Held during a fetch: whoever waits uses what it brought.
     last_fetch: Mutex<Option<Instant>>,
@@ -180,8 +159,8 @@ struct Cached {
 }
 
 impl RemoteKeys {
-    fn new(location: Location, client: Client) -> Self {
-        Self { location, client, cached: RwLock::new(None), last_fetch: Mutex::new(None) }
+    fn new(location: Location, fetcher: Fetcher) -> Self {
+        Self { location, fetcher, cached: RwLock::new(None), last_fetch: Mutex::new(None) }
     }
 
     async fn verify(&self, token: &SignedToken<'_>) -> Result<(), VerifyError> {
@@ -222,51 +201,12 @@ impl RemoteKeys {
     async fn refresh(&self) -> Result<Cached, FetchError> {
         let url = match &self.location {
             Location::Jwks(url) => url.clone(),
-            Location::Issuer(issuer) => self.discover(issuer).await?,
+            Location::Issuer(issuer) => self.fetcher.discover(issuer).await?.jwks_uri,
         };
-        let keys = Arc::new(Jwks::parse(&self.get(&url).await?)?);
+        let keys = Arc::new(Jwks::parse(&self.fetcher.get(&url).await?)?);
         let cached = Cached { keys, fetched_at: Instant::now() };
         *self.cached.write().unwrap_or_else(PoisonError::into_inner) = Some(cached.clone());
         Ok(cached)
-    }
-
-    /// The URL of the key set, from the issuer's discovery document.
-    async fn discover(&self, issuer: &str) -> Result<String, FetchError> {
-        #[derive(Deserialize)]
-        struct Discovery {
-            #[serde(default)]
-            issuer: String,
-            #[serde(default)]
-            jwks_uri: String,
-        }
-        let base = issuer.strip_suffix('/').unwrap_or(issuer);
-        let document = self.get(&format!("{base}/.well-known/openid-configuration")).await?;
-        let document: Discovery =
-            serde_json::from_slice(&document).map_err(|_| FetchError::Discovery)?;
-        if document.issuer != issuer {
-            let (expected, got) = (issuer.to_owned(), document.issuer);
-            return Err(FetchError::Issuer { expected, got });
-        }
-        Ok(document.jwks_uri)
-    }
-
-    async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
-        let failed = |source| FetchError::Request { url: url.to_owned(), source };
-        // The URL stands in our own message; reqwest would tell it again.
-        let without = |error: reqwest::Error| failed(error.without_url());
-        let mut response = self.client.get(url).send().await.map_err(without)?;
-        let status = response.status();
-        if status != StatusCode::OK {
-            return Err(FetchError::Status { url: url.to_owned(), status });
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(without)? {
-            if body.len() + chunk.len() > MAX_DOCUMENT {
-                return Err(FetchError::TooLong { url: url.to_owned() });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
     }
 
     fn cached(&self) -> Option<Cached> {
@@ -283,34 +223,4 @@ impl Cached {
             _ => Err(VerifyError::NoRemoteKey),
         }
     }
-}
-
-/// A client that trusts the certificates in `ca_pem`, or the system's where that is empty. It
-/// follows no redirect: the URL is what the operator trusts. None: the PEM holds no certificate.
-fn client(ca_pem: &str) -> Option<Client> {
-    let mut builder = Client::builder()
-        .redirect(Policy::none())
-        .no_proxy()
-        .timeout(FETCH_TIMEOUT)
-        .connect_timeout(CONNECT_TIMEOUT);
-    if !ca_pem.is_empty() {
-        let certificates = Certificate::from_pem_bundle(ca_pem.as_bytes()).ok()?;
-        if certificates.is_empty() {
-            return None;
-        }
-        builder = builder.tls_certs_only(certificates);
-    }
-    builder.build().ok()
-}
-
-/// An error with its causes, as `get https://...: error sending request: ...`.
-pub(super) fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

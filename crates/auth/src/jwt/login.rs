@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use holdfast_keys::{SignedToken, TokenError};
-use holdfast_logical::{Auth, EntityAlias, Error, Reply, Request, Response};
+use holdfast_logical::{Auth, EntityAlias, Error, Reply, Request, Response, TokenParams};
 use holdfast_types::SecretString;
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
-use super::key_source::{VerifyError, chain};
+use super::fetch::chain;
+use super::key_source::VerifyError;
 use super::role::Role;
 use super::{Active, Jwt, claims};
 use crate::{source_address, token_params};
@@ -24,16 +25,10 @@ impl Jwt {
             let value = fields.string(name).map_err(Error::field_validation)?;
             Ok::<_, Error>(value.unwrap_or_default())
         };
-        let mut name = text("role")?.to_lowercase();
-        if name.is_empty() {
-            name.clone_from(&active.config.default_role);
+        let (name, role) = self.role_for(&text("role")?, &active).await?;
+        if role.is_oidc {
+            return Err(Error::invalid("role with oidc role_type is not allowed"));
         }
-        if name.is_empty() {
-            return Err(Error::invalid("missing role"));
-        }
-        let Some(role) = self.role(&name).await? else {
-            return Err(Error::invalid(format!("role {name:?} could not be found")));
-        };
         let token = SecretString::new(text("jwt")?);
         if token.expose().is_empty() {
             return Err(Error::invalid("missing token"));
@@ -41,7 +36,7 @@ impl Jwt {
         source_address::check(request, &role.tokens.params)?;
 
         let claims = self
-            .validate(&active, &role, &token)
+            .verified(&active, &role, &token)
             .await
             .map_err(|why| Error::invalid(format!("error validating token: {why}")))?;
         let audiences = claims::find(&claims, "aud").and_then(claims::values).unwrap_or_default();
@@ -50,23 +45,27 @@ impl Jwt {
                 "audience claim found in JWT but no audiences bound to the role",
             ));
         }
-        let alias = alias(&name, &role, &claims).map_err(Error::Invalid)?;
-        let group_aliases = groups(&role.groups_claim, &claims).map_err(Error::Invalid)?;
-        if let Some(bound) = &role.bound_claims {
-            claims::check_bound(&claims, bound, role.bound_claims_are_globs)
-                .map_err(|why| Error::invalid(format!("error validating claims: {why}")))?;
-        }
-        let auth = Auth {
-            params: role.tokens.params,
-            metadata: alias.metadata.clone(),
-            display_name: alias.name.clone(),
-            alias: Some(alias),
-            group_aliases,
-            internal: json!({ "role": name }),
-            renewable: true,
-            ..Auth::default()
-        };
+        let auth = auth(&name, role, &claims).map_err(Error::Invalid)?;
         Ok(Some(Response { auth: Some(auth), ..Response::default() }))
+    }
+
+    /// The role that a login names, or the default one, with its name in lower case.
+    pub(super) async fn role_for(
+        &self,
+        named: &str,
+        active: &Active,
+    ) -> Result<(String, Role), Error> {
+        let mut name = named.to_lowercase();
+        if name.is_empty() {
+            name.clone_from(&active.config.default_role);
+        }
+        if name.is_empty() {
+            return Err(Error::invalid("missing role"));
+        }
+        match self.role(&name).await? {
+            Some(role) => Ok((name, role)),
+            None => Err(Error::invalid(format!("role {name:?} could not be found"))),
+        }
     }
 
     /// A token lives on under the life that its role gives now, as long as there is the role.
@@ -82,7 +81,7 @@ impl Jwt {
     /// The claims of a token that is good for `role`, or why it is not. OpenBao has one message for
     /// whatever no key has signed; here an unsigned token and one with a shared secret are told
     /// from one with a wrong signature.
-    async fn validate(
+    pub(super) async fn verified(
         &self,
         active: &Active,
         role: &Role,
@@ -112,6 +111,28 @@ impl Jwt {
             .map_err(|error| error.to_string())?;
         Ok(claims)
     }
+}
+
+/// The token that these claims, which are verified, give by a role.
+pub(super) fn auth(name: &str, role: Role, claims: &Map<String, Value>) -> Result<Auth, String> {
+    let alias = alias(name, &role, claims)?;
+    let group_aliases = groups(&role.groups_claim, claims)?;
+    if let Some(bound) = &role.bound_claims {
+        claims::check_bound(claims, bound, role.bound_claims_are_globs)
+            .map_err(|why| format!("error validating claims: {why}"))?;
+    }
+    let policies = role.policies(claims);
+    let token_policies = policies.map_err(|why| format!("failed to template policy {why}"))?;
+    Ok(Auth {
+        params: TokenParams { token_policies, ..role.tokens.params },
+        metadata: alias.metadata.clone(),
+        display_name: alias.name.clone(),
+        alias: Some(alias),
+        group_aliases,
+        internal: json!({ "role": name }),
+        renewable: true,
+        ..Auth::default()
+    })
 }
 
 /// Who the claims say it is, with the metadata that the role takes from them.

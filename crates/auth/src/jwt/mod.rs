@@ -4,16 +4,18 @@
 //! Layout under the mount's corner of the store: `config`, and `role/<name>` for each role. Names
 //! are in lower case.
 //!
-//! OpenBao's `jwt` is also an OIDC client with redirects, and knows the peculiarities of some
-//! providers. What belongs to those is refused by name, not ignored: `oidc_client_id`,
-//! `provider_config`, `override_allowed_server_names`, roles of the type `oidc`, and
-//! `token_policies_template_claims`. Groups that `groups_claim` finds must be there and be text;
-//! the server puts the entity into the external groups of those names.
+//! The same backend is mounted as `oidc`. OpenBao's knows the peculiarities of some providers, too:
+//! what belongs to those (`provider_config`), and `override_allowed_server_names`, is refused by
+//! name, not ignored.
 
 mod claims;
 mod config;
+mod fetch;
+mod go_text;
 mod key_source;
 mod login;
+mod oidc;
+mod policy_template;
 mod role;
 mod routes;
 #[cfg(test)]
@@ -26,15 +28,18 @@ use holdfast_barrier::View;
 use holdfast_logical::{
     Auth, Backend, Context, Error, Operation, Reply, Request, Response, Route, SpecialPaths,
 };
-use holdfast_types::Clock;
+use holdfast_types::{Clock, Random};
 use tokio::sync::{Mutex, RwLock};
 
 use self::config::Config;
-use self::key_source::KeySource;
+use self::key_source::{KeySource, KeySourceError};
+use self::oidc::{PendingLogins, Provider};
 use self::role::Role;
 use crate::listing;
 use crate::role_name::{self, is_role_name};
 
+/// Logins.
+const OPEN: [&str; 4] = ["login", "oidc/auth_url", "oidc/callback", "oidc/poll"];
 const CONFIG_ENTRY: &str = "config";
 
 /// The backend of a `jwt` mount.
@@ -42,23 +47,38 @@ pub fn backend(context: Context) -> Arc<dyn Backend> {
     Arc::new(Jwt {
         storage: context.storage,
         clock: context.clock,
+        random: context.random,
         active: RwLock::new(None),
         changes: Mutex::new(()),
+        pending: PendingLogins::default(),
     })
 }
 
 struct Jwt {
     storage: View,
     clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
     /// The configuration in use, with its keys. Read from the store at first use.
     active: RwLock<Option<Arc<Active>>>,
     /// Held while configuration or roles change.
     changes: Mutex<()>,
+    /// Logins that wait for the issuer.
+    pending: PendingLogins,
 }
 
 struct Active {
     config: Config,
     keys: KeySource,
+    /// The issuer of logins with redirects, where there are such.
+    provider: Option<Provider>,
+}
+
+impl Active {
+    fn new(config: Config) -> Result<Self, KeySourceError> {
+        let keys = KeySource::new(&config)?;
+        let provider = keys.fetcher().and_then(|fetcher| Provider::new(&config, fetcher.clone()));
+        Ok(Self { config, keys, provider })
+    }
 }
 
 #[async_trait]
@@ -68,6 +88,9 @@ impl Backend for Jwt {
         let segments = request.segments();
         match (&segments[..], request.operation) {
             (["login"], Create | Update) => self.login(request).await,
+            (["oidc", "auth_url"], Create | Update) => self.auth_url(request).await,
+            (["oidc", "callback"], Read) => self.callback(request).await,
+            (["oidc", "poll"], Create | Update) => Self::poll(),
             (["config"], Read) => self.read_config().await,
             (["config"], Create | Update) => self.write_config(request).await,
             (["role", ""], List) => listing::list(&self.storage, "role/", request).await,
@@ -80,7 +103,13 @@ impl Backend for Jwt {
                     _ => Err(Error::UnsupportedOperation),
                 }
             }
-            (["login" | "config"] | ["role"] | ["role", ""], _) => Err(Error::UnsupportedOperation),
+            (
+                ["login" | "config"]
+                | ["oidc", "auth_url" | "callback" | "poll"]
+                | ["role"]
+                | ["role", ""],
+                _,
+            ) => Err(Error::UnsupportedOperation),
             _ => Err(Error::UnsupportedPath),
         }
     }
@@ -90,7 +119,7 @@ impl Backend for Jwt {
     }
 
     fn special_paths(&self) -> SpecialPaths {
-        SpecialPaths { unauthenticated: vec!["login".to_owned()], sudo: Vec::new() }
+        SpecialPaths { unauthenticated: OPEN.map(str::to_owned).to_vec(), sudo: Vec::new() }
     }
 
     fn canonical(&self, path: &str) -> Option<String> {
@@ -126,9 +155,9 @@ impl Jwt {
             let Some(config) = self.storage.get_json::<Config>(CONFIG_ENTRY).await? else {
                 return Ok(None);
             };
-            let keys = KeySource::new(&config)
+            let active = Active::new(config)
                 .map_err(|error| Error::internal("read the stored configuration", error))?;
-            *slot = Some(Arc::new(Active { config, keys }));
+            *slot = Some(Arc::new(active));
         }
         Ok(slot.clone())
     }
@@ -148,18 +177,20 @@ impl Jwt {
     async fn write_config(&self, request: &Request) -> Reply {
         let _guard = self.changes.lock().await;
         let fields = request.fields();
-        let config = Config::parse(fields)?;
-        let keys = KeySource::new(&config).map_err(|error| Error::invalid(error.to_string()))?;
+        let old = self.active().await?;
+        let config = Config::parse(fields, old.as_deref().map(|active| &active.config))?;
+        fields.known(&["skip_jwks_validation"]);
+        let active = Active::new(config).map_err(|error| Error::invalid(error.to_string()))?;
         let skip = fields.bool("skip_jwks_validation").map_err(Error::field_validation)?;
         let mut warnings = Vec::new();
-        if let Err(error) = keys.check().await {
+        if let Err(error) = active.keys.check().await {
             if !skip.unwrap_or_default() {
                 return Err(Error::invalid(error.told_to_clients()));
             }
             warnings.push(error.to_string());
         }
-        self.storage.put_json(CONFIG_ENTRY, &config).await?;
-        *self.active.write().await = Some(Arc::new(Active { config, keys }));
+        self.storage.put_json(CONFIG_ENTRY, &active.config).await?;
+        *self.active.write().await = Some(Arc::new(active));
         Ok((!warnings.is_empty()).then(|| Response { warnings, ..Response::default() }))
     }
 

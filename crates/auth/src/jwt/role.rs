@@ -8,6 +8,8 @@ use holdfast_types::{Ttl, format_go_duration};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::go_text::go_text;
+use super::policy_template::PolicyTemplate;
 use crate::token_params::{OldName, RoleTokens};
 
 const OLD_NAMES: &[OldName] = &[
@@ -23,8 +25,12 @@ const OLD_NAMES: &[OldName] = &[
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Role {
+    /// Whether its logins go by redirects (`oidc`), and not by a token brought along (`jwt`).
+    pub(super) is_oidc: bool,
     /// Life and policies of the tokens that it gives.
     pub(super) tokens: RoleTokens,
+    /// Whether the names of its policies have places for claims.
+    pub(super) token_policies_template_claims: bool,
     /// How many seconds a token is taken past its `exp`. 0 stands for 150, a negative number for
     /// none. Only where the token has no `exp`, and one is made up: see `claims`.
     pub(super) expiration_leeway: i64,
@@ -67,7 +73,7 @@ impl Role {
     pub(super) fn update(&mut self, request: &Request) -> Result<Vec<String>, Error> {
         let fields = request.fields();
         let role_type = fields.string("role_type")?.unwrap_or_default();
-        let is_oidc = match role_type.as_str() {
+        self.is_oidc = match role_type.as_str() {
             "jwt" => false,
             "" | "oidc" => true,
             other => return Err(Error::invalid(format!("invalid 'role_type': {other}"))),
@@ -89,20 +95,20 @@ impl Role {
         set(&mut self.bound_subject, fields.string("bound_subject")?);
         set(&mut self.verbose_oidc_logging, fields.bool("verbose_oidc_logging")?);
         set(&mut self.max_age, fields.duration("max_age")?);
-        if fields.bool("token_policies_template_claims")?.unwrap_or_default() {
-            return Err(Error::invalid("'token_policies_template_claims' is not supported"));
-        }
+        set(
+            &mut self.token_policies_template_claims,
+            fields.bool("token_policies_template_claims")?,
+        );
+        self.templates()
+            .map_err(|why| Error::invalid(format!("failed to parse template policy {why}")))?;
         self.update_claims(fields)?;
         self.update_oidc(fields)?;
-        if is_oidc {
-            if self.allowed_redirect_uris.as_deref().unwrap_or_default().is_empty() {
-                return Err(Error::invalid(
-                    "'allowed_redirect_uris' must be set if 'role_type' is 'oidc' or unspecified.",
-                ));
-            }
-            return Err(Error::invalid("'role_type' 'oidc' is not supported"));
+        if self.is_oidc && self.allowed_redirect_uris.as_ref().is_none_or(Vec::is_empty) {
+            return Err(Error::invalid(
+                "'allowed_redirect_uris' must be set if 'role_type' is 'oidc' or unspecified.",
+            ));
         }
-        if !self.is_bound() {
+        if !self.is_oidc && !self.is_bound() {
             return Err(Error::invalid(
                 "must have at least one bound constraint when creating/updating a role",
             ));
@@ -131,8 +137,8 @@ impl Role {
             ("oauth2_metadata", self.oauth2_metadata.clone().into()),
             ("oidc_disable_confirmation", self.oidc_disable_confirmation.into()),
             ("oidc_scopes", self.oidc_scopes.clone().into()),
-            ("role_type", "jwt".into()),
-            ("token_policies_template_claims", false.into()),
+            ("role_type", if self.is_oidc { "oidc" } else { "jwt" }.into()),
+            ("token_policies_template_claims", self.token_policies_template_claims.into()),
             ("user_claim", self.user_claim.clone().into()),
             ("user_claim_json_pointer", self.user_claim_json_pointer.into()),
             ("verbose_oidc_logging", self.verbose_oidc_logging.into()),
@@ -155,13 +161,7 @@ impl Role {
                 return Err(Error::invalid(format!("invalid 'bound_claims_type': {other}")));
             }
         };
-        if let Some(claims) = fields.value("bound_claims") {
-            let Value::Object(claims) = claims else {
-                return Err(Error::invalid(
-                    "error converting input for field \"bound_claims\": '' expected type \
-                     'map[string]interface {}', got unconvertible type 'string'",
-                ));
-            };
+        if let Some(claims) = fields.object("bound_claims")? {
             if self.bound_claims_are_globs {
                 claims.values().try_for_each(check_glob)?;
             }
@@ -199,7 +199,41 @@ impl Role {
         Ok(())
     }
 
-    /// What belongs to logins with redirects: kept and printed, without effect here.
+    /// Where the issuer may send its user back to.
+    pub(super) fn allowed_redirect_uris(&self) -> &[String] {
+        match self.is_oidc {
+            true => self.allowed_redirect_uris.as_deref().unwrap_or_default(),
+            false => &[],
+        }
+    }
+
+    /// The policies of a login with these claims.
+    ///
+    /// # Errors
+    /// A claim is missing that a policy's name needs.
+    pub(super) fn policies(&self, claims: &Map<String, Value>) -> Result<Vec<String>, String> {
+        if !self.token_policies_template_claims {
+            return Ok(self.tokens.params.token_policies.clone());
+        }
+        let templates = self.templates()?;
+        let names = templates.iter().enumerate().map(|(index, template)| {
+            template.apply(claims).map_err(|why| format!("[{index}]: {why}"))
+        });
+        names.collect()
+    }
+
+    fn templates(&self) -> Result<Vec<PolicyTemplate>, String> {
+        if !self.token_policies_template_claims {
+            return Ok(Vec::new());
+        }
+        let names = self.tokens.params.token_policies.iter().enumerate();
+        let parse = |(index, name): (usize, &String)| {
+            PolicyTemplate::parse(name).map_err(|why| format!("[{index}]: {why}"))
+        };
+        names.map(parse).collect()
+    }
+
+    /// What belongs to logins with redirects.
     fn update_oidc(&mut self, fields: Fields<'_>) -> Result<(), Error> {
         set_some(&mut self.oidc_scopes, fields.strings("oidc_scopes")?);
         set_some(&mut self.allowed_redirect_uris, fields.strings("allowed_redirect_uris")?);
@@ -262,12 +296,12 @@ fn print_map(map: BTreeMap<String, String>) -> Value {
 fn check_glob(value: &Value) -> Result<(), Error> {
     let text = |value: &Value| match value {
         Value::String(_) => Ok(()),
-        other => Err(Error::invalid(format!("claim is not a string: {other}"))),
+        other => Err(Error::invalid(format!("claim is not a string: {}", go_text(other)))),
     };
     match value {
         Value::Array(values) => values.iter().try_for_each(text),
         Value::Object(_) | Value::Null => {
-            Err(Error::invalid(format!("claim is not a string or list: {value}")))
+            Err(Error::invalid(format!("claim is not a string or list: {}", go_text(value))))
         }
         other => text(other),
     }

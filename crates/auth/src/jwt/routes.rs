@@ -17,6 +17,34 @@ pub(super) const ROUTES: &[Route] = &[
         Field::strings("jwt_supported_algs", "Signature algorithms that are taken."),
         Field::string("bound_issuer", "What `iss` must be."),
         Field::string("default_role", "The role of logins that name none."),
+        Field::bool("skip_jwks_validation", "Whether keys that cannot be had are only warned of."),
+        Field::string("oidc_client_id", "Who this server is to the issuer."),
+        Field::string("oidc_client_secret", "Its secret there."),
+        Field::string("oidc_response_mode", "`query` or `form_post`."),
+        Field::strings("oidc_response_types", "`code` or `id_token`."),
+        Field::bool("namespace_in_state", "Taken and not used."),
+        Field::strings("override_allowed_server_names", "Not supported."),
+        Field::object("provider_config", "Not supported."),
+    ]),
+    Route::new("oidc/auth_url", &[Update], "Where the user of a login by redirects logs in.")
+        .fields(&[
+            Field::string("role", "The role; the default one where none is named."),
+            Field::string("redirect_uri", "Where the user comes back to.").required(),
+            Field::string("client_nonce", "What the callback must bring again."),
+        ]),
+    Route::new("oidc/callback", &[Read], "A token for whoever comes back from the issuer.").fields(
+        &[
+            Field::string("state", "Names the login.").required(),
+            Field::string("code", "What the issuer gave."),
+            Field::string("client_nonce", "As it was given to `auth_url`."),
+            Field::string("id_token", "Taken and not used."),
+            Field::string("error", "Why the issuer refused."),
+            Field::string("error_description", "The same at length."),
+        ],
+    ),
+    Route::new("oidc/poll", &[Update], "For callback modes that are not supported.").fields(&[
+        Field::string("state", "Names the login."),
+        Field::string("client_nonce", "As it was given to `auth_url`."),
     ]),
     Route::new("role", &[List], "List the roles."),
     Route::new(
@@ -26,7 +54,17 @@ pub(super) const ROUTES: &[Route] = &[
     )
     .fields(&[
         Field::string("name", "Name of the role. Case does not matter."),
-        Field::string("role_type", "`jwt`."),
+        Field::string("role_type", "`oidc` for logins by redirects, else `jwt`."),
+        Field::strings("allowed_redirect_uris", "Where users may come back to."),
+        Field::strings("oidc_scopes", "What the issuer is asked for beside `openid`."),
+        Field::strings("oauth2_metadata", "The issuer's tokens that become metadata."),
+        Field::string("callback_mode", "`client`; others are not supported."),
+        Field::integer("poll_interval", "Taken and not used."),
+        Field::bool("oidc_disable_confirmation", "Taken and not used."),
+        Field::duration("max_age", "How long ago the user may have logged in at the issuer."),
+        Field::bool("verbose_oidc_logging", "Taken and not used."),
+        Field::bool("user_claim_json_pointer", "Whether `user_claim` is a JSON pointer."),
+        Field::bool("token_policies_template_claims", "Whether policies name claims."),
         Field::strings("bound_audiences", "What `aud` must hold one of."),
         Field::string("bound_subject", "What `sub` must be."),
         Field::object("bound_claims", "What other claims must be."),

@@ -1,6 +1,7 @@
 //! The mount as a client sees it. Words are the real server's but where a row says otherwise.
 
 mod issuer;
+mod redirects;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -78,6 +79,33 @@ async fn a_login_carries_what_role_and_claims_say() {
         assert_eq!(auth.params.token_ttl, Duration::from_secs(600));
         assert!(auth.renewable);
     }
+}
+
+#[tokio::test]
+async fn claims_name_policies_and_groups() {
+    let signer = Signer::new("k1");
+    let mount = mount(json!({ "jwt_validation_pubkeys": [signer.pem()] })).await;
+    role(
+        &mount,
+        "r",
+        json!({
+            "bound_audiences": "a", "groups_claim": "/org/groups",
+            "token_policies": ["team-{{ .team }}", "{{ .org.name }}", "fixed"],
+            "token_policies_template_claims": true,
+        }),
+    )
+    .await;
+    let org = json!({ "name": "n", "groups": ["g", "h"] });
+    let token = signer.sign(&claims(&json!({ "team": "red", "org": org })));
+    let auth = log_in(&mount, "r", &token).await.unwrap();
+    assert_eq!(auth.params.token_policies, ["team-red", "n", "fixed"]);
+    assert_eq!(auth.group_aliases, ["g", "h"]);
+    let token = signer.sign(&claims(&json!({ "org": org })));
+    assert_eq!(
+        refusal(&mount, "r", &token).await,
+        "failed to template policy [0]: unable to apply template: template: template:1:8: \
+         executing \"template\" at <.team>: map has no entry for key \"team\""
+    );
 }
 
 #[tokio::test]
@@ -373,14 +401,15 @@ async fn roles_are_checked() {
             "error converting input for field \"bound_claims\": '' expected type \
              'map[string]interface {}', got unconvertible type 'string'",
         ),
-        // Not the real server's: it has these.
         (
-            json!({ "role_type": "oidc", "allowed_redirect_uris": "http://x" }),
-            "'role_type' 'oidc' is not supported",
+            json!({ "bound_claims": ["x"] }),
+            "error converting input for field \"bound_claims\": '[0]' expected type \
+             'map[string]interface {}', got unconvertible type 'string'",
         ),
         (
-            json!({ "token_policies_template_claims": true }),
-            "'token_policies_template_claims' is not supported",
+            json!({ "token_policies_template_claims": true, "token_policies": "a,{{ .b" }),
+            "failed to parse template policy [1]: unable to parse template: template: \
+             template:1: unclosed action",
         ),
     ] {
         let mut data = json!({ "role_type": "jwt", "user_claim": "sub" });

@@ -56,11 +56,22 @@ fn text(method: &str) -> Option<&'static str> {
         }
         "approle" => {
             "Log in as a service, with the role's id and a secret id.\n\n  \
-             vault login -method=approle role_id=web secret_id=@secret-id"
+             vault login -method=approle role_id=web secret_id=@secret-id\n\n\
+             role_id     the role's id\n\
+             secret_id   better asked for, or given as secret_id=@file"
         }
         "jwt" | "kubernetes" => {
             "Log in with a signed token of an issuer that the server trusts.\n\n  \
-             vault login -method=jwt role=web jwt=@token"
+             vault login -method=jwt role=web jwt=@token\n\n\
+             role   the role; by default the method's\n\
+             jwt    better asked for, or given as jwt=@file"
+        }
+        "oidc" => {
+            "Log in with a browser, at an issuer that the server trusts.\n\n  \
+             vault login -method=oidc role=people\n\n\
+             role   the role; by default the method's\n\
+             port   where the browser comes back to on this machine; by default 8250: the role\n       \
+             allows http://localhost:8250/oidc/callback"
         }
         "cert" => {
             "Log in with a TLS client certificate.\n\n  \

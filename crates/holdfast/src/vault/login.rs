@@ -1,5 +1,8 @@
 //! `login`: get a token and keep it.
 
+mod oidc;
+
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -26,11 +29,12 @@ Examples:
   vault login -method=userpass username=ann
   vault login -method=approle role_id=web secret_id=@secret-id
   vault login -method=jwt role=web jwt=-
+  vault login -method=oidc role=people
   vault login -token-only -no-store token=- < token")]
 pub(super) struct Login {
     /// A token, or `key=value` pairs for the login method
     data: Vec<String>,
-    /// `token`, `userpass`, `approle` or `jwt`
+    /// `token`, `userpass`, `approle`, `jwt` or `oidc`
     #[arg(long, value_name = "METHOD", default_value = "token")]
     method: String,
     /// Where the method is mounted; by default under its name
@@ -72,20 +76,20 @@ impl Login {
         let secret = match method {
             "token" => self.with_token(&client, &fields).await?,
             "userpass" | "ldap" | "radius" => self.with_password(&client, &mount, fields).await?,
-            "approle" | "jwt" | "kubernetes" | "cert" => {
+            "approle" => {
+                let fields = self.with_secret(fields, "role_id", "secret_id", "Secret id")?;
                 with_fields(&client, &mount, &fields).await?
             }
-            "oidc" => {
-                return Err(Failure::Usage(
-                    "The oidc method needs a browser, which this command does not drive: log in \
-                     where a browser is, or use -method=jwt with a token of the provider."
-                        .into(),
-                ));
+            "jwt" => {
+                let fields = self.with_secret(fields, "role", "jwt", "JWT")?;
+                with_fields(&client, &mount, &fields).await?
             }
+            "kubernetes" | "cert" => with_fields(&client, &mount, &fields).await?,
+            "oidc" => oidc::log_in(&client, &mount, &fields).await?,
             other => {
                 return Err(Failure::Usage(format!(
                     "Unknown auth method: {other}. Those known are token, userpass, ldap, radius, \
-                     approle, jwt, kubernetes and cert; others are reached by \"write \
+                     approle, jwt, oidc, kubernetes and cert; others are reached by \"write \
                      auth/<path>/login\"."
                 )));
             }
@@ -178,6 +182,25 @@ impl Login {
         };
         let path = format!("auth/{mount}/login/{name}");
         send(client, &path, &json!({ "password": password.expose() })).await
+    }
+
+    /// Asks for the field `secret` where it is left out, and `public`, which goes with it, is given
+    /// and somebody is there to be asked.
+    fn with_secret(
+        &self,
+        mut fields: Map<String, Value>,
+        public: &str,
+        secret: &str,
+        what: &str,
+    ) -> Result<Map<String, Value>, Failure> {
+        let may_ask = !self.connection.non_interactive && io::stdin().is_terminal();
+        if may_ask && fields.contains_key(public) && !fields.contains_key(secret) {
+            let answer = self.ask(&format!("{what} (will be hidden): "), what)?;
+            if !answer.expose().is_empty() {
+                fields.insert(secret.to_owned(), answer.expose().as_str().into());
+            }
+        }
+        Ok(fields)
     }
 
     /// Asks for a secret at the terminal, without an echo.

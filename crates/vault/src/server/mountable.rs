@@ -14,5 +14,6 @@ pub fn mountable() -> Registry {
         .secret("database", |context| Database::new(context))
         .auth("approle", approle::backend)
         .auth("jwt", jwt::backend)
+        .auth("oidc", jwt::backend)
         .auth("userpass", userpass::backend)
 }

@@ -97,7 +97,7 @@ fn bound_claims_are_judged() {
         (
             json!("x"),
             json!({"a": 1}),
-            Err("received claim is not a string, bool, int or list: {\"a\":1}"),
+            Err("received claim is not a string, bool, int or list: map[a:1]"),
         ),
         // Not the real server's: it cuts a number in a token to a whole one, and takes no number
         // in a list.

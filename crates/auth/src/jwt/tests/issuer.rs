@@ -1,4 +1,5 @@
-//! An issuer of tokens: its key, and an HTTP server with its key set and discovery document.
+//! A fake issuer of tokens: its key, and an HTTP server with its key set, its discovery document,
+//! and what logins with redirects ask of it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -56,7 +57,8 @@ impl Signer {
     }
 }
 
-/// An HTTP server on loopback: `/keys`, and `/.well-known/openid-configuration`. Ends when dropped.
+/// An HTTP server on loopback: `/keys`, `/.well-known/openid-configuration`, `/token` and `/user`.
+/// Ends when dropped.
 pub(super) struct Issuer {
     /// Such as `https://127.0.0.1:40123`.
     pub(super) url: String,
@@ -71,6 +73,12 @@ struct Shared {
     /// The issuer that the discovery document names; none for its own URL.
     other_issuer: Mutex<Option<String>>,
     fetches: AtomicUsize,
+    /// The answer to `/token`: status and body.
+    token: Mutex<(u16, Value)>,
+    /// The answer to `/user`.
+    user: Mutex<Value>,
+    /// The last request to `/token`, head and body.
+    asked: Mutex<String>,
 }
 
 impl Issuer {
@@ -84,6 +92,9 @@ impl Issuer {
             keys: Mutex::new((200, json!({ "keys": [] }).to_string())),
             other_issuer: Mutex::new(None),
             fetches: AtomicUsize::new(0),
+            token: Mutex::default(),
+            user: Mutex::default(),
+            asked: Mutex::default(),
         });
         let acceptor = ca.map(acceptor);
         let state = shared.clone();
@@ -119,6 +130,21 @@ impl Issuer {
         *self.shared.other_issuer.lock().unwrap() = Some(issuer.to_owned());
     }
 
+    /// What a code is exchanged for from now on.
+    pub(super) fn exchange_for(&self, status: u16, body: Value) {
+        *self.shared.token.lock().unwrap() = (status, body);
+    }
+
+    /// What is known of the user beside the token.
+    pub(super) fn know(&self, user: Value) {
+        *self.shared.user.lock().unwrap() = user;
+    }
+
+    /// The last request to exchange a code, head and body.
+    pub(super) fn asked(&self) -> String {
+        self.shared.asked.lock().unwrap().clone()
+    }
+
     /// How often the keys were fetched.
     pub(super) fn fetches(&self) -> usize {
         self.shared.fetches.load(Ordering::SeqCst)
@@ -145,10 +171,18 @@ fn acceptor(ca: &Ca) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
+/// Whether all of a request is there: its head, and as much of a body as that says.
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    body.len() >= length.map_or(0, |length| length.parse().unwrap())
+}
+
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) {
     let mut request = Vec::new();
     let mut buffer = [0; 1024];
-    while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+    while !is_whole(&request) {
         match stream.read(&mut buffer).await {
             Ok(0) | Err(_) => return,
             Ok(length) => request.extend_from_slice(&buffer[..length]),
@@ -164,8 +198,20 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared
         "/.well-known/openid-configuration" => {
             let url = &shared.url;
             let issuer = shared.other_issuer.lock().unwrap().clone().unwrap_or(url.clone());
-            (200, json!({ "issuer": issuer, "jwks_uri": format!("{url}/keys") }).to_string())
+            let document = json!({
+                "issuer": issuer, "jwks_uri": format!("{url}/keys"),
+                "authorization_endpoint": format!("{url}/authorize?tenant=t"),
+                "token_endpoint": format!("{url}/token"),
+                "userinfo_endpoint": format!("{url}/user"),
+            });
+            (200, document.to_string())
         }
+        "/token" => {
+            *shared.asked.lock().unwrap() = request.clone();
+            let (status, body) = shared.token.lock().unwrap().clone();
+            (status, body.to_string())
+        }
+        "/user" => (200, shared.user.lock().unwrap().to_string()),
         _ => (404, "nothing here".to_owned()),
     };
     let head = format!(

@@ -1,0 +1,156 @@
+//! Documents of an issuer: fetched in bounded time and size, from where the operator said.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use holdfast_keys::KeyError;
+use holdfast_types::SecretString;
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, RequestBuilder, StatusCode};
+use serde::Deserialize;
+
+/// A document that is larger is not read to its end.
+const MAX_DOCUMENT: usize = 1 << 20;
+/// How long one fetch may take, and how long the connection of it.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a document could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("get {url}")]
+    Request {
+        url: String,
+        #[source]
+        source: reqwest::Error,
+    },
+    #[error("get {url}: status {status}")]
+    Status { url: String, status: StatusCode },
+    #[error("get {url}: more than {MAX_DOCUMENT} bytes")]
+    TooLong { url: String },
+    #[error("failed to decode OIDC discovery document")]
+    Discovery,
+    #[error("issuer did not match the returned issuer, expected {expected:?} got {got:?}")]
+    Issuer { expected: String, got: String },
+    #[error("the last attempt failed a moment ago")]
+    AMomentAgo,
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+/// An issuer's discovery document.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Discovery {
+    issuer: String,
+    pub(super) jwks_uri: String,
+    pub(super) authorization_endpoint: String,
+    pub(super) token_endpoint: String,
+    pub(super) userinfo_endpoint: String,
+}
+
+/// A client that follows no redirect: the URL is what the operator trusts.
+#[derive(Debug, Clone)]
+pub(super) struct Fetcher(Client);
+
+impl Fetcher {
+    /// Trusts the certificates in `ca_pem`, or the system's where that is empty. None: the PEM
+    /// holds no certificate.
+    pub(super) fn new(ca_pem: &str) -> Option<Self> {
+        let mut builder = Client::builder()
+            .redirect(Policy::none())
+            .no_proxy()
+            .timeout(FETCH_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT);
+        if !ca_pem.is_empty() {
+            let certificates = Certificate::from_pem_bundle(ca_pem.as_bytes()).ok()?;
+            if certificates.is_empty() {
+                return None;
+            }
+            builder = builder.tls_certs_only(certificates);
+        }
+        builder.build().ok().map(Self)
+    }
+
+    /// The discovery document of an issuer, which must name itself in it.
+    pub(super) async fn discover(&self, issuer: &str) -> Result<Discovery, FetchError> {
+        let base = issuer.strip_suffix('/').unwrap_or(issuer);
+        let document = self.get(&format!("{base}/.well-known/openid-configuration")).await?;
+        let document: Discovery =
+            serde_json::from_slice(&document).map_err(|_| FetchError::Discovery)?;
+        if document.issuer != issuer {
+            let (expected, got) = (issuer.to_owned(), document.issuer);
+            return Err(FetchError::Issuer { expected, got });
+        }
+        Ok(document)
+    }
+
+    pub(super) async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
+        expect_ok(url, send(url, self.0.get(url)).await?)
+    }
+
+    /// The same with a bearer token.
+    pub(super) async fn get_as(
+        &self,
+        url: &str,
+        token: &SecretString,
+    ) -> Result<Vec<u8>, FetchError> {
+        expect_ok(url, send(url, self.0.get(url).bearer_auth(token.expose())).await?)
+    }
+
+    /// Posts a form as a client of the issuer (RFC 6749, 2.3.1), and gives whatever is answered.
+    pub(super) async fn post_form(
+        &self,
+        url: &str,
+        client_id: &str,
+        client_secret: &SecretString,
+        form: &[(&str, &str)],
+    ) -> Result<(StatusCode, Vec<u8>), FetchError> {
+        let encoded =
+            |text: &str| -> String { form_urlencoded::byte_serialize(text.as_bytes()).collect() };
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self
+            .0
+            .post(url)
+            .basic_auth(encoded(client_id), Some(encoded(client_secret.expose())))
+            .header("accept", "application/json")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body);
+        send(url, request).await
+    }
+}
+
+fn expect_ok(url: &str, (status, body): (StatusCode, Vec<u8>)) -> Result<Vec<u8>, FetchError> {
+    match status {
+        StatusCode::OK => Ok(body),
+        status => Err(FetchError::Status { url: url.to_owned(), status }),
+    }
+}
+
+async fn send(url: &str, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), FetchError> {
+    let failed = |source| FetchError::Request { url: url.to_owned(), source };
+    // The URL stands in our own message; reqwest would tell it again.
+    let without = |error: reqwest::Error| failed(error.without_url());
+    let mut response = request.send().await.map_err(without)?;
+    let status = response.status();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(without)? {
+        if body.len() + chunk.len() > MAX_DOCUMENT {
+            return Err(FetchError::TooLong { url: url.to_owned() });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((status, body))
+}
+
+/// An error with its causes, as `get https://...: error sending request: ...`.
+pub(super) fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
