@@ -8,6 +8,7 @@ pub mod http;
 mod identity;
 mod leases;
 mod lockout;
+mod metrics;
 pub mod mounts;
 mod passwords;
 mod policies;

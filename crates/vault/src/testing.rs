@@ -202,6 +202,7 @@ impl Server {
             move |context| Arc::new(Fake { state: fake.clone(), context }) as Arc<dyn Backend>
         };
         let core = Core::new(Deps {
+            metrics: Arc::default(),
             entries: entries.clone(),
             clock: clock.clone(),
             random: Arc::new(SystemRandom),

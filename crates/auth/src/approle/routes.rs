@@ -100,7 +100,8 @@ pub(super) const ROUTES: &[Route] = &[
     )
     .fields(ACCESSOR),
     setting("role/{role_name}/bind-secret-id", &[ROLE, BIND_SECRET_ID]),
-    setting("role/{role_name}/local-secret-ids", &[ROLE, LOCAL_SECRET_IDS]),
+    Route::new("role/{role_name}/local-secret-ids", &[Read], "One setting of a role by itself.")
+        .fields(&[ROLE]),
     setting("role/{role_name}/period", &[ROLE, TOKEN_PERIOD]),
     setting("role/{role_name}/policies", &[ROLE, TOKEN_POLICIES]),
     setting("role/{role_name}/secret-id-bound-cidrs", &[ROLE, SECRET_ID_BOUND_CIDRS]),

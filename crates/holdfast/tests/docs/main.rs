@@ -31,8 +31,19 @@ fn secrets_server() {
 }
 
 #[test]
+fn operations() {
+    run("docs/vault-operations.md");
+}
+
+#[test]
 fn every_page_with_commands_is_run() {
-    let run = ["README.md", "docs/platform.md", "docs/vault-server.md", "docs/vault-commands.md"];
+    let run = [
+        "README.md",
+        "docs/platform.md",
+        "docs/vault-server.md",
+        "docs/vault-operations.md",
+        "docs/vault-commands.md",
+    ];
     let mut folders = vec![root(), root().join("docs"), root().join("docs/decisions")];
     let mut seen = 0;
     while let Some(folder) = folders.pop() {

@@ -7,3 +7,4 @@ mod audit;
 mod conformance;
 mod durable;
 mod process;
+mod routes;

@@ -179,7 +179,7 @@ impl ServerFile {
 }
 
 /// Reads every block of a name.
-fn blocks<T>(
+pub(super) fn blocks<T>(
     settings: &mut Settings<'_, '_>,
     key: &'static str,
     read: impl Fn(&Block<'_>, &mut Problems) -> T,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use holdfast_hcl::{Block, Problems, Settings};
 
 use super::ConfigError;
+use super::file::blocks;
 use crate::http::{ClientCertificates, Limits, ListenerSettings, SocketSettings, TlsSettings};
 
 /// Where a listener binds that names no address.
@@ -36,6 +37,8 @@ pub(super) struct ListenerFile {
     http_read_header_timeout: Option<Duration>,
     http_idle_timeout: Option<Duration>,
     tls_handshake_timeout: Option<Duration>,
+    /// `unauthenticated_metrics_access` of its block `telemetry`.
+    open_metrics: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +73,7 @@ impl ListenerFile {
             http_read_timeout: settings.duration("http_read_timeout"),
             http_read_header_timeout: settings.duration("http_read_header_timeout"),
             http_idle_timeout: settings.duration("http_idle_timeout"),
+            open_metrics: blocks(settings, "telemetry", read_telemetry).pop().flatten(),
             ..Self::default()
         };
         // An answer is written as fast as the client reads it; `http_idle_timeout` bounds that.
@@ -197,9 +201,21 @@ impl ListenerFile {
             body_timeout: self.http_read_timeout.unwrap_or(usual.body_timeout),
             idle_timeout: self.http_idle_timeout.unwrap_or(usual.idle_timeout),
             request_timeout: self.max_request_duration.unwrap_or(usual.request_timeout),
+            open_metrics: self.open_metrics.unwrap_or(usual.open_metrics),
         };
         Some(ListenerSettings { socket, tls, cleartext_anywhere, limits })
     }
+}
+
+/// `telemetry { unauthenticated_metrics_access = true }`.
+fn read_telemetry(block: &Block<'_>, problems: &mut Problems) -> Option<bool> {
+    let mut settings = block.settings(problems);
+    let open = settings.bool("unauthenticated_metrics_access");
+    // Profiles and the table of requests under way always need a token.
+    settings.ignore("unauthenticated_pprof_access");
+    settings.ignore("unauthenticated_in_flight_request_access");
+    settings.finish();
+    open
 }
 
 /// `127.0.0.1:8200`, `[::1]:8200`, `localhost:8200`, or `:8200` for all addresses.

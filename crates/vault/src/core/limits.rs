@@ -2,6 +2,7 @@
 
 use holdfast_logical::Error;
 
+use super::audit;
 use super::pipeline::audit_failed;
 use super::vault::Vault;
 use crate::audit::{RequestRecord, ResponseRecord};
@@ -30,13 +31,14 @@ pub(super) async fn admit(
     let client = incoming.connection.remote_address;
     match vault.quotas.take(path, place, role.as_deref(), client, record.time) {
         Verdict::Allowed(headers) => Ok(headers),
-        Verdict::Refused { headers, audit } => {
+        Verdict::Refused { headers, is_audited } => {
+            vault.metrics.rate_limited.add();
             let words = format!("request path {path:?}: rate limit quota exceeded");
-            if audit {
+            if is_audited {
                 let response =
                     ResponseRecord { error: Some(words.clone()), ..ResponseRecord::default() };
-                let written = match vault.audit.request(record).await {
-                    Ok(()) => vault.audit.response(record, &response).await,
+                let written = match audit::request(vault, record).await {
+                    Ok(()) => audit::response(vault, record, &response).await,
                     failed => failed,
                 };
                 if written.is_err() {

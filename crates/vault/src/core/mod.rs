@@ -3,6 +3,7 @@
 mod access;
 pub(crate) mod acl;
 pub(crate) mod answer;
+mod audit;
 pub(crate) mod invocation;
 mod limits;
 mod path;
@@ -36,6 +37,7 @@ use crate::audit::Audit;
 use crate::identity::Identity;
 use crate::leases::{self, Leases};
 use crate::lockout::Lockouts;
+use crate::metrics::{self, Metrics};
 use crate::mounts::{Mounts, Registry, finish_disabling, finish_moves};
 use crate::passwords::PasswordPolicies;
 use crate::policies::Policies;
@@ -63,6 +65,8 @@ pub struct Deps {
     pub registry: Registry,
     /// How long leases and tokens live where nothing else says.
     pub limits: Limits,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// How long leases and tokens live where no mount, role or request says.
@@ -139,7 +143,7 @@ impl Core {
     }
 
     async fn load(&self) -> Result<Vault, Error> {
-        let Deps { entries, clock, random, audit, registry, limits } = &self.deps;
+        let Deps { entries, clock, random, audit, registry, limits, metrics } = &self.deps;
         let root = View::new(entries.clone(), "");
         let system = self.system.get();
         let passwords = Arc::new(PasswordPolicies::new(&root, random.clone()));
@@ -165,6 +169,7 @@ impl Core {
             wrapped: Wrapped::new(&root),
             lockouts: Lockouts::default(),
             settings: Settings::load(&root).await?,
+            metrics: metrics.clone(),
             quotas: Quotas::load(&root).await?,
             versions: Versions::load(&root, clock.now()).await?,
             system: system.cloned(),
@@ -228,6 +233,18 @@ impl Core {
         self.vault.load().as_ref()?.settings.cors().preflight(headers)
     }
 
+    /// All numbers, for a listener that shows them to everybody.
+    pub(crate) async fn metrics(&self, incoming: &Incoming) -> Outgoing {
+        let vault = self.vault.load_full();
+        let now = self.deps.clock.now();
+        let numbers =
+            metrics::answer(&self.deps.metrics, vault.as_deref(), &incoming.data, now).await;
+        match numbers {
+            Ok(body) => answer::raw(200, body),
+            Err(error) => answer::failure(&incoming.id, &error),
+        }
+    }
+
     /// Answers one request.
     pub async fn handle(&self, incoming: Incoming) -> Outgoing {
         match self.vault.load_full() {
@@ -253,6 +270,11 @@ async fn tick(vault: Arc<Vault>, shutdown: CancellationToken) {
             warn!(error = %Chain(&error), "go on with revocations");
         }
         vault.mounts.tick().await;
+        if let Some(system) = &vault.system
+            && let Err(error) = system.tick().await
+        {
+            warn!(error = %Chain(&error), "tidy the server's own paths");
+        }
         vault.lockouts.tidy(vault.clock.now());
         vault.quotas.tidy(vault.clock.now());
     }

@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use holdfast_logical::{Caller, Error, LookedAt, Operation, Request, Response};
 use holdfast_types::SecretString;
@@ -21,6 +22,7 @@ use tracing::{Instrument as _, Span, field, info_span};
 
 use super::access::Access;
 use super::answer::{Answer, failure, failure_text};
+use super::audit;
 use super::invocation::{Invocation, caller};
 use super::limits;
 use super::path;
@@ -44,8 +46,10 @@ pub(super) async fn serve(vault: &Arc<Vault>, incoming: Incoming) -> Outgoing {
         caller.accessor = field::Empty,
         http.status = field::Empty,
     );
+    let began = Instant::now();
     let outgoing = serve_in_span(vault, incoming).instrument(span.clone()).await;
     span.record("http.status", outgoing.status);
+    vault.metrics.requests.record(began, Instant::now());
     outgoing
 }
 
@@ -153,7 +157,7 @@ impl Flow<'_> {
             Ok(invocation) => invocation,
             Err(refusal) => return self.refuse(refusal).await,
         };
-        if self.vault.audit.request(&self.record).await.is_err() {
+        if audit::request(self.vault, &self.record).await.is_err() {
             return audit_failed(&self.record.id);
         }
         let Some(mount) = self.mount.clone() else {
@@ -170,7 +174,9 @@ impl Flow<'_> {
         if let Some(Err(error)) = attempt.as_ref().map(Attempt::admit) {
             return self.fail(&error).await;
         }
+        let began = Instant::now();
         let answer = dispatch(self.vault, &mount, &invocation).await;
+        self.count(&mount, &invocation.request, began);
         if let Some(attempt) = attempt {
             attempt.answered(&answer);
         }
@@ -188,6 +194,15 @@ impl Flow<'_> {
         match settling.settle(answer).await {
             Ok(outgoing) => outgoing,
             Err(error) => self.fail(&error).await,
+        }
+    }
+
+    /// Counts what a mount has answered.
+    fn count(&self, mount: &Mount, request: &Request, began: Instant) {
+        let (metrics, now) = (&self.vault.metrics, Instant::now());
+        metrics.routed(request.operation.as_str(), &mount.info.path, began, now);
+        if self.is_open && matches!(mount.target, Target::Backend(_)) {
+            metrics.logins.record(began, now);
         }
     }
 
@@ -334,7 +349,7 @@ impl Flow<'_> {
         let help = sys::help::answer(mount, below);
         let Some(help) = help else { return self.fail(&Error::UnsupportedPath).await };
         let response = ResponseRecord::default();
-        if self.vault.audit.response(&self.record, &response).await.is_err() {
+        if audit::response(self.vault, &self.record, &response).await.is_err() {
             return audit_failed(&self.record.id);
         }
         Outgoing::json(200, help)
@@ -342,7 +357,7 @@ impl Flow<'_> {
 
     /// Writes down a refusal, and answers it.
     async fn refuse(&mut self, refusal: Refusal) -> Outgoing {
-        if self.vault.audit.request(&self.record).await.is_err() {
+        if audit::request(self.vault, &self.record).await.is_err() {
             return audit_failed(&self.record.id);
         }
         match refusal {
@@ -361,7 +376,7 @@ impl Flow<'_> {
     async fn fail(&self, error: &Error) -> Outgoing {
         let response =
             ResponseRecord { error: Some(failure_text(error)), ..ResponseRecord::default() };
-        if self.vault.audit.response(&self.record, &response).await.is_err() {
+        if audit::response(self.vault, &self.record, &response).await.is_err() {
             return audit_failed(&self.record.id);
         }
         match error {

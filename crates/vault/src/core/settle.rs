@@ -10,6 +10,7 @@ use tracing::error;
 use super::answer::{
     Answer, Chain, LeaseAnswer, TokenAnswer, envelope, found_nothing, raw, wrapped_envelope,
 };
+use super::audit;
 use super::invocation::Invocation;
 use super::pipeline::audit_failed;
 use super::vault::Vault;
@@ -148,7 +149,7 @@ impl Settling<'_> {
     }
 
     async fn write_down(&self, response: ResponseRecord) -> Result<(), Option<Error>> {
-        self.vault.audit.response(self.record, &response).await.map_err(|_| None)
+        audit::response(self.vault, self.record, &response).await.map_err(|_| None)
     }
 
     async fn log_in(&self, auth: Auth, warnings: &mut Vec<String>) -> Result<TokenAnswer, Error> {

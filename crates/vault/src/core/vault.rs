@@ -11,6 +11,7 @@ use crate::audit::Audit;
 use crate::identity::Identity;
 use crate::leases::Leases;
 use crate::lockout::Lockouts;
+use crate::metrics::Metrics;
 use crate::mounts::Mounts;
 use crate::passwords::PasswordPolicies;
 use crate::policies::Policies;
@@ -32,6 +33,7 @@ pub(crate) struct Vault {
     pub wrapped: Wrapped,
     pub lockouts: Lockouts,
     pub settings: Settings,
+    pub metrics: Arc<Metrics>,
     pub quotas: Quotas,
     pub versions: Versions,
     /// Paths of `sys/` that others serve.

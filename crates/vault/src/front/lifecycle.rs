@@ -19,6 +19,7 @@ use crate::audit::{Allowances, Audit, DeviceError, DeviceSpec};
 use crate::config::InitRequest;
 use crate::core::{Core, Deps, Limits};
 use crate::http::InFlight;
+use crate::metrics::{Measured, Metrics};
 use crate::mounts::Registry;
 use crate::wire::{Outgoing, OutgoingBody};
 
@@ -332,8 +333,10 @@ impl Lifecycle {
 
 fn assemble(parts: &LifecycleParts, entries: Arc<dyn Entries>) -> (Arc<Core>, Arc<Audit>) {
     let audit = Arc::new(Audit::new(parts.audit_allowances, Arc::clone(&parts.clock)));
+    let metrics = Arc::new(Metrics::new(Arc::clone(&parts.in_flight)));
     let core = Arc::new(Core::new(Deps {
-        entries,
+        entries: Arc::new(Measured::new(entries, Arc::clone(&metrics))),
+        metrics,
         clock: Arc::clone(&parts.clock),
         random: Arc::clone(&parts.random),
         audit: Arc::clone(&audit),

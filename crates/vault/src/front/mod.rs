@@ -18,6 +18,7 @@ use crate::wire::{Incoming, Outgoing, Verb};
 mod chain;
 mod health;
 mod init;
+mod key_rotation;
 mod lifecycle;
 mod new_store;
 mod paths;
@@ -61,6 +62,10 @@ impl Handler for Front {
         let mut outgoing = self.answer(incoming).await;
         outgoing.headers.extend(granted);
         outgoing
+    }
+
+    async fn open_metrics(&self, incoming: Incoming) -> Outgoing {
+        self.lifecycle.core().metrics(&incoming).await
     }
 
     fn preflight(&self, headers: &BTreeMap<String, String>) -> Option<Outgoing> {

@@ -11,6 +11,7 @@ use holdfast_logical::{
 use holdfast_types::{Random, rfc3339};
 use serde_json::{Map, Value, json};
 
+use super::key_rotation::KeyRotation;
 use super::lifecycle::LifecycleParts;
 use super::root_token::RootTokens;
 use super::rotation::Rotations;
@@ -25,6 +26,7 @@ pub struct ServerPaths {
     in_flight: Arc<InFlight>,
     random: Arc<dyn Random>,
     rotations: Rotations,
+    key_rotation: KeyRotation,
     root_tokens: RootTokens,
 }
 
@@ -37,6 +39,7 @@ impl ServerPaths {
             audit,
             in_flight: Arc::clone(&parts.in_flight),
             random: Arc::clone(&parts.random),
+            key_rotation: KeyRotation::new(Arc::clone(&parts.barrier), Arc::clone(&parts.clock)),
             rotations: Rotations::new(Arc::clone(&parts.barrier), Arc::clone(&parts.random)),
             root_tokens: RootTokens::new(
                 Arc::clone(&parts.barrier),
@@ -71,11 +74,9 @@ impl Backend for ServerPaths {
                 self.barrier.rotate().await?;
                 Ok(None)
             }
-            (["rotate", "config"], Operation::Read) => Ok(Some(rotation_config())),
-            (["rotate", "config"], _) if write => Err(Error::invalid(
-                "keys rotate by themselves, well before they have encrypted too much; this cannot \
-                 be configured",
-            )),
+            (["rotate", "config"] | ["rotate", "keyring", "config"], _) => {
+                self.key_rotation.handle(request).await
+            }
             (["rotate", which @ ("root" | "recovery"), step], _) => {
                 self.rotations.handle(which, step, request).await
             }
@@ -96,6 +97,10 @@ impl Backend for ServerPaths {
 
     fn special_paths(&self) -> SpecialPaths {
         special_paths()
+    }
+
+    async fn tick(&self) -> Result<(), Error> {
+        self.key_rotation.tick().await
     }
 }
 
@@ -176,12 +181,6 @@ impl ServerPaths {
         let raw = RawBody { content_type: "application/json".to_owned(), body: body.into_bytes() };
         Response { raw: Some(raw), ..Response::default() }
     }
-}
-
-/// What the barrier does by itself.
-fn rotation_config() -> Response {
-    // 2^32 encryptions are what AES-GCM with random nonces bears; the barrier stops well before.
-    Response::data(json!({ "enabled": true, "interval": 0, "max_operations": 3_865_470_566_u32 }))
 }
 
 /// Devices are named with a slash at the end.

@@ -49,7 +49,13 @@ impl Rotations {
             }
             ("init", operation) if operation.is_write() => self.begin(request).await,
             ("update", operation) if operation.is_write() => self.submit(request).await,
-            ("init" | "update", _) => Err(Error::UnsupportedOperation),
+            ("verify", operation) if operation.is_write() => match request.fields().has("key") {
+                true => Err(no_rotation()),
+                false => Err(Error::invalid("missing required field 'key'")),
+            },
+            // New shares are never held back until they were shown: there is nothing to verify.
+            ("verify", Operation::Read | Operation::Delete) => Err(no_rotation()),
+            ("init" | "update" | "verify", _) => Err(Error::UnsupportedOperation),
             _ => Err(Error::UnsupportedPath),
         }
     }
@@ -118,6 +124,10 @@ impl Rotations {
             }),
         })
     }
+}
+
+fn no_rotation() -> Error {
+    Error::invalid("no rotation configuration found")
 }
 
 fn finished(keys: &[SecretBytes]) -> Value {

@@ -35,6 +35,11 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers one request. Runs to its end even where the client has hung up.
     async fn handle(&self, incoming: Incoming) -> Outgoing;
 
+    /// Answers `GET sys/metrics` without a token, on a listener that is set up so.
+    async fn open_metrics(&self, incoming: Incoming) -> Outgoing {
+        self.handle(incoming).await
+    }
+
     /// The answer to an `OPTIONS` request with these header fields, by lower-case name. None: the
     /// method is not allowed.
     fn preflight(&self, _headers: &BTreeMap<String, String>) -> Option<Outgoing> {
@@ -57,6 +62,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// For the answer; more is 503, while the work goes on to its end.
     pub request_timeout: Duration,
+    /// Whether `sys/metrics` needs no token.
+    pub open_metrics: bool,
 }
 
 impl Default for Limits {
@@ -69,6 +76,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(300),
             request_timeout: Duration::from_secs(90),
+            open_metrics: false,
         }
     }
 }

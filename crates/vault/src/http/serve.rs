@@ -24,7 +24,7 @@ use super::bind::{self, ACCEPT_PAUSE, BindError, Socket};
 use super::response::to_http;
 use super::tls::{Tls, TlsError};
 use super::{Capacity, Inherited, Limits, ListenerSettings, Parts, request};
-use crate::wire::Outgoing;
+use crate::wire::{Incoming, Outgoing, Verb};
 
 /// How long a connection that was told to end may take to do so.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -337,10 +337,15 @@ impl Shared {
         // runs on its own, whatever becomes of the connection.
         permit.forget();
         let shared = Arc::clone(&self);
+        let open_metrics = limits.open_metrics;
         let work = async move {
             let _entered = entered;
             let _permit = ReturnPermit(&shared.requests);
-            shared.parts.handler.handle(incoming).await
+            let handler = &shared.parts.handler;
+            match open_metrics && incoming.token.is_none() && is_metrics(&incoming) {
+                true => handler.open_metrics(incoming).await,
+                false => handler.handle(incoming).await,
+            }
         };
         let mut task = self.work.spawn(work.instrument(span));
         match tokio::time::timeout(limits.request_timeout, &mut task).await {
@@ -400,6 +405,10 @@ async fn accept(socket: &Socket) -> std::io::Result<(Stream, Option<SocketAddr>)
 }
 
 /// The method's name without keeping what a client made up.
+fn is_metrics(incoming: &Incoming) -> bool {
+    (incoming.path.as_str(), incoming.verb) == ("sys/metrics", Verb::Read)
+}
+
 fn method_name(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] =
         ["GET", "HEAD", "LIST", "SCAN", "HELP", "PUT", "POST", "PATCH", "DELETE"];

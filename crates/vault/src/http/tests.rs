@@ -65,6 +65,7 @@ fn limits() -> Limits {
         body_timeout: Duration::from_millis(300),
         idle_timeout: Duration::from_millis(600),
         request_timeout: Duration::from_secs(30),
+        open_metrics: false,
     }
 }
 

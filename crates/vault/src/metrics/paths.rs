@@ -4,9 +4,9 @@ use holdfast_logical::{Error, Fields, Operation, RawBody, Response};
 use holdfast_types::Timestamp;
 use serde_json::{Map, Value};
 
+use super::Metrics;
 use super::gauges::collect;
 use super::render::{document, prometheus};
-use super::Metrics;
 use crate::core::answer::Answer;
 use crate::core::invocation::Invocation;
 use crate::core::vault::Vault;

@@ -114,7 +114,7 @@ impl Summary {
         if epoch > old && self.epoch.compare_exchange(old, epoch, Relaxed, Relaxed).is_ok() {
             self.halves[usize::from(epoch % 2 == 1)].clear();
             if epoch - old > 1 {
-                self.halves[usize::from(epoch % 2 == 0)].clear();
+                self.halves[usize::from(epoch.is_multiple_of(2))].clear();
             }
         }
         epoch
@@ -127,7 +127,8 @@ impl Summary {
     }
 
     fn recent(&self) -> Option<Recent> {
-        let both = |pick: fn(&Half) -> &AtomicU64| self.halves.each_ref().map(|h| pick(h).load(Relaxed));
+        let both =
+            |pick: fn(&Half) -> &AtomicU64| self.halves.each_ref().map(|h| pick(h).load(Relaxed));
         let buckets: Vec<u64> = (0..BUCKETS)
             .map(|at| self.halves.iter().map(|h| u64::from(h.buckets[at].load(Relaxed))).sum())
             .collect();
@@ -187,7 +188,7 @@ fn upper_bound(bucket: usize) -> u64 {
     let begin = 1_u64 << power;
     match upper_half {
         0 => begin + begin / 2 - 1,
-        _ => begin.saturating_mul(2).wrapping_sub(1).max(begin),
+        _ => 2 * (begin - 1) + 1,
     }
 }
 

@@ -220,3 +220,6 @@ async fn requests_end(before: Arc<Mount>) -> Result<(), Error> {
     let ended = tokio::time::timeout(PATIENCE, wait).await;
     ended.map_err(|late| Error::internal("wait for the requests of a mount", late))
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,6 @@ mod window;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use holdfast_barrier::{EntryError, View};
@@ -72,7 +71,7 @@ pub(crate) enum Verdict {
     Refused {
         headers: Vec<(&'static str, String)>,
         /// Whether the audit log is to know of it.
-        audit: bool,
+        is_audited: bool,
     },
 }
 
@@ -83,7 +82,6 @@ pub(crate) struct Quotas {
     change: Mutex<()>,
     config: ArcSwap<Config>,
     table: ArcSwap<Table>,
-    violations: AtomicU64,
 }
 
 impl Quotas {
@@ -104,7 +102,6 @@ impl Quotas {
             table: ArcSwap::from_pointee(table),
             store,
             change: Mutex::new(()),
-            violations: AtomicU64::new(0),
         })
     }
 
@@ -140,7 +137,6 @@ impl Quotas {
                 Verdict::Allowed(if config.headers { limit.headers(left) } else { Vec::new() })
             }
             refused => {
-                self.violations.fetch_add(1, Ordering::Relaxed);
                 let mut headers = Vec::new();
                 if config.headers {
                     let (wait, left) = match refused {
@@ -150,7 +146,7 @@ impl Quotas {
                     headers.push(("retry-after", wait.max(1).to_string()));
                     headers.extend(left.into_iter().flat_map(|left| limit.headers(left)));
                 }
-                Verdict::Refused { headers, audit: config.audit }
+                Verdict::Refused { headers, is_audited: config.audit }
             }
         }
     }

@@ -26,6 +26,7 @@ use crate::core::answer::Answer;
 use crate::core::invocation::Invocation;
 use crate::core::vault::Vault;
 use crate::leases;
+use crate::metrics;
 use crate::mounts::MountClass;
 use crate::passwords;
 use crate::policies::{self, PolicyStyle};
@@ -125,6 +126,7 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
         "namespaces" => absent::namespaces(invocation, rest),
         "rekey" if matches!(rest, "backup" | "recovery-key-backup") => absent::backup(invocation),
         "rotate" if matches!(rest, "root/backup" | "recovery/backup") => absent::backup(invocation),
+        "metrics" if rest.is_empty() => metrics::handle(vault, invocation).await,
         "wrapping" => wrapping::handle(vault, invocation, rest).await,
         "internal" => internal::handle(vault, invocation, rest).await,
         "generate-root" if rest.is_empty() => Err(Error::UnsupportedOperation),

@@ -93,7 +93,6 @@ pub(crate) const ROUTES: &[Route] = &[
         Field::strings("allowed_headers", "Header fields that they may send besides the usual."),
         Field::bool("allow_credentials", "Whether browsers may send their credentials."),
     ]),
-    Route::new("config/reload/{subsystem}", &[Update], "Nothing can be reloaded this way."),
     Route::new("config/ui/headers", &[List], "List the header fields of every answer."),
     Route::new("config/ui/headers/{header}", CHANGE, "A header field of every answer.").fields(&[
         HEADER,
@@ -172,6 +171,8 @@ pub(crate) const ROUTES: &[Route] = &[
         Field::string("mount_accessor", "Accessor of the login method."),
         Field::string("alias_identifier", "The name there."),
     ]),
+    Route::new("metrics", &[Read], "Numbers for monitoring.")
+        .fields(&[Field::string("format", "`prometheus`, or JSON where it is empty.")]),
     Route::new("mounts", &[Read], "List the engines."),
     Route::new("mounts/{path*}/tune", &[Read, Update], "An engine's settings.").fields(TUNING),
     Route::new("mounts/{path*}", CHANGE, "Enable, show or disable an engine.").fields(ENABLE),
@@ -232,11 +233,15 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::new("rotate/config", &[Read, Update], "When the encryption key rotates by itself.")
         .fields(KEYRING),
     Route::new("rotate/keyring", &[Update], "Make a new encryption key."),
+    Route::new("rotate/keyring/config", &[Read, Update], "When the key rotates by itself.")
+        .fields(KEYRING),
     Route::new("rotate/recovery/backup", &[Read, Delete], "Copies of shares: none are kept."),
     Route::new("rotate/recovery/init", CHANGE, "New recovery shares for the old.").fields(SHARES),
+    Route::new("rotate/recovery/verify", CHANGE, "Show that the new shares work.").fields(SHARE),
     Route::new("rotate/recovery/update", &[Update], "Hand in a share for new ones.").fields(SHARE),
     Route::new("rotate/root/backup", &[Read, Delete], "Copies of shares: none are kept."),
     Route::new("rotate/root/init", CHANGE, "New unseal shares for the old.").fields(SHARES),
+    Route::new("rotate/root/verify", CHANGE, "Show that the new shares work.").fields(SHARE),
     Route::new("rotate/root/update", &[Update], "Hand in a share for new ones.").fields(SHARE),
     Route::new("seal", &[Update], "Stop serving until the server is unsealed."),
     Route::new("seal-status", &[Read], "Where unsealing stands."),

@@ -83,7 +83,8 @@ impl Flags {
                 socket: SocketSettings::Tcp(address),
                 tls,
                 cleartext_anywhere: true,
-                limits: Limits::default(),
+                // As in OpenBao's development mode.
+                limits: Limits { open_metrics: true, ..Limits::default() },
             }],
             storage: StorageSettings::Inmem,
             seal: SealSettings::Shamir,
