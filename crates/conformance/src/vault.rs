@@ -48,6 +48,8 @@ pub fn suites() -> Result<Vec<Suite>> {
         "leases",
         "unknown-fields",
         "identity",
+        "identity-tokens",
+        "token-roles",
     ];
     files.into_iter().map(|(name, text)| Suite::parse(name, text)).collect()
 }

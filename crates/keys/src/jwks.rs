@@ -54,6 +54,12 @@ impl Algorithm {
         Self::ALL.into_iter().find(|(_, known)| *known == name).map(|(algorithm, _)| algorithm)
     }
 
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        let found = Self::ALL.into_iter().find(|(algorithm, _)| *algorithm == self);
+        found.map_or("", |(_, name)| name)
+    }
+
     fn rsa(self) -> Option<&'static RsaParameters> {
         match self {
             Self::Rs256 => Some(&signature::RSA_PKCS1_2048_8192_SHA256),

@@ -213,6 +213,7 @@ impl Server {
                 .secret("fake", factory.clone())
                 .auth("fake", factory),
             limits: Limits::default(),
+            api_addr: "https://holdfast.test".to_owned(),
         });
         core.post_unseal().await.unwrap();
         Self { core, entries, clock, fake, root }
@@ -228,23 +229,32 @@ impl Server {
         wrap: Option<u64>,
     ) -> (u16, Value) {
         let Value::Object(data) = data else { panic!("{data} is no object") };
-        let outgoing = self
-            .core
-            .handle(Incoming {
-                id: "request".to_owned(),
-                verb,
-                path: path.to_owned(),
-                data,
-                token: Some(token).filter(|token| !token.is_empty()).map(SecretString::from),
-                wrap_ttl: wrap.map(Duration::from_secs),
-                headers: BTreeMap::new(),
-                connection: Connection {
-                    remote_address: Some("127.0.0.1".parse().unwrap()),
-                    ..Connection::default()
-                },
-            })
-            .await;
-        split(outgoing)
+        let incoming = self.incoming(token, verb, path, data);
+        let wrap_ttl = wrap.map(Duration::from_secs);
+        split(self.core.handle(Incoming { wrap_ttl, ..incoming }).await)
+    }
+
+    /// A request with a token, from this machine.
+    pub(crate) fn incoming(
+        &self,
+        token: &str,
+        verb: Verb,
+        path: &str,
+        data: Map<String, Value>,
+    ) -> Incoming {
+        Incoming {
+            id: "request".to_owned(),
+            verb,
+            path: path.to_owned(),
+            data,
+            token: Some(token).filter(|token| !token.is_empty()).map(SecretString::from),
+            wrap_ttl: None,
+            headers: BTreeMap::new(),
+            connection: Connection {
+                remote_address: Some("127.0.0.1".parse().unwrap()),
+                ..Connection::default()
+            },
+        }
     }
 
     /// A request of a token.
@@ -263,6 +273,15 @@ impl Server {
         let (status, body) = self.call(&self.root.clone(), verb, path, data).await;
         assert!(status < 300, "{path}: {status} {body}");
         body
+    }
+
+    /// What a path without the envelope answers.
+    pub(crate) async fn raw(&self, token: &str, verb: Verb, path: &str, data: Value) -> Value {
+        let Value::Object(data) = data else { panic!("{data} is no object") };
+        match self.core.handle(self.incoming(token, verb, path, data)).await.body {
+            OutgoingBody::Raw(_, body) => serde_json::from_slice(&body).unwrap(),
+            _ => panic!("{path} answers with the envelope"),
+        }
     }
 
     /// A token of root's making.
@@ -305,6 +324,11 @@ impl Server {
         }
         panic!("waited in vain until {what}");
     }
+}
+
+/// What a path that needs no token answers, without the envelope.
+pub(crate) async fn raw_json(server: &Server, path: &str) -> Value {
+    server.raw("", Verb::Read, path, json!({})).await
 }
 
 fn split(outgoing: Outgoing) -> (u16, Value) {

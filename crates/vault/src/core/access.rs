@@ -54,7 +54,8 @@ impl Access<'_> {
         let exists = match &mount.target {
             Target::Backend(backend) => backend.exists(request).await?,
             Target::Token => crate::tokens::exists(self.vault, &request.path).await?,
-            Target::System | Target::Identity => None,
+            Target::Identity => crate::identity::exists(self.vault, &request.path).await?,
+            Target::System => None,
         };
         if exists == Some(false) {
             request.operation = Operation::Create;

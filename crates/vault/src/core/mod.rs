@@ -14,6 +14,7 @@ mod tests;
 pub(crate) mod vault;
 mod versions;
 pub(crate) mod wrapping;
+mod wrapping_jwt;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -67,6 +68,9 @@ pub struct Deps {
     pub limits: Limits,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where clients reach the server, such as `https://vault.example:8200`; empty where that is
+    /// not known.
+    pub api_addr: String,
 }
 
 /// How long leases and tokens live where no mount, role or request says.
@@ -143,7 +147,8 @@ impl Core {
     }
 
     async fn load(&self) -> Result<Vault, Error> {
-        let Deps { entries, clock, random, audit, registry, limits, metrics } = &self.deps;
+        let Deps { entries, clock, random, audit, registry, limits, metrics, api_addr } =
+            &self.deps;
         let root = View::new(entries.clone(), "");
         let system = self.system.get();
         let passwords = Arc::new(PasswordPolicies::new(&root, random.clone()));
@@ -163,7 +168,7 @@ impl Core {
             .await?,
             policies: Policies::load(&root, clock.clone()).await?,
             passwords,
-            identity: Identity::new(&root, clock.clone(), random.clone()),
+            identity: Identity::new(&root, clock.clone(), random.clone(), api_addr),
             tokens: Tokens::load(&root, clock.clone(), random.clone()).await?,
             leases: Leases::new(&root, clock.clone(), random.clone()),
             wrapped: Wrapped::new(&root),
@@ -211,6 +216,15 @@ impl Core {
         let entry = root_entry(vault.clock.now());
         let created = vault.tokens.create(&vault.leases, entry, id, Batch::new()).await?;
         Ok(created.token)
+    }
+
+    /// Makes anew the keys that are made anew with the keyring: that of batch tokens.
+    ///
+    /// # Errors
+    /// The core is sealed, or the store does not take it.
+    pub async fn rotate_keys(&self) -> Result<(), Error> {
+        let vault = self.vault.load_full().ok_or(EntryError::Sealed)?;
+        vault.tokens.rotate_batch_key().await
     }
 
     /// What answers requests, for tests that look inside.
@@ -268,6 +282,9 @@ async fn tick(vault: Arc<Vault>, shutdown: CancellationToken) {
         finish_moves(&vault).await;
         if let Err(error) = finish_revocations(&vault).await {
             warn!(error = %Chain(&error), "go on with revocations");
+        }
+        if let Err(error) = vault.identity.oidc.tick().await {
+            warn!(error = %Chain(&error), "rotate the keys of identity tokens");
         }
         vault.mounts.tick().await;
         if let Some(system) = &vault.system

@@ -210,6 +210,11 @@ impl Flow<'_> {
     async fn admit(&mut self) -> Result<Invocation, Refusal> {
         let vault = self.vault;
         let below = self.below().to_owned();
+        if ["sys/wrapping/unwrap", "sys/wrapping/rewrap", "sys/wrapping/lookup"]
+            .contains(&self.path.as_str())
+        {
+            self.open_wrapping_jwt().await?;
+        }
         if self.is_at("sys/wrapping/unwrap") || self.is_at("sys/wrapping/rewrap") {
             wrapping::validate(vault, self.wrapped_token().as_deref()).await?;
         }
@@ -249,6 +254,18 @@ impl Flow<'_> {
             false => self.authorise(&token, &who, &mut request, &below).await?,
         };
         Ok(Invocation { request, token: Some(token), secret, sudo })
+    }
+
+    /// A wrapping token may come in a JWT.
+    async fn open_wrapping_jwt(&mut self) -> Result<(), Refusal> {
+        if let Some(token) = &self.incoming.token {
+            let opened = wrapping::open(self.vault, token.expose()).await?;
+            self.incoming.token = Some(SecretString::new(opened));
+        }
+        if let Some(serde_json::Value::String(token)) = self.incoming.data.get_mut("token") {
+            *token = wrapping::open(self.vault, token).await?;
+        }
+        Ok(())
     }
 
     /// Lets the policies decide. Returns whether the caller has root privileges here.

@@ -14,7 +14,7 @@ use super::audit;
 use super::invocation::Invocation;
 use super::pipeline::audit_failed;
 use super::vault::Vault;
-use super::wrapping::{self, WrapInfo};
+use super::wrapping::{self, WrapFormat, WrapInfo};
 use crate::audit::{AuthRecord, RequestRecord, ResponseRecord};
 use crate::mounts::{Mount, MountClass};
 use crate::tokens::{LoggedIn, LoginRequest, create_login, revoke_tree};
@@ -145,7 +145,12 @@ impl Settling<'_> {
         path: &str,
         accessor: String,
     ) -> Result<WrapInfo, Error> {
-        wrapping::wrap(self.vault, body, ttl, path, accessor).await
+        let asked = self.record.headers.get("x-vault-wrap-format");
+        let format = match asked.map(String::as_str) {
+            Some("jwt") => WrapFormat::Jwt,
+            _ => WrapFormat::Token,
+        };
+        wrapping::wrap(self.vault, body, ttl, path, accessor, format).await
     }
 
     async fn write_down(&self, response: ResponseRecord) -> Result<(), Option<Error>> {

@@ -451,3 +451,44 @@ async fn where_no_token_is_needed_refusals_stand_bare() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_wrapping_token_may_come_in_a_jwt() {
+    let server = Server::new().await;
+    let wrapped = || async {
+        let data = json!({ "a": "b" }).as_object().cloned().unwrap();
+        let incoming = server.incoming(&server.root, Write, "sys/wrapping/wrap", data);
+        let headers = [("x-vault-wrap-format".to_owned(), "jwt".to_owned())].into();
+        let wrap_ttl = Some(Duration::from_secs(60));
+        let incoming = crate::wire::Incoming { headers, wrap_ttl, ..incoming };
+        match server.core.handle(incoming).await.body {
+            crate::wire::OutgoingBody::Json(body) => {
+                body["wrap_info"]["token"].as_str().unwrap().to_owned()
+            }
+            _ => panic!("no body"),
+        }
+    };
+    let root = server.root.clone();
+    let in_body = |token: &str| json!({ "token": token });
+    let (first, second) = (wrapped().await, wrapped().await);
+    assert_eq!(first.matches('.').count(), 2);
+    let forged = format!("{}AAAA", &first[..first.len() - 4]);
+    let got = server.call(&root, Write, "sys/wrapping/unwrap", in_body(&forged)).await;
+    assert_eq!(got.0, 403, "{}", got.1);
+    let got = server.call(&root, Write, "sys/wrapping/lookup", in_body(&first)).await;
+    assert_eq!((got.0, &got.1["data"]["creation_ttl"]), (200, &json!(60)));
+    let got = server.call(&root, Write, "sys/wrapping/unwrap", in_body(&first)).await;
+    assert_eq!((got.0, &got.1["data"]), (200, &json!({ "a": "b" })));
+    let got = server.call(&root, Write, "sys/wrapping/unwrap", in_body(&first)).await;
+    assert_eq!(got.0, 400, "{}", got.1);
+    // What is wrapped may look like one.
+    let foreign = "eyJhbGciOiJFUzUxMiJ9.e30.AAAA";
+    let got = server.send(&root, Write, "sys/wrapping/wrap", in_body(foreign), Some(60)).await;
+    assert_eq!(got.0, 200, "{}", got.1);
+    // As the request's own token; and it is good for nothing else.
+    let got = server.call(&second, Read, "auth/token/lookup-self", json!({})).await;
+    assert_eq!(got.0, 403, "{}", got.1);
+    let server = server.crash().await;
+    let got = server.call(&second, Write, "sys/wrapping/unwrap", json!({})).await;
+    assert_eq!((got.0, &got.1["data"]), (200, &json!({ "a": "b" })));
+}

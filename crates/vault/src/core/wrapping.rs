@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::vault::Vault;
+pub(crate) use super::wrapping_jwt::WrapFormat;
+use super::wrapping_jwt::{Claims, Signer};
 use crate::audit::WrapRecord;
 use crate::tokens::params::after;
 use crate::tokens::{Token, TokenEntry, TokenHash, Use, revoke_tree, root_entry};
@@ -37,7 +39,7 @@ struct WrappedRecord {
 }
 
 /// All wrapped answers.
-pub(crate) struct Wrapped(View);
+pub(crate) struct Wrapped(View, Signer);
 
 /// What the client gets in place of the answer.
 pub(crate) struct WrapInfo {
@@ -81,7 +83,7 @@ impl WrapInfo {
 
 impl Wrapped {
     pub(crate) fn new(root: &View) -> Self {
-        Self(root.sub("sys/wrap/"))
+        Self(root.sub("sys/wrap/"), Signer::new(root))
     }
 
     /// Adds to `batch` (full keys) the removal of what the token `hash` wraps.
@@ -111,6 +113,7 @@ pub(crate) async fn wrap(
     ttl: Duration,
     creation_path: &str,
     wrapped_accessor: String,
+    format: WrapFormat,
 ) -> Result<WrapInfo, Error> {
     let now = vault.clock.now();
     let id = format!("s.{}", vault.random.base62(24));
@@ -138,8 +141,21 @@ pub(crate) async fn wrap(
     };
     let extra = vault.wrapped.0.absolute(batch);
     let created = vault.tokens.create(&vault.leases, entry, Some(&id), extra).await?;
+    let token = match format {
+        WrapFormat::Token => created.token,
+        WrapFormat::Jwt => {
+            let claims = Claims {
+                accessor: &record.wrapped_accessor,
+                address: vault.identity.oidc.api_addr(),
+                token: &created.token,
+                from: now,
+                until: after(now, ttl),
+            };
+            vault.wrapped.1.sign(&claims).await?
+        }
+    };
     Ok(WrapInfo {
-        token: created.token,
+        token,
         hash,
         accessor: created.entry.accessor,
         ttl,
@@ -203,6 +219,14 @@ pub(crate) async fn old_style(vault: &Vault, token: &Token) -> Result<Answer, Er
              unwrap responses, as it provides additional security checks and other benefits.",
         )
         .into())
+}
+
+/// The wrapping token in a JWT that this server signed; anything else as it is.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn open(vault: &Vault, token: &str) -> Result<String, Error> {
+    Ok(vault.wrapped.1.open(token).await?.unwrap_or_else(|| token.to_owned()))
 }
 
 async fn find(

@@ -40,6 +40,8 @@ pub struct LifecycleParts {
     pub registry: Registry,
     /// How long leases and tokens live.
     pub limits: Limits,
+    /// Where clients reach the server; empty where that is not known.
+    pub api_addr: String,
     /// The audit devices of the configuration.
     pub audit: Vec<DeviceSpec>,
     /// What audit devices may do.
@@ -342,6 +344,7 @@ fn assemble(parts: &LifecycleParts, entries: Arc<dyn Entries>) -> (Arc<Core>, Ar
         audit: Arc::clone(&audit),
         registry: parts.registry.clone(),
         limits: parts.limits,
+        api_addr: parts.api_addr.clone(),
     }));
     core.extend_system(Arc::new(ServerPaths::new(parts, &core, Arc::clone(&audit))));
     (core, audit)

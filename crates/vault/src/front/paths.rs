@@ -22,6 +22,7 @@ use crate::http::InFlight;
 /// Part of the mount `sys/`; paths are relative to it.
 pub struct ServerPaths {
     barrier: Arc<Barrier>,
+    core: Weak<Core>,
     audit: Arc<Audit>,
     in_flight: Arc<InFlight>,
     random: Arc<dyn Random>,
@@ -36,6 +37,7 @@ impl ServerPaths {
         let core: Weak<Core> = Arc::downgrade(core);
         Self {
             barrier: Arc::clone(&parts.barrier),
+            core: core.clone(),
             audit,
             in_flight: Arc::clone(&parts.in_flight),
             random: Arc::clone(&parts.random),
@@ -72,6 +74,9 @@ impl Backend for ServerPaths {
             }
             (["rotate"] | ["rotate", "keyring"], _) if write => {
                 self.barrier.rotate().await?;
+                if let Some(core) = self.core.upgrade() {
+                    core.rotate_keys().await?;
+                }
                 Ok(None)
             }
             (["rotate", "config"] | ["rotate", "keyring", "config"], _) => {

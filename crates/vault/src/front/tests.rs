@@ -43,6 +43,7 @@ async fn open(physical: Arc<dyn Physical>, with_static_seal: bool, audit: &[Devi
         static_key: with_static_seal.then(key),
         registry: mountable(),
         limits: Limits::default(),
+        api_addr: String::new(),
         audit: audit.to_vec(),
         audit_allowances: Allowances { creation_by_api: true, ..Allowances::default() },
         cluster_name: None,

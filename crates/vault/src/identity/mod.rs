@@ -12,6 +12,8 @@
 //! | `children/<group>/<group>` | empty: what groups are in a group |
 //! | `merged/<entity>` | the entity that it was merged into |
 //!
+//! `oidc/` holds identity tokens, see [`oidc`].
+//!
 //! No request and no login looks at more than the entity, its groups and the groups above those;
 //! lists do.
 //!
@@ -28,6 +30,7 @@ mod keys;
 mod login;
 mod merge;
 mod metadata;
+mod oidc;
 mod paths;
 mod record;
 mod routes;
@@ -43,7 +46,8 @@ use holdfast_types::{Clock, Random};
 use tokio::sync::RwLock;
 
 pub(crate) use self::login::{LoginName, no_metadata};
-pub(crate) use self::paths::handle;
+pub(crate) use self::oidc::Oidc;
+pub(crate) use self::paths::{exists, handle, special_paths};
 use self::record::{EntityRecord, GroupRecord};
 pub(crate) use self::routes::ROUTES;
 pub(crate) use self::who::Who;
@@ -68,12 +72,20 @@ pub(crate) struct Identity {
     epoch: AtomicU64,
     serial: AtomicU64,
     nobody: Arc<Who>,
+    pub(crate) oidc: Oidc,
 }
 
 impl Identity {
-    pub(crate) fn new(root: &View, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+    pub(crate) fn new(
+        root: &View,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        api_addr: &str,
+    ) -> Self {
+        let store = root.sub("sys/identity/");
         Self {
-            store: root.sub("sys/identity/"),
+            oidc: Oidc::new(&store, clock.clone(), random.clone(), api_addr),
+            store,
             clock,
             random,
             lock: RwLock::new(()),

@@ -1,6 +1,6 @@
 //! What is served under `identity/`.
 
-use holdfast_logical::Operation::{Delete, List, Read, Update};
+use holdfast_logical::Operation::{Create, Delete, List, Read, Update};
 use holdfast_logical::{Field, Route};
 
 const METADATA: Field = Field::string_map("metadata", "Notes, for templates in policies.");
@@ -82,4 +82,61 @@ pub(crate) const ROUTES: &[Route] = &[
         .fields(GROUP_ALIAS),
     Route::new("lookup/entity", &[Update], "Find an entity.").fields(QUERY),
     Route::new("lookup/group", &[Update], "Find a group.").fields(QUERY),
+    Route::new("oidc/config", &[Read, Update], "In whose name identity tokens are issued.")
+        .fields(&[Field::string("issuer", "Scheme, host and port; empty: this server's.")]),
+    Route::new("oidc/.well-known/openid-configuration", &[Read], "What verifiers need to know."),
+    Route::new("oidc/.well-known/keys", &[Read], "The keys that verify identity tokens."),
+    Route::new("oidc/key", &[List], "List the keys."),
+    Route::new("oidc/key/{name}", &[Read, Create, Update, Delete], "A key that signs.").fields(&[
+        Field::string("algorithm", "RS256, RS384, RS512, ES256, ES384, ES512 or EdDSA."),
+        Field::duration("rotation_period", "How often it is made anew."),
+        Field::duration("verification_ttl", "How long it verifies after it signed last."),
+        Field::strings("allowed_client_ids", "The roles that may use it, or `*`."),
+    ]),
+    Route::new("oidc/key/{name}/rotate", &[Update], "Make a key anew.")
+        .fields(&[Field::duration("verification_ttl", "How long the old one verifies.")]),
+    Route::new("oidc/role", &[List], "List the roles of identity tokens."),
+    Route::new("oidc/role/{name}", &[Read, Create, Update, Delete], "What tokens say.").fields(&[
+        Field::string("key", "The key that signs.").required(),
+        Field::string("template", "Claims: JSON with templates, or that in base64."),
+        Field::duration("ttl", "How long a token lives."),
+        Field::string("client_id", "The audience; made where it is not given."),
+    ]),
+    Route::new("oidc/token/{name}", &[Read], "A token of a role for whom the caller acts for."),
+    Route::new("oidc/introspect", &[Update], "Whether a token is good.").fields(&[
+        Field::string("token", "The token.").required(),
+        Field::string("client_id", "The audience that it must have."),
+    ]),
+    Route::new("oidc/provider", &[List], "List the providers."),
+    Route::new("oidc/provider/{name}", &[Read, Create, Update, Delete], "A provider.").fields(&[
+        Field::string("issuer", "Scheme, host and port; empty: this server's."),
+        Field::strings("allowed_client_ids", "The clients that may use it, or `*`."),
+        Field::strings("scopes_supported", "The scopes that clients may ask for."),
+    ]),
+    Route::new(
+        "oidc/provider/{name}/.well-known/openid-configuration",
+        &[Read],
+        "What clients need to know.",
+    ),
+    Route::new("oidc/provider/{name}/.well-known/keys", &[Read], "The keys of its clients."),
+    Route::new("oidc/scope", &[List], "List the scopes."),
+    Route::new("oidc/scope/{name}", &[Read, Create, Update, Delete], "A scope.").fields(&[
+        Field::string("template", "Claims: JSON with templates, or that in base64."),
+        Field::string("description", "For people."),
+    ]),
+    Route::new("oidc/assignment", &[List], "List the assignments."),
+    Route::new("oidc/assignment/{name}", &[Read, Create, Update, Delete], "Who may log in.")
+        .fields(&[
+            Field::strings("entity_ids", "Entities, or `*`."),
+            Field::strings("group_ids", "Groups, or `*`."),
+        ]),
+    Route::new("oidc/client", &[List], "List the clients."),
+    Route::new("oidc/client/{name}", &[Read, Create, Update, Delete], "A client.").fields(&[
+        Field::strings("redirect_uris", "Where logins may return to."),
+        Field::strings("assignments", "Who may log in."),
+        Field::string("key", "The key that signs its tokens."),
+        Field::duration("id_token_ttl", "How long an identity token lives."),
+        Field::duration("access_token_ttl", "How long an access token lives."),
+        Field::string("client_type", "`confidential` or `public`."),
+    ]),
 ];

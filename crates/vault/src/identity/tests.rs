@@ -38,6 +38,12 @@ async fn accessor(server: &Server, mount: &str) -> String {
     body["data"]["accessor"].as_str().unwrap().to_owned()
 }
 
+/// What is stored at a key.
+pub(super) async fn stored(server: &Server, key: &str) -> Value {
+    let value = server.entries.get(key).await.unwrap().unwrap();
+    serde_json::from_slice(&value).unwrap()
+}
+
 /// Which of the four secrets a token can read.
 async fn reads(server: &Server, token: &str) -> Vec<&'static str> {
     let mut reads = Vec::new();

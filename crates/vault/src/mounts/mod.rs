@@ -23,7 +23,7 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use holdfast_barrier::{EntryError, View};
-use holdfast_logical::{Backend, Context, Error, MountInfo, Passwords, SpecialPaths};
+use holdfast_logical::{Backend, Context, Error, MountInfo, Passwords};
 use holdfast_types::{Clock, Random};
 use tokio::sync::Mutex;
 use tracing::warn;
@@ -247,7 +247,9 @@ impl Mounts {
         let view = self.root.sub(&entry.storage());
         let (target, special) = match (entry.class, entry.kind.as_str()) {
             (MountClass::Secret, "system") => (Target::System, crate::sys::special_paths()),
-            (MountClass::Secret, "identity") => (Target::Identity, SpecialPaths::default()),
+            (MountClass::Secret, "identity") => {
+                (Target::Identity, crate::identity::special_paths())
+            }
             (MountClass::Auth, "token") => (Target::Token, crate::tokens::special_paths()),
             (class, kind) => {
                 let factory = self.registry.factory(class, kind).ok_or_else(|| {

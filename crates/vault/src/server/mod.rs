@@ -113,6 +113,7 @@ impl Server {
             barrier: Arc::new(barrier),
             static_key,
             registry: mountable(),
+            api_addr: config.api_addr.clone().unwrap_or_default(),
             limits: Limits {
                 default_lease_ttl: config.default_lease_ttl,
                 max_lease_ttl: config.max_lease_ttl,

@@ -21,7 +21,7 @@ fn tables() -> Vec<(String, &'static [Route], SpecialPaths)> {
     let mut tables = vec![
         ("sys/".to_owned(), crate::sys::routes::ROUTES, crate::front::special_paths_of_sys()),
         ("auth/token/".to_owned(), crate::tokens::routes::ROUTES, crate::tokens::special_paths()),
-        ("identity/".to_owned(), crate::identity::ROUTES, SpecialPaths::default()),
+        ("identity/".to_owned(), crate::identity::ROUTES, crate::identity::special_paths()),
     ];
     let registry = mountable();
     for class in [MountClass::Secret, MountClass::Auth] {

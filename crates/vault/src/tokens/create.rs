@@ -76,6 +76,13 @@ pub(super) async fn create_token(
     let role_explicit_max =
         role.as_ref().map_or(Duration::ZERO, |role| role.token_explicit_max_ttl);
     let explicit_max = shorter(order.explicit_max_ttl, role_explicit_max);
+    if !order.explicit_max_ttl.is_zero() && !role_explicit_max.is_zero() {
+        warnings.push(format!(
+            "Explicit max TTL specified both during creation call and in role; using the lesser \
+             value of {} seconds",
+            explicit_max.as_secs()
+        ));
+    }
     let role_uses = role.as_ref().map_or(0, |role| role.token_num_uses);
     let uses = if role_uses > 0 && (order.num_uses == 0 || order.num_uses > role_uses) {
         role_uses
@@ -138,17 +145,20 @@ pub(super) async fn create_token(
             if !role.allows_alias(alias) {
                 return Err(Error::invalid("invalid 'entity_alias' value"));
             }
-            let name = alias.to_lowercase();
-            vault
-                .identity
-                .log_in(LoginName {
-                    mount,
-                    local: false,
-                    name: &name,
-                    metadata: no_metadata(),
-                    groups: &[],
-                })
-                .await?
+            let login = LoginName {
+                mount,
+                local: false,
+                name: alias,
+                metadata: no_metadata(),
+                groups: &[],
+            };
+            vault.identity.log_in(login).await.map_err(|error| match error {
+                Error::Denied => Error::Status {
+                    status: 403,
+                    message: "entity from given entity alias is disabled".to_owned(),
+                },
+                other => other,
+            })?
         }
         (None, _) if is_orphan => String::new(),
         (None, _) => parent.entity_id.clone(),

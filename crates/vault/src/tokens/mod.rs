@@ -9,7 +9,7 @@
 //! | `parent/<hash>/<child's hash>` | empty: finds the children |
 //! | `doomed/<hash>` | empty: revoked, to be cleared away |
 //! | `role/<name>` | a token role |
-//! | `salt`, `batch-key` | 32 random bytes each |
+//! | `salt`, `batch-key/<number>` | 32 random bytes each |
 //!
 //! **Invariant**: a child, or a lease, is written only under its parent's shared lock and after
 //! the parent was seen live there; a token is marked as doomed under the same lock, exclusively.
@@ -33,7 +33,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use holdfast_barrier::{Batch, EntryError, View};
+use holdfast_barrier::{Batch, EntryError, KeyLocks, View};
 use holdfast_logical::{Error, TokenKind};
 use holdfast_types::{Clock, Random, SecretString, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,8 @@ pub(crate) struct Tokens {
     batch: BatchSealer,
     cache: Cache,
     locks: Vec<RwLock<()>>,
+    /// Held while a token of its maker's own choice is made.
+    chosen: KeyLocks,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
@@ -101,11 +103,17 @@ impl Tokens {
             hasher: Hasher::load(&store, &*random).await?,
             batch: BatchSealer::load(&store, &*random).await?,
             cache: Cache::new(),
+            chosen: KeyLocks::new(),
             locks: (0..STRIPES).map(|_| RwLock::new(())).collect(),
             store,
             clock,
             random,
         })
+    }
+
+    /// Makes the key of the batch tokens to come.
+    pub(crate) async fn rotate_batch_key(&self) -> Result<(), Error> {
+        self.batch.rotate(&*self.random).await
     }
 
     /// The hash of a token.
@@ -233,6 +241,11 @@ impl Tokens {
             None => format!("s.{}", self.random.base62(24)),
         });
         let hash = self.hash(token.expose());
+        // Two that choose the same at once: the second finds what the first wrote.
+        let _alone = match id {
+            Some(_) => Some(self.chosen.lock(&hash.to_string()).await),
+            None => None,
+        };
         if id.is_some() && self.read(hash).await?.is_some() {
             return Err(Error::invalid("cannot create a token with a duplicate ID"));
         }

@@ -7,6 +7,7 @@ use holdfast_logical::{Auth, Error, TokenKind};
 
 use super::params::{LifeRequest, after, grant_life};
 use super::{Token, TokenEntry};
+use crate::core::answer::one_error;
 use crate::core::vault::Vault;
 
 /// A token after its renewal.
@@ -74,7 +75,14 @@ async fn limits_now(
     };
     if !entry.role.is_empty() {
         let role = vault.tokens.role(&entry.role).await?.ok_or_else(|| {
-            Error::invalid(format!("original token role {:?} could not be found", entry.role))
+            one_error(
+                400,
+                &format!(
+                    "failed to renew entry: original token role {:?} could not be found, not \
+                     renewing",
+                    entry.role
+                ),
+            )
         })?;
         if !role.token_period.is_zero() {
             limits.period = role.token_period;

@@ -1,5 +1,6 @@
 //! Token roles: what `auth/token/create/<role>` may and does.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use holdfast_logical::{Error, Fields, Response, TokenKind};
@@ -134,8 +135,8 @@ impl TokenRole {
         self.disallowed_policies_glob =
             names("disallowed_policies_glob")?.unwrap_or(self.disallowed_policies_glob.clone());
         if let Some(aliases) = fields.strings("allowed_entity_aliases")? {
-            let lower = aliases.iter().map(|alias| alias.to_lowercase());
-            self.allowed_entity_aliases = Some(lower.collect());
+            let lower: BTreeSet<_> = aliases.iter().map(|alias| alias.to_lowercase()).collect();
+            self.allowed_entity_aliases = Some(lower.into_iter().collect());
         }
         self.orphan = fields.bool("orphan")?.unwrap_or(self.orphan);
         self.renewable = fields.bool("renewable")?.unwrap_or(self.renewable);
@@ -169,14 +170,15 @@ impl TokenRole {
         if let Some(cidrs) = fields.cidrs("bound_cidrs")? {
             (self.bound_cidrs, self.token_bound_cidrs) = (cidrs.clone(), cidrs);
         }
-        if let Some(cidrs) = fields.cidrs("token_bound_cidrs")? {
+        if let Some(cidrs) = fields.cidrs("token_bound_cidrs").map_err(of_role)? {
             (self.bound_cidrs, self.token_bound_cidrs) = (Vec::new(), cidrs);
         }
         self.token_no_default_policy =
             fields.bool("token_no_default_policy")?.unwrap_or(self.token_no_default_policy);
         if let Some(uses) = fields.integer("token_num_uses")? {
-            self.token_num_uses = u64::try_from(uses)
-                .map_err(|_| Error::invalid("'token_num_uses' cannot be negative"))?;
+            self.token_num_uses = u64::try_from(uses).map_err(|_| {
+                Error::invalid("error parsing role fields: 'token_num_uses' cannot be negative")
+            })?;
         }
         if let Some(kind) = fields.string("token_type")? {
             self.token_type = match kind.as_str() {
@@ -258,6 +260,16 @@ impl Tokens {
 
     pub(super) async fn delete_role(&self, name: &str) -> Result<(), Error> {
         Ok(self.store.delete(&role_key(name)).await?)
+    }
+}
+
+/// An address that does not parse, in OpenBao's words for the fields that all roles have.
+fn of_role(error: Error) -> Error {
+    match error {
+        Error::Invalid(why) if why.starts_with("error parsing address") => {
+            Error::Invalid(format!("error parsing role fields: {why}"))
+        }
+        other => other,
     }
 }
 

@@ -305,3 +305,79 @@ async fn a_revoked_token_never_comes_back() {
         assert_eq!(after.0, 403);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_that_choose_the_same_token_one_gets_it() {
+    let server = Arc::new(Server::new().await);
+    for round in 0..20 {
+        let asked = json!({ "id": format!("chosen-{round}"), "policies": ["default"] });
+        let makers: Vec<_> = (0..4)
+            .map(|_| {
+                let (server, asked) = (server.clone(), asked.clone());
+                tokio::spawn(async move {
+                    let root = server.root.clone();
+                    server.call(&root, Write, "auth/token/create", asked).await.0
+                })
+            })
+            .collect();
+        let mut made = 0;
+        for maker in makers {
+            match maker.await.unwrap() {
+                200 => made += 1,
+                status => assert_eq!(status, 400),
+            }
+        }
+        assert_eq!(made, 1, "round {round}");
+    }
+    // One accessor each, and root's.
+    assert_eq!(server.keys("sys/token/accessor/").await.len(), 21);
+}
+
+#[tokio::test]
+async fn a_child_is_bound_to_its_parents_addresses() {
+    let server = Server::new().await;
+    server.policy("all", ALL).await;
+    for (name, role) in [
+        ("bound", json!({ "token_bound_cidrs": "127.0.0.0/8" })),
+        ("plain", json!({})),
+        ("wide", json!({ "token_bound_cidrs": "0.0.0.0/0" })),
+        ("orphan", json!({ "orphan": true })),
+    ] {
+        server.ok(Write, &format!("auth/token/roles/{name}"), role).await;
+    }
+    let made = json!({ "policies": ["all"] });
+    let made = server.ok(Write, "auth/token/create/bound", made).await;
+    let parent = made["auth"]["client_token"].as_str().unwrap();
+    for (path, want) in [
+        ("create", json!(["127.0.0.0/8"])),
+        ("create/plain", json!(["127.0.0.0/8"])),
+        ("create/wide", json!(["0.0.0.0/0"])),
+        ("create/orphan", Value::Null),
+        ("create-orphan", Value::Null),
+    ] {
+        let path = format!("auth/token/{path}");
+        let child = server.call(parent, Write, &path, json!({})).await.1;
+        let token = child["auth"]["client_token"].as_str().unwrap();
+        let shown = server.ok(Write, "auth/token/lookup", json!({ "token": token })).await;
+        assert_eq!(shown["data"]["bound_cidrs"], want, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn batch_tokens_outlive_their_key() {
+    let server = Server::new().await;
+    let make = || async {
+        server.token(json!({ "policies": ["default"], "type": "batch", "ttl": "1h" })).await
+    };
+    let first = make().await;
+    server.core.rotate_keys().await.unwrap();
+    let second = make().await;
+    // The key's number stands in clear: `b.` and base64 of the version and the number.
+    assert_ne!(first[..9], second[..9]);
+    let swapped = format!("{}{}", &second[..9], &first[9..]);
+    let server = server.crash().await;
+    for (token, status) in [(&first, 200), (&second, 200), (&swapped, 403)] {
+        let got = server.call(token, Read, "auth/token/lookup-self", json!({})).await;
+        assert_eq!(got.0, status, "{}", got.1);
+    }
+}

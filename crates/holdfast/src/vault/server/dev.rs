@@ -91,7 +91,7 @@ impl Flags {
             audit: Vec::new(),
             audit_allowances: holdfast_vault::audit::Allowances::default(),
             initialize: Vec::new(),
-            api_addr: None,
+            api_addr: Some(format!("{}://{address}", if self.dev_tls { "https" } else { "http" })),
             cluster_name: None,
             default_lease_ttl: limits.default_lease_ttl,
             max_lease_ttl: limits.max_lease_ttl,

@@ -4,11 +4,11 @@ mod show;
 
 use std::sync::Arc;
 
-use holdfast_logical::{Error, Fields, Operation};
+use holdfast_logical::{Error, Fields, Operation, SpecialPaths};
 use serde_json::{Map, Value};
 
 pub(super) use self::show::{alias_in_list, aliases_in_list, show_alias, show_entity, show_group};
-use super::{aliases, entities, group_aliases, groups, keys, merge};
+use super::{aliases, entities, group_aliases, groups, keys, merge, oidc};
 use crate::core::answer::Answer;
 use crate::core::invocation::Invocation;
 use crate::core::vault::Vault;
@@ -64,11 +64,35 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
             ("entity" | "group", false) => Err(Error::UnsupportedOperation),
             _ => Err(Error::UnsupportedPath),
         },
+        "oidc" => oidc::handle(vault, request, rest).await,
         "mfa" if matches!(request.operation, Operation::List) => Ok(Answer::none()),
         "mfa" => Err(Error::invalid("login MFA is not supported by this server")),
         _ => Err(Error::UnsupportedPath),
     };
-    answer.map_err(Error::field_validation)
+    match request.operation {
+        // Only where a path knows creating from changing does OpenBao leave these words out.
+        Operation::Create => answer,
+        _ => answer.map_err(Error::field_validation),
+    }
+}
+
+/// Paths with rules of their own: what everybody may know of identity tokens.
+pub(crate) fn special_paths() -> SpecialPaths {
+    let open = ["oidc/.well-known/*", "oidc/provider/+/.well-known/*"].map(str::to_owned);
+    SpecialPaths { unauthenticated: open.to_vec(), sudo: Vec::new() }
+}
+
+/// Whether what a write names is there; none where the path knows no such difference.
+pub(crate) async fn exists(vault: &Vault, path: &str) -> Result<Option<bool>, Error> {
+    let found = match path.split('/').collect::<Vec<_>>().as_slice() {
+        [
+            "oidc",
+            kind @ ("key" | "role" | "provider" | "scope" | "assignment" | "client"),
+            name,
+        ] => vault.identity.oidc.exists(kind, name).await?,
+        _ => return Ok(None),
+    };
+    Ok(Some(found))
 }
 
 async fn by_id_or_name<'a>(
