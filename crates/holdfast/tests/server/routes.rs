@@ -24,6 +24,9 @@ const OPEN: &[&str] = &[
     "sys/wrapping/lookup",
 ];
 
+/// What a development server, which these tests run, shows to everybody besides.
+const OPEN_IN_DEVELOPMENT: &[&str] = &["sys/metrics"];
+
 /// What would end the server or the token that asks.
 const NOT_FOR_ROOT: &[&str] = &["sys/seal", "auth/token/revoke-self"];
 
@@ -143,7 +146,9 @@ fn no_route_answers_without_a_token_but_those_that_are_known_to() {
 
     let mut requests = mounts();
     let first = requests.len();
-    for row in rows.iter().filter(|row| row.access != "open") {
+    let is_closed =
+        |row: &&Row| row.access != "open" && !OPEN_IN_DEVELOPMENT.contains(&row.pattern);
+    for row in rows.iter().filter(is_closed) {
         for operation in &row.operations {
             requests.push(exchange(method(operation), &sample(row.pattern), Some("nobody")));
         }
