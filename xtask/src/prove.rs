@@ -23,7 +23,7 @@ enum Proof {
     Server,
     /// Policies: 100,000 random (policies, path) pairs, decided as by the real server
     Policy,
-    /// Database users: 500, with kills between the steps
+    /// Database users: 500, and rotated passwords, with kills between the steps
     Database,
     /// The platform: its supervisor killed at 30 random moments of its bootstrap
     Bootstrap,

@@ -36,12 +36,18 @@ fn operations() {
 }
 
 #[test]
+fn databases() {
+    run("docs/vault-databases.md");
+}
+
+#[test]
 fn every_page_with_commands_is_run() {
     let run = [
         "README.md",
         "docs/platform.md",
         "docs/vault-server.md",
         "docs/vault-operations.md",
+        "docs/vault-databases.md",
         "docs/vault-commands.md",
     ];
     let mut folders = vec![root(), root().join("docs"), root().join("docs/decisions")];

@@ -1,8 +1,9 @@
-//! Users with kills between the steps: none is left over, none is dropped early.
+//! Users with kills between the steps: none is left over, none is dropped early, and of those who
+//! were there before nobody's password is lost.
 //!
 //! `HOLDFAST_PROVE_USERS` sets how many users are made; `cargo xtask prove database` makes 500.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -15,14 +16,21 @@ mod worker;
 
 const USERS: usize = 40;
 
+/// Users who were there before, whose passwords the worker changes.
+const FIXED: [&str; 3] = ["fixed0", "fixed1", "fixed2"];
+
 /// The worker's points, and kills from outside, at any moment.
-const POINTS: [&str; 9] = [
+const POINTS: [&str; 13] = [
     "before-record",
     "after-record",
     "before-lease",
     "after-lease",
     "before-end",
     "after-end",
+    "before-change",
+    "after-change",
+    "before-changed",
+    "after-changed",
     "anywhere",
     "anywhere",
     "anywhere",
@@ -34,6 +42,11 @@ struct Report {
     leases: Vec<ReportedLease>,
     records: Vec<String>,
     made: usize,
+    /// How many passwords were changed.
+    rotated: usize,
+    /// By user: as it is stored, and as it was about to be.
+    passwords: BTreeMap<String, (Option<String>, Option<String>)>,
+    due: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,6 +64,9 @@ impl Proof {
     fn new() -> Self {
         let server = Postgres::start();
         sql(&server, "postgres", "CREATE ROLE proof NOLOGIN");
+        for user in FIXED {
+            sql(&server, "postgres", &format!("CREATE ROLE {user} LOGIN PASSWORD 'first'"));
+        }
         Self { server, store: tempfile::tempdir().unwrap() }
     }
 
@@ -74,6 +90,12 @@ impl Proof {
         report(&self.spawn(&[]).wait_with_output().unwrap())
     }
 
+    fn opens(&self, user: &str, password: Option<&String>) -> bool {
+        password.is_some_and(|password| {
+            self.server.psql_as(user, password, "postgres", "SELECT 1").is_ok()
+        })
+    }
+
     /// The users that PostgreSQL has.
     fn users(&self) -> BTreeSet<String> {
         let query = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-proof-%'";
@@ -94,7 +116,7 @@ fn kills_between_the_steps_leave_no_user_over_and_drop_none_early() {
     let users = std::env::var("HOLDFAST_PROVE_USERS").ok();
     let users: usize = users.map_or(USERS, |users| users.parse().unwrap());
     let mut proof = Proof::new();
-    let (mut kills, mut crashes, mut recovered) = (0, 0, 0);
+    let (mut kills, mut crashes, mut recovered, mut unsettled) = (0, 0, 0, 0);
     let mut report_before = proof.report();
     while report_before.made < users {
         let [point, nth, moment, fate] = SystemRandom.bytes::<4>();
@@ -125,6 +147,14 @@ fn kills_between_the_steps_leave_no_user_over_and_drop_none_early() {
         for lease in report.leases.iter().filter(|lease| !lease.ending) {
             assert!(there.contains(&lease.username), "{} was dropped early", lease.username);
         }
+        for (user, (stored, begun)) in &report.passwords {
+            // Before there is a role, the password is the one that the user came with.
+            let first = "first".to_owned();
+            let stored = stored.as_ref().unwrap_or(&first);
+            let kept = proof.opens(user, Some(stored)) || proof.opens(user, begun.as_ref());
+            assert!(kept, "the password of {user} is lost");
+            unsettled += usize::from(begun.is_some());
+        }
         recovered += report.records.len();
         report_before = report;
     }
@@ -133,12 +163,18 @@ fn kills_between_the_steps_leave_no_user_over_and_drop_none_early() {
     let settled = report(&proof.spawn(&["users:0"]).wait_with_output().unwrap());
     assert!(settled.records.is_empty(), "{:?}", settled.records);
     assert!(settled.leases.iter().all(|lease| !lease.ending));
+    for (user, (stored, begun)) in &settled.passwords {
+        assert!(proof.opens(user, stored.as_ref()) && begun.is_none(), "{user}");
+    }
+    assert_eq!(settled.due.len(), FIXED.len(), "{:?}", settled.due);
     let leased: BTreeSet<_> = settled.leases.into_iter().map(|lease| lease.username).collect();
     assert_eq!(proof.users(), leased);
     eprintln!(
         "{} users made, {kills} processes killed, {crashes} crashes of the server, {recovered} \
-         users without a lease rolled back, {} live, none left over, none dropped early",
+         users without a lease rolled back, {} live, none left over, none dropped early; {} \
+         passwords changed, {unsettled} times between two of them, none lost",
         settled.made,
-        leased.len()
+        leased.len(),
+        settled.rotated
     );
 }

@@ -1,4 +1,5 @@
-//! A process to be killed: makes and ends database users without pause, over a store in a file.
+//! A process to be killed: makes and ends database users without pause, and changes the passwords
+//! of others, over the server's own store.
 //!
 //! It is this test binary, started again for this one test, with its settings after the test's
 //! name: `store:FILE` alone prints the leases, and touches nothing; with `users:N` it reads the
@@ -7,12 +8,13 @@
 //! stored in one batch with what settles it, and marked before its user is ended.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use holdfast_barrier::{Change, EntryError};
-use holdfast_types::Random;
+use holdfast_barrier::physical::Sqlite;
+use holdfast_barrier::{Barrier, Change, EntryError, SealConfig, StaticKey};
+use holdfast_types::{Random, SecretBytes};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
@@ -31,7 +33,7 @@ async fn worker() -> Result<(), Failure> {
     let setting = |name| arguments.iter().find_map(|argument| argument.strip_prefix(name));
     let Some(store) = setting("store:").map(PathBuf::from) else { return Ok(()) };
     let Some(users) = setting("users:") else {
-        let entries = FileEntries::open(store, None).await?;
+        let entries = Store::open(&store, None).await?;
         return print(&View::new(Arc::new(entries), "")).await;
     };
     let point = setting("dies:").and_then(|point| point.split_once(':'));
@@ -40,7 +42,7 @@ async fn worker() -> Result<(), Failure> {
     });
     let mut config = String::new();
     std::io::stdin().read_to_string(&mut config)?;
-    let entries = Arc::new(FileEntries::open(store, point.transpose()?).await?);
+    let entries = Arc::new(Store::open(&store, point.transpose()?).await?);
     let worker = Arc::new(Worker::start(entries, serde_json::from_str(&config)?).await?);
 
     let left = Arc::new(Mutex::new(users.parse::<usize>()?));
@@ -52,6 +54,9 @@ async fn worker() -> Result<(), Failure> {
                 worker.make_user().await?;
                 if worker.toss(2) {
                     worker.end_some_user().await?;
+                }
+                if worker.toss(2) {
+                    worker.rotate_some_password().await?;
                 }
             }
             Ok::<_, Failure>(())
@@ -71,7 +76,8 @@ fn take_one(left: &Mutex<usize>) -> bool {
     some
 }
 
-/// The leases, the write-ahead records that are left, and how many leases there ever were.
+/// The leases, the write-ahead records that are left, how many leases there ever were, and the
+/// passwords of the users who were there before: as they are stored, and as they were about to be.
 async fn print(storage: &View) -> Result<(), Failure> {
     let mut leases = Vec::new();
     for id in storage.list("leases/").await? {
@@ -80,7 +86,22 @@ async fn print(storage: &View) -> Result<(), Failure> {
     }
     let records = storage.list("logical/wal/").await?;
     let made = storage.list("made/").await?.len();
-    println!("\n{}", json!({ "leases": leases, "records": records, "made": made }));
+    let rotated = storage.list("rotated/").await?.len();
+    let mut passwords = BTreeMap::new();
+    for user in FIXED {
+        let stored = storage.get_json::<Value>(&format!("logical/static-role/{user}")).await?;
+        let begun = storage.get_json::<Value>(&begun_key(user)).await?;
+        let password = |role: &Value| role["password"].as_str().map(str::to_owned);
+        let stored = stored.as_ref().and_then(password);
+        let begun = begun.as_ref().and_then(|begun| password(&begun["role"]));
+        passwords.insert(user, (stored, begun));
+    }
+    let due = storage.list("logical/static-due/").await?;
+    let report = json!({
+        "leases": leases, "records": records, "made": made,
+        "rotated": rotated, "passwords": passwords, "due": due,
+    });
+    println!("\n{report}");
     Ok(())
 }
 
@@ -105,7 +126,7 @@ struct Worker {
 
 impl Worker {
     /// Opens the mount, and ends what an earlier process was about to end.
-    async fn start(entries: Arc<FileEntries>, config: Value) -> Result<Self, Failure> {
+    async fn start(entries: Arc<Store>, config: Value) -> Result<Self, Failure> {
         let storage = View::new(entries, "");
         let mount = Arc::new(MountInfo { default_ttl: TTL, max_ttl: TTL, ..MountInfo::default() });
         let backend = Database::new(Context {
@@ -125,6 +146,17 @@ impl Worker {
                              VALID UNTIL '{{expiration}}'; GRANT proof TO \"{{name}}\"";
             let role = json!({ "db_name": "pg", "creation_statements": statement });
             worker.request(Operation::Create, "roles/app", role).await?;
+        }
+        for user in FIXED {
+            let path = format!("static-roles/{user}");
+            if worker.storage.get(&format!("logical/static-role/{user}")).await?.is_none() {
+                let role = json!({ "db_name": "pg", "username": user, "rotation_period": "24h" });
+                worker.request(Operation::Create, &path, role).await?;
+            } else if worker.storage.get(&begun_key(user)).await?.is_some() {
+                // Put off by a server that was away: nobody has to wait for the next try.
+                let path = format!("rotate-role/{user}");
+                worker.request(Operation::Update, &path, Value::Null).await?;
+            }
         }
         for id in worker.storage.list("leases/").await? {
             let stored = worker.lease(&id).await?;
@@ -190,6 +222,14 @@ impl Worker {
         Ok(())
     }
 
+    async fn rotate_some_password(&self) -> Result<(), Failure> {
+        let user = FIXED[usize::from(SystemRandom.bytes::<1>()[0]) % FIXED.len()];
+        self.request(Operation::Update, &format!("rotate-role/{user}"), Value::Null).await?;
+        let made = (&SystemRandom as &dyn Random).uuid();
+        self.storage.put_json(&format!("rotated/{made}"), &Value::Null).await?;
+        Ok(())
+    }
+
     /// True once in `sides` times.
     fn toss(&self, sides: u8) -> bool {
         SystemRandom.bytes::<1>()[0].is_multiple_of(sides)
@@ -248,55 +288,47 @@ impl Point {
     }
 }
 
+fn begun_key(user: &str) -> String {
+    format!("logical/static-rotation/{user}")
+}
+
 /// The step that a batch is.
 fn step(batch: &Batch) -> Option<&'static str> {
     batch.0.iter().find_map(|change| match change {
         Change::Put(key, _) if key.starts_with("logical/wal/") => Some("record"),
         Change::Put(key, _) if key.starts_with("made/") => Some("lease"),
+        Change::Put(key, _) if key.starts_with("logical/static-rotation/") => Some("change"),
+        Change::Delete(key) if key.starts_with("logical/static-rotation/") => Some("changed"),
         Change::Delete(key) if key.starts_with("leases/") => Some("end"),
         _ => None,
     })
 }
 
-/// Entries in a file, which is replaced as a whole at each commit. A killed process leaves the
-/// older or the newer one.
-struct FileEntries {
-    file: PathBuf,
-    memory: MemoryEntries,
+/// The server's own store, whose commits are the points where the process can die.
+struct Store {
+    barrier: Barrier,
     point: Option<Point>,
-    writer: tokio::sync::Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
-impl FileEntries {
-    async fn open(file: PathBuf, point: Option<Point>) -> Result<Self, Failure> {
-        let entries: BTreeMap<String, Vec<u8>> = match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error.into()),
-        };
-        let memory = MemoryEntries::default();
-        let mut batch = Batch::new();
-        for (key, value) in &entries {
-            batch.put(key.clone(), value.clone());
+impl Store {
+    async fn open(file: &Path, point: Option<Point>) -> Result<Self, Failure> {
+        let current = StaticKey::parse("proof", &SecretBytes::new(vec![7; 32]))?;
+        let seal = SealConfig::Static { current, previous: None };
+        let physical = Arc::new(Sqlite::open(file)?);
+        let barrier =
+            Barrier::open(physical, seal, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
+        if !barrier.seal_status().initialized {
+            barrier.initialize(None, Batch::new()).await?;
         }
-        memory.commit(batch).await?;
-        Ok(Self { file, memory, point, writer: tokio::sync::Mutex::new(entries) })
-    }
-
-    fn write(&self, entries: &BTreeMap<String, Vec<u8>>) -> Result<(), EntryError> {
-        let failed = |error: Failure| EntryError::Storage(error);
-        let next = self.file.with_extension("next");
-        let bytes = serde_json::to_vec(entries).map_err(|error| failed(error.into()))?;
-        let mut file = std::fs::File::create(&next).map_err(|error| failed(error.into()))?;
-        file.write_all(&bytes).map_err(|error| failed(error.into()))?;
-        std::fs::rename(&next, &self.file).map_err(|error| failed(error.into()))
+        barrier.auto_unseal().await?;
+        Ok(Self { barrier, point })
     }
 }
 
 #[async_trait]
-impl Entries for FileEntries {
+impl Entries for Store {
     async fn get(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>, EntryError> {
-        self.memory.get(key).await
+        self.barrier.get(key).await
     }
 
     async fn list_page(
@@ -305,29 +337,22 @@ impl Entries for FileEntries {
         after: Option<&str>,
         limit: Option<usize>,
     ) -> Result<Vec<String>, EntryError> {
-        self.memory.list_page(prefix, after, limit).await
+        self.barrier.list_page(prefix, after, limit).await
     }
 
     async fn scan(&self, prefix: &str) -> Result<Vec<String>, EntryError> {
-        self.memory.scan(prefix).await
+        self.barrier.scan(prefix).await
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), EntryError> {
-        let mut entries = self.writer.lock().await;
-        for change in &batch.0 {
-            match change {
-                Change::Put(key, value) => drop(entries.insert(key.clone(), value.to_vec())),
-                Change::Delete(key) => drop(entries.remove(key)),
-            }
-        }
         let step = step(&batch);
         if let Some(point) = &self.point {
             point.pass("before", step);
         }
-        self.write(&entries)?;
+        self.barrier.commit(batch).await?;
         if let Some(point) = &self.point {
             point.pass("after", step);
         }
-        self.memory.commit(batch).await
+        Ok(())
     }
 }
