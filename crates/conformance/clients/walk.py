@@ -271,6 +271,83 @@ def tokens():
         root.sys.delete_policy("walk-parent")
 
 
+def transit():
+    root = client()
+    root.sys.enable_secrets_engine("transit", path="walk-transit")
+    try:
+        transit = root.secrets.transit
+        at = {"mount_point": "walk-transit"}
+        text, context = "dGV4dA==", "Y29udGV4dA=="
+        transit.create_key("plain", exportable=True, allow_plaintext_backup=True, **at)
+        sealed = transit.encrypt_data("plain", plaintext=text, **at)["data"]["ciphertext"]
+        assert sealed.startswith("vault:v1:")
+        for _ in range(2):
+            transit.rotate_key("plain", **at)
+        same(transit.decrypt_data("plain", ciphertext=sealed, **at)["data"]["plaintext"], text)
+        rewrapped = transit.rewrap_data("plain", ciphertext=sealed, **at)["data"]["ciphertext"]
+        assert rewrapped.startswith("vault:v3:")
+        batch = transit.decrypt_data(
+            "plain", batch_input=[{"ciphertext": sealed}, {"ciphertext": rewrapped}], **at
+        )
+        same([item["plaintext"] for item in batch["data"]["batch_results"]], [text, text])
+        transit.update_key_configuration(
+            "plain", min_decryption_version=2, min_encryption_version=3, **at
+        )
+        refused(
+            exceptions.InvalidRequest,
+            transit.decrypt_data,
+            "plain",
+            ciphertext=sealed,
+            says="too old",
+            **at,
+        )
+        transit.trim_key("plain", min_version=2, **at)
+        backup = transit.backup_key("plain", **at)["data"]["backup"]
+        transit.restore_key(backup, name="again", **at)
+        same(transit.decrypt_data("again", ciphertext=rewrapped, **at)["data"]["plaintext"], text)
+        exported = [
+            transit.export_key(name, key_type="encryption-key", **at)["data"]["keys"]
+            for name in ("plain", "again")
+        ]
+        same(exported[0], exported[1])
+
+        transit.create_key("derived", derived=True, convergent_encryption=True, **at)
+        converging = [
+            transit.encrypt_data("derived", plaintext=text, context=context, **at) for _ in range(2)
+        ]
+        same(converging[0]["data"], converging[1]["data"])
+
+        for key_type in ("ed25519", "ecdsa-p256", "rsa-2048"):
+            transit.create_key(key_type, key_type=key_type, **at)
+            signed = transit.sign_data(key_type, hash_input=text, **at)["data"]["signature"]
+            for said, want in ((text, True), (context, False)):
+                verified = transit.verify_signed_data(
+                    key_type, hash_input=said, signature=signed, **at
+                )
+                same(verified["data"]["valid"], want)
+        hmac = transit.generate_hmac("plain", hash_input=text, algorithm="sha2-512", **at)
+        verified = transit.verify_signed_data(
+            "plain", hash_input=text, hmac=hmac["data"]["hmac"], hash_algorithm="sha2-512", **at
+        )
+        same(verified["data"]["valid"], True)
+        same(len(transit.hash_data(text, algorithm="sha2-256", **at)["data"]["sum"]), 64)
+        random = transit.generate_random_bytes(n_bytes=8, output_format="hex", **at)
+        same(len(random["data"]["random_bytes"]), 16)
+        made = transit.generate_data_key("plain", key_type="plaintext", **at)["data"]
+        opened = transit.decrypt_data("plain", ciphertext=made["ciphertext"], **at)
+        same(opened["data"]["plaintext"], made["plaintext"])
+        same(
+            transit.list_keys(**at)["data"]["keys"],
+            ["again", "derived", "ecdsa-p256", "ed25519", "plain", "rsa-2048"],
+        )
+        refused(exceptions.InvalidRequest, transit.delete_key, "plain", says="not allowed", **at)
+        transit.update_key_configuration("plain", deletion_allowed=True, **at)
+        transit.delete_key("plain", **at)
+        refused(exceptions.InvalidPath, transit.read_key, "plain", **at)
+    finally:
+        root.sys.disable_secrets_engine("walk-transit")
+
+
 def the_server_itself():
     root = client()
     same(root.sys.is_initialized(), True)
@@ -298,6 +375,7 @@ def main():
         approle_and_wrapping,
         leases_of_logins,
         tokens,
+        transit,
     ]
     failed = 0
     for walk in walks:

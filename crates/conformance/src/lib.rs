@@ -10,6 +10,7 @@ pub mod exchange;
 mod http;
 mod normal;
 pub mod run;
+pub mod transit;
 pub mod vault;
 
 pub use exchange::{Exchange, Suite};

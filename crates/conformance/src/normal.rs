@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 /// What stands for what, in text. The first that fits a place wins.
 static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     let patterns = [
+        // Before all others: what follows may look like anything.
+        (r"\bvault:v(\d+):[A-Za-z0-9+/_-]{20,}={0,2}", "vault:v${1}:<sealed>"),
         (r"\b(?:hv)?s\.[A-Za-z0-9_-]{24,}", "<token>"),
         (r"\b(?:hv)?b\.[A-Za-z0-9_-]{40,}", "<batch token>"),
         (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<uuid>"),
@@ -21,6 +23,12 @@ static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     ];
     let compile = |(pattern, kind)| (Regex::new(pattern).expect("the pattern is valid"), kind);
     patterns.into_iter().map(compile).collect()
+});
+
+/// A key or a request that is made anew each time.
+static PEM: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"-----BEGIN ([A-Z ]+)-----[A-Za-z0-9+/=\s]+-----END [A-Z ]+-----";
+    Regex::new(pattern).expect("the pattern is valid")
 });
 
 /// Puts `value` into its normal form. `unordered` sorts its lists.
@@ -66,6 +74,15 @@ fn normal_member(name: &str, mut value: Value, unordered: bool) -> Value {
         ("creation_time" | "last_renewal_time" | "server_time_utc", Value::Number(_)) => {
             return "<unix time>".into();
         }
+        // When a version of a key was made, by its number.
+        (_, Value::Number(time))
+            if is_version(name) && time.as_u64().is_some_and(|time| time > 1_000_000_000) =>
+        {
+            return "<unix time>".into();
+        }
+        (_, Value::String(text)) if is_version(name) || matches!(name, "public_key" | "csr") => {
+            return normal_text(&PEM.replace_all(text, "<${1} as PEM>")).into();
+        }
         // Seconds run while a suite does: what is left is rounded up to ten.
         ("ttl" | "lease_duration", Value::Number(left)) => {
             if let Some(left) = left.as_u64().filter(|left| *left > 10) {
@@ -76,6 +93,11 @@ fn normal_member(name: &str, mut value: Value, unordered: bool) -> Value {
     }
     normalise(&mut value, unordered);
     value
+}
+
+/// Whether a member is called by a number, as the versions of a key are.
+fn is_version(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -98,6 +120,13 @@ mod tests {
             (json!("v2.7.2+builtin.bao"), json!("<version>")),
             (json!({ "ttl": 2_764_799 }), json!({ "ttl": 2_764_800 })),
             (json!({ "ttl": 7 }), json!({ "ttl": 7 })),
+            (json!({ "1": 1_795_347_366, "2": 3 }), json!({ "1": "<unix time>", "2": 3 })),
+            (json!("vault:v2:cxxoOt8GjILz1HHOSSZ6dCioL8fl=="), json!("vault:v2:<sealed>")),
+            (json!("vault:v2:short"), json!("vault:v2:short")),
+            (
+                json!({ "public_key": "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n" }),
+                json!({ "public_key": "<PUBLIC KEY as PEM>\n" }),
+            ),
             (json!({ "creation_time": 1_795_347_366 }), json!({ "creation_time": "<unix time>" })),
             (
                 json!({ "accessor": "KEUtQCc6NsdJyRrEJePmy4uE" }),

@@ -50,6 +50,7 @@ pub fn suites() -> Result<Vec<Suite>> {
         "identity",
         "identity-tokens",
         "token-roles",
+        "transit",
     ];
     files.into_iter().map(|(name, text)| Suite::parse(name, text)).collect()
 }

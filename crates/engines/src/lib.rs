@@ -5,3 +5,4 @@
 pub mod cubbyhole;
 pub mod database;
 pub mod kv;
+pub mod transit;

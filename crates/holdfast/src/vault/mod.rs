@@ -32,6 +32,7 @@ mod status;
 mod table;
 mod token;
 mod token_file;
+mod transit;
 mod unwrap;
 mod values;
 mod write;
@@ -96,6 +97,9 @@ enum Command {
     #[command(subcommand)]
     Operator(operator::Operator),
     Server(server::Server),
+    /// Bring keys to a transit mount.
+    #[command(subcommand)]
+    Transit(transit::Transit),
     Unwrap(unwrap::Unwrap),
     PathHelp(path_help::PathHelp),
     /// Print what commands would use.
@@ -196,6 +200,7 @@ async fn call(command: Command) -> Outcome {
         Command::Policy(command) => command.run().await,
         Command::Audit(command) => command.run().await,
         Command::Operator(command) => command.run().await,
+        Command::Transit(command) => command.run().await,
         Command::Unwrap(command) => command.run().await,
         Command::PathHelp(command) => command.run().await,
         Command::Print(command) => command.run(),

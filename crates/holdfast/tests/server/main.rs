@@ -8,3 +8,4 @@ mod conformance;
 mod durable;
 mod process;
 mod routes;
+mod transit;

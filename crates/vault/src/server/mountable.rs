@@ -2,7 +2,7 @@
 
 use holdfast_auth::{approle, jwt, userpass};
 use holdfast_engines::database::Database;
-use holdfast_engines::{cubbyhole, kv};
+use holdfast_engines::{cubbyhole, kv, transit};
 
 use crate::mounts::Registry;
 
@@ -12,6 +12,7 @@ pub fn mountable() -> Registry {
         .secret("kv", kv::backend)
         .secret("cubbyhole", cubbyhole::backend)
         .secret("database", |context| Database::new(context))
+        .secret("transit", transit::backend)
         .auth("approle", approle::backend)
         .auth("jwt", jwt::backend)
         .auth("oidc", jwt::backend)
