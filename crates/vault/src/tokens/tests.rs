@@ -160,7 +160,9 @@ async fn batch_tokens_carry_themselves() {
         async move { server.call(&token, Read, "auth/token/lookup-self", json!({})).await }
     };
     assert_eq!(read(batch.clone()).await.1["data"]["type"], json!("batch"));
-    assert_eq!(read(batch[..batch.len() - 2].to_owned() + "AA").await.0, 403);
+    let (head, tail) = batch.split_at(batch.len() / 2);
+    let other = if tail.starts_with('A') { "B" } else { "A" };
+    assert_eq!(read(format!("{head}{other}{}", &tail[1..])).await.0, 403);
     for path in ["auth/token/renew-self", "auth/token/revoke-self", "auth/token/create"] {
         assert_eq!(server.call(&batch, Write, path, json!({})).await.0, 400, "{path}");
     }
