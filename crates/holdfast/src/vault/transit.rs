@@ -30,7 +30,7 @@ pub(super) enum Transit {
 
 /// Import a key, encrypted on its way, as a new key of a transit mount.
 ///
-/// The key is base64: of its bytes for AES, ChaCha20 and HMAC keys, of PKCS #8 in DER for the
+/// The key is base64: of its bytes for symmetric and HMAC keys, of PKCS #8 in DER for the
 /// others. As `@file` it is read from a file: arguments are visible to other processes of the
 /// machine.
 #[derive(Debug, Args)]
