@@ -26,6 +26,9 @@ struct Cli {
 enum Command {
     #[command(flatten)]
     Platform(platform::verbs::Verb),
+    Why(Box<crate::why::Why>),
+    #[command(subcommand)]
+    Policy(Box<crate::policy::PolicyCommand>),
     /// Secrets: the command line of `vault` and `bao`, and their server.
     Vault(Box<vault::Cli>),
     /// Print a completion script for a shell.
@@ -64,6 +67,8 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
     match Cli::parse_from(arguments).command {
         Command::Platform(verb) => verb.run(),
+        Command::Why(why) => why.run(),
+        Command::Policy(policy) => policy.run(),
         // Caught above, before clap could take its flags for its own.
         Command::Vault(_) => ExitCode::FAILURE,
         Command::Completion { shell, name } => completion(shell, name),

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 mod apply;
 mod cli;
 mod platform;
+mod policy;
 mod vault;
+mod why;
 
 fn main() -> ExitCode {
     // One provider for every TLS connection of the process, chosen before the first of them.

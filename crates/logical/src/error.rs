@@ -17,6 +17,16 @@ pub enum Error {
     /// The login or the token has no right to this: 403 `permission denied`.
     #[error("permission denied")]
     Denied,
+    /// Another error, with more to it than the client may know.
+    #[error("{told}")]
+    Refused {
+        /// What the client is answered, and what counts.
+        told: Box<Error>,
+        /// What really stood against it, for operators. Must hold no secret.
+        reason: String,
+        /// What operators can do about it.
+        advice: String,
+    },
     /// There is nothing here: 404 with an empty list of errors.
     #[error("not found")]
     NotFound,
@@ -66,6 +76,19 @@ impl Error {
     /// A request that makes no sense: 400 with `message`.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid(message.into())
+    }
+
+    /// The same error to the client; operators who ask are told the reason and what to do.
+    pub fn because(self, reason: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::Refused { told: Box::new(self), reason: reason.into(), advice: advice.into() }
+    }
+
+    /// The error that the client is told.
+    pub fn told(&self) -> &Self {
+        match self {
+            Self::Refused { told, .. } => told.told(),
+            other => other,
+        }
     }
 
     /// A failure that the client can do nothing about.

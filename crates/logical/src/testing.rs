@@ -101,10 +101,10 @@ impl Mount {
             Err(Error::UnsupportedOperation) => (405, Value::Null),
             Err(Error::UnsupportedPath | Error::NotFound) => (404, Value::Null),
             Err(Error::Denied) => (403, Value::Null),
-            Err(error @ (Error::Invalid(_) | Error::Credentials(_))) => {
-                (400, error.to_string().into())
-            }
-            Err(error) => panic!("{error:?}"),
+            Err(error) => match error.told() {
+                Error::Invalid(_) | Error::Credentials(_) => (400, error.to_string().into()),
+                _ => panic!("{error:?}"),
+            },
         }
     }
 

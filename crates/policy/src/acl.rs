@@ -41,6 +41,22 @@ impl<'a> Match<'a> {
         self.0.capabilities
     }
 
+    /// The names, in lower case, of those of a request's parameters that its conditions concern.
+    pub fn concerned(&self, data: &serde_json::Map<String, serde_json::Value>) -> Vec<String> {
+        let conditions = &self.0.conditions;
+        let denied = conditions.denied_parameters.as_ref();
+        let all = conditions.allowed_parameters.as_ref().is_some_and(|names| !names.is_empty())
+            || denied.is_some_and(|names| names.contains_key("*"));
+        let required = &conditions.required_parameters;
+        let names = data.keys().map(|name| name.to_lowercase());
+        names
+            .filter(|name| {
+                all || denied.is_some_and(|names| names.contains_key(name))
+                    || required.iter().any(|required| required.to_lowercase() == *name)
+            })
+            .collect()
+    }
+
     /// The policies that have rules on this pattern, with what each permits.
     pub fn policies(&self) -> impl Iterator<Item = (&'a str, Capabilities)> {
         self.0.sources.iter().map(|(policy, capabilities)| (&**policy, *capabilities))

@@ -445,7 +445,9 @@ impl<'a> Scene<'a> {
             mine.zip(pattern.split('/')).take_while(|(a, b)| a == b || *b == "+").count()
         };
         let ranked = self.rules().map(|(policy, rule)| (shared(rule), (policy, rule)));
-        let ranked = ranked.filter(|(shared, _)| *shared > 0);
+        // Everybody has the default policy: that it shares a mount says nothing.
+        let ranked =
+            ranked.filter(|(shared, (policy, _))| *shared > usize::from(&***policy == "default"));
         // The first of several that share as much.
         let best = ranked.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
         Some(self.near(best.1))

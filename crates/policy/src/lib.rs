@@ -26,6 +26,7 @@ mod capability;
 mod check;
 mod explain;
 mod index;
+mod lint;
 mod merge;
 mod parameters;
 mod parse;
@@ -43,6 +44,7 @@ pub use check::{AccessRequest, Decision, Verdict};
 pub use explain::{
     Cause, Explanation, Facts, Fix, MountFacts, NearRule, Question, Target, explain,
 };
+pub use lint::{Finding, SeenMount, lint, position_of};
 pub use parse::PolicyError;
 pub use pattern::Pattern;
 pub use policy::{Conditions, Policy, Rule, Unresolved};

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod config;
 pub mod core;
+mod denials;
 pub mod front;
 pub mod http;
 mod identity;
@@ -20,3 +21,5 @@ mod sys;
 mod testing;
 mod tokens;
 pub mod wire;
+
+pub use denials::HEADER as EXPLAIN_HEADER;

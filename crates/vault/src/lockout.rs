@@ -141,7 +141,10 @@ impl<'v> Attempt<'v> {
     /// 403.
     pub(crate) fn admit(&self) -> Result<(), Error> {
         match self.vault.lockouts.is_locked(&self.accessor, &self.name, self.vault.clock.now()) {
-            true => Err(Error::Denied),
+            true => Err(Error::Denied.because(
+                "the name is locked: too many logins with a wrong secret",
+                "wait until the lock ends, or unlock it below sys/locked-users/",
+            )),
             false => Ok(()),
         }
     }
@@ -150,7 +153,7 @@ impl<'v> Attempt<'v> {
     pub(crate) fn answered(&self, answer: &Result<Answer, Error>) {
         let Self { vault, accessor, name, rules } = self;
         match answer {
-            Err(Error::Credentials(_)) => {
+            Err(error) if matches!(error.told(), Error::Credentials(_)) => {
                 vault.lockouts.failed(accessor, name, *rules, vault.clock.now());
             }
             Err(_) => {}

@@ -50,6 +50,15 @@ path "sys/policies/acl/*" {
   capabilities = ["read"]
 }
 
+# Why a request was refused: `holdfast why`.
+path "sys/internal/explain" {
+  capabilities = ["list", "sudo"]
+}
+
+path "sys/internal/explain/*" {
+  capabilities = ["read", "sudo"]
+}
+
 # Ending what was handed out: a leaked credential cannot wait for an apply.
 path "sys/leases/lookup" {
   capabilities = ["create", "update"]

@@ -29,7 +29,9 @@ impl AppRole {
             // As much work as for a role that exists, which would else be known by the time taken.
             let hmac = hmac(&SecretString::new(role_id), secret_id.expose());
             self.secret_id("", &hmac).await?;
-            return Err(Error::invalid(WORDS));
+            let advice = "compare it with the role's role-id";
+            let error = Error::invalid(WORDS);
+            return Err(error.because("no role has the role_id that was sent", advice));
         };
         let mut params = role.tokens.params.clone();
         let mut metadata = BTreeMap::new();
@@ -45,7 +47,7 @@ impl AppRole {
             metadata = found.metadata;
             settles = spent;
         } else {
-            check_address(request, &role)?;
+            check_address(request, &name, &role)?;
         }
         metadata.insert("role_name".to_owned(), name.clone());
         let alias = EntityAlias { name: role.role_id, metadata: metadata.clone() };
@@ -88,22 +90,29 @@ impl AppRole {
         request: &Request,
     ) -> Result<(SecretId, BatchCell), Error> {
         let hmac = hmac(&role.hmac_key, secret_id.expose());
-        let mut found = self.secret_id(name, &hmac).await?.ok_or_else(invalid)?;
+        let unknown = || {
+            let reason =
+                format!("the secret_id is none of the role {name:?}, or was destroyed or used up");
+            invalid(&reason, &format!("make a new secret_id for the role {name:?}"))
+        };
+        let mut found = self.secret_id(name, &hmac).await?.ok_or_else(unknown)?;
         let mut guard: Option<Box<dyn Any + Send + Sync>> = None;
         if found.num_uses > 0 {
             guard = Some(Box::new(self.secret_id_uses.lock(&hmac).await));
             // Another login may have taken the last use meanwhile.
-            found = self.secret_id(name, &hmac).await?.ok_or_else(invalid)?;
+            found = self.secret_id(name, &hmac).await?.ok_or_else(unknown)?;
         }
         let now = self.clock.now();
         if !found.is_alive(now) {
             // Removed by the next tidying: whoever guesses should not make the server write.
-            return Err(invalid());
+            let reason = format!("the secret_id of the role {name:?} has expired");
+            return Err(invalid(&reason, &format!("make a new secret_id for the role {name:?}")));
         }
         if !is_within(request.connection.remote_address, &found.cidr_list) {
-            return Err(elsewhere(request, "through CIDR restrictions on the secret ID"));
+            let advice = format!("change cidr_list where secret_ids of the role {name:?} are made");
+            return Err(elsewhere(request, "through CIDR restrictions on the secret ID", advice));
         }
-        check_address(request, role)?;
+        check_address(request, name, role)?;
         let mut batch = Batch::new();
         match found.clone().used(now) {
             AfterUse::Same => {}
@@ -119,22 +128,24 @@ impl AppRole {
 const WORDS: &str = "invalid role or secret ID";
 
 /// The role is there, the secret id is not.
-fn invalid() -> Error {
-    Error::Credentials(WORDS.to_owned())
+fn invalid(reason: &str, advice: &str) -> Error {
+    Error::Credentials(WORDS.to_owned()).because(reason, advice)
 }
 
 /// Whoever does not know a secret id does not learn from where it may be used, either: where the
 /// role asks for one, this comes after it.
-fn check_address(request: &Request, role: &Role) -> Result<(), Error> {
+fn check_address(request: &Request, name: &str, role: &Role) -> Result<(), Error> {
     let bound_to = role.secret_id_bound_cidrs.as_deref().unwrap_or_default();
     if is_within(request.connection.remote_address, bound_to) {
         return Ok(());
     }
-    Err(elsewhere(request, "by CIDR restrictions on the role"))
+    let advice = format!("change secret_id_bound_cidrs of the role {name:?}");
+    Err(elsewhere(request, "by CIDR restrictions on the role", advice))
 }
 
-fn elsewhere(request: &Request, why: &str) -> Error {
+fn elsewhere(request: &Request, why: &str, advice: String) -> Error {
     let address = request.connection.remote_address.map(|address| address.to_string());
     let address = address.unwrap_or_default();
-    Error::invalid(format!("source address {address:?} unauthorized {why}"))
+    let message = format!("source address {address:?} unauthorized {why}");
+    Error::invalid(message.clone()).because(message, advice)
 }

@@ -45,7 +45,13 @@ impl Jwt {
                 "audience claim found in JWT but no audiences bound to the role",
             ));
         }
-        let auth = auth(&name, role, &claims).map_err(Error::Invalid)?;
+        let auth = auth(&name, role, &claims).map_err(|why| {
+            let advice = format!(
+                "compare the token's claims with user_claim, groups_claim and bound_claims of the \
+                 role {name:?}"
+            );
+            Error::invalid(why.clone()).because(why, advice)
+        })?;
         Ok(Some(Response { auth: Some(auth), ..Response::default() }))
     }
 

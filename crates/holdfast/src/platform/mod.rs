@@ -11,7 +11,7 @@
 
 mod account;
 mod cgroup;
-mod config;
+pub(crate) mod config;
 mod confinement;
 mod control;
 mod files;

@@ -16,7 +16,7 @@ const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
 /// The flags of every command that talks to a server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     /// The server: `http(s)://host:port` or `unix:///path` [env: `BAO_ADDR`, `VAULT_ADDR`]
     /// [default: `https://127.0.0.1:8200`]
     #[arg(long, value_name = "URL", hide_short_help = true)]
@@ -61,6 +61,38 @@ impl Connection {
     /// A client with the token of the environment, else the one that `login` stored.
     pub(super) fn client(&self) -> Result<VaultClient, Failure> {
         Ok(self.client_without_token()?.with_token(stored_token()?))
+    }
+
+    /// Whether a flag says where the server is.
+    pub(crate) fn has_address(&self) -> bool {
+        self.address.is_some()
+    }
+
+    /// Whether a flag or the environment says where the server is.
+    pub(crate) fn names_a_server(&self) -> bool {
+        let flags = self.agent_address.as_ref().or(self.address.as_ref()).is_some();
+        flags || ["AGENT_ADDR", "ADDR"].into_iter().any(|name| environment::read(name).is_some())
+    }
+
+    /// A client with the stored token, for commands beside the official client's: of the server at
+    /// `known`, with the PEM file of its authority, where nothing names another.
+    pub(crate) fn connect(
+        &self,
+        known: Option<(&str, Option<&Path>)>,
+    ) -> anyhow::Result<VaultClient> {
+        let failed = |failure| match failure {
+            Failure::Usage(text) | Failure::Request(text) => anyhow::anyhow!(text),
+            Failure::Told(code) => anyhow::anyhow!("exit code {code}"),
+        };
+        let mut config = self.config().map_err(failed)?;
+        if let Some((address, authority)) = known {
+            config.address = address.parse()?;
+            if let Some(authority) = authority {
+                config.trust = Trust::File(authority.to_owned());
+            }
+        }
+        let client = VaultClient::new(&config)?;
+        Ok(client.with_token(stored_token().map_err(failed)?))
     }
 
     /// A client without a token.

@@ -47,6 +47,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use holdfast_client::vault::VaultError;
 
+pub(crate) use connection::Connection;
 use connection::explain;
 
 /// Secrets: the command line of `vault` and `bao`, and their server.

@@ -46,10 +46,16 @@ fn transit() {
 }
 
 #[test]
+fn why_a_request_was_refused() {
+    run("docs/explain.md");
+}
+
+#[test]
 fn every_page_with_commands_is_run() {
     let run = [
         "README.md",
         "docs/platform.md",
+        "docs/explain.md",
         "docs/vault-server.md",
         "docs/vault-operations.md",
         "docs/vault-databases.md",

@@ -6,6 +6,7 @@
 mod audit;
 mod conformance;
 mod durable;
+mod explain;
 mod process;
 mod routes;
 mod transit;

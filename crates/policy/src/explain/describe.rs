@@ -13,7 +13,7 @@ impl Scene<'_> {
         let conditions = decides.map(|found| &found.0.conditions);
         let ttl = |ttl: Option<std::time::Duration>| ttl.map(duration).unwrap_or_default();
         match cause {
-            Cause::Allowed => format!("{} on {path} is allowed", self.doing()),
+            Cause::Allowed => format!("{} {path} is allowed", self.doing()),
             Cause::NoRule => format!("no rule covers {path}"),
             Cause::LacksCapability(lacking) => {
                 format!("{rule} decides over {path} and does not grant {}", or(*lacking))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use holdfast_logical::{Error, Operation, Request};
-use holdfast_policy::{AccessRequest, Acl};
+use holdfast_policy::{AccessRequest, Acl, Verdict};
 
 use super::acl::policy_operation;
 use super::vault::Vault;
@@ -23,6 +23,8 @@ pub(super) struct Access<'a> {
 /// The decision.
 pub(super) struct Decided {
     pub allowed: bool,
+    /// What the policies say, without regard to `sudo`.
+    pub verdict: Verdict,
     pub sudo: bool,
     pub granting: Vec<String>,
     /// What the request's `limit` must be set to.
@@ -73,6 +75,7 @@ impl Access<'_> {
         });
         Decided {
             allowed: decision.allowed && (decision.sudo || !self.needs_sudo),
+            verdict: decision.verdict,
             sudo: decision.sudo,
             granting: decision.granting.iter().map(ToString::to_string).collect(),
             limit: decision.limit,

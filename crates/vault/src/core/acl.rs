@@ -8,7 +8,7 @@ use holdfast_types::Timestamp;
 
 use super::vault::Vault;
 use crate::identity::Who;
-use crate::policies::Found;
+use crate::policies::{Found, PolicyVersion};
 use crate::tokens::Token;
 
 /// An ACL, and what it was compiled from.
@@ -16,6 +16,8 @@ pub(crate) struct StampedAcl {
     pub acl: Acl,
     /// The policies, templates filled in.
     pub policies: Vec<Arc<Policy>>,
+    /// Which versions of them.
+    pub versions: Vec<PolicyVersion>,
     /// The state of the policy store, and the look at the identity store.
     stamp: (u64, u64),
     /// When a policy, or a rule, ceases to hold. None: never.
@@ -86,7 +88,9 @@ pub(crate) fn acl_for(
     let mut rendered = Vec::with_capacity(found.len());
     let mut identity = None;
     let mut stale_at: Option<Timestamp> = None;
-    for Found { policy, ends_at } in found {
+    let mut versions = Vec::with_capacity(found.len());
+    for Found { policy, ends_at, version } in found {
+        versions.extend(version);
         stale_at = stale_at.into_iter().chain(ends_at).min();
         if !policy.is_templated() {
             rendered.push(policy);
@@ -102,7 +106,7 @@ pub(crate) fn acl_for(
     }
     let acl = Acl::new(rendered.iter().cloned(), now);
     let stale_at = stale_at.into_iter().chain(acl.stale_at()).min();
-    let stamped = Arc::new(StampedAcl { acl, policies: rendered, stamp, stale_at });
+    let stamped = Arc::new(StampedAcl { acl, policies: rendered, versions, stamp, stale_at });
     token.acl.store(Some(stamped.clone()));
     Ok(stamped)
 }

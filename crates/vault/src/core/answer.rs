@@ -162,6 +162,7 @@ pub(crate) fn raw(status: u16, body: RawBody) -> Outgoing {
 pub(crate) fn failure(id: &str, failed: &Error) -> Outgoing {
     match failed {
         Error::Invalid(message) | Error::Credentials(message) => Outgoing::errors(400, [message]),
+        Error::Refused { told, .. } => failure(id, told),
         Error::Denied => Outgoing::errors(403, [multierror("permission denied")]),
         Error::NotFound => Outgoing::errors(404, Vec::<String>::new()),
         Error::UnsupportedOperation => Outgoing::errors(405, [multierror("unsupported operation")]),

@@ -35,6 +35,7 @@ use self::vault::Vault;
 use self::versions::Versions;
 use self::wrapping::Wrapped;
 use crate::audit::Audit;
+use crate::denials::{self, Denials};
 use crate::identity::Identity;
 use crate::leases::{self, Leases};
 use crate::lockout::Lockouts;
@@ -140,6 +141,7 @@ impl Core {
         let mut tasks = JoinSet::new();
         tasks.spawn(leases::run(vault.clone(), shutdown.clone()));
         tasks.spawn(tick(vault.clone(), shutdown.clone()));
+        tasks.spawn(denials::run(vault.clone(), shutdown.clone()));
         *background = Some(Background { shutdown, tasks });
         self.vault.store(Some(vault));
         info!("unsealed");
@@ -177,6 +179,7 @@ impl Core {
             metrics: metrics.clone(),
             quotas: Quotas::load(&root).await?,
             versions: Versions::load(&root, clock.now()).await?,
+            denials: Denials::new(&root),
             system: system.cloned(),
         })
     }

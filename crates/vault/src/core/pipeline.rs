@@ -30,9 +30,10 @@ use super::settle;
 use super::vault::Vault;
 use super::wrapping;
 use crate::audit::{AuthRecord, RequestRecord, ResponseRecord, Shown};
+use crate::denials::{self, Judgement, Pending, Why, mask};
 use crate::identity::Who;
 use crate::lockout::Attempt;
-use crate::mounts::{Mount, MountConfig, Target, is_among};
+use crate::mounts::{Mount, MountClass, MountConfig, Target, is_among};
 use crate::sys;
 use crate::tokens::{Token, Use, revoke_tree};
 use crate::wire::{Incoming, Outgoing, Verb};
@@ -84,9 +85,13 @@ async fn serve_in_span(vault: &Arc<Vault>, mut incoming: Incoming) -> Outgoing {
         Ok(granted) => granted,
         Err(refused) => return refused,
     };
-    let mut flow = Flow { vault, incoming, path, mount, record, is_open: false, last_use: None };
+    let mut flow =
+        Flow { vault, incoming, path, mount, record, is_open: false, last_use: None, why: None };
     let mut outgoing = flow.run().await;
     outgoing.headers.extend(granted);
+    if outgoing.status == 403 || (outgoing.status == 400 && flow.is_refused()) {
+        flow.explain(&mut outgoing);
+    }
     if let Some(token) = flow.last_use
         && let Err(error) = revoke_tree(vault, token.hash).await
     {
@@ -129,6 +134,8 @@ struct Flow<'v> {
     is_open: bool,
     /// The token whose last use this is.
     last_use: Option<Arc<Token>>,
+    /// What refused it.
+    why: Option<Why>,
 }
 
 /// A refusal before any backend saw the request.
@@ -233,6 +240,7 @@ impl Flow<'_> {
         let Some(token) = token else {
             let lookup = self.is_at("sys/wrapping/lookup");
             if !is_open || (own && secret.is_some() && !lookup) {
+                self.why = Some(self.bad_token(secret.as_ref()));
                 return Err(Refusal::NoToken);
             }
             let request = self.request(None, path::operation(self.incoming.verb));
@@ -241,9 +249,11 @@ impl Flow<'_> {
         let who = vault.identity.who(&token.entry.entity_id).await?;
         self.note_caller(&token, &who, secret.as_ref());
         if !who.is_good() {
+            self.why = Some(Why::Entity);
             return Err(Refusal::NoToken);
         }
         if !is_bound_here(&token, self.incoming.connection.remote_address) {
+            self.why = Some(Why::Elsewhere(token.entry.bound_cidrs.clone()));
             return Err(Refusal::NoToken);
         }
         self.take_use(&token).await?;
@@ -276,7 +286,13 @@ impl Flow<'_> {
         request: &mut Request,
         below: &str,
     ) -> Result<bool, Refusal> {
-        let acl = super::acl::acl_for(self.vault, token, who).map_err(Error::from)?;
+        let acl = match super::acl::acl_for(self.vault, token, who) {
+            Ok(acl) => acl,
+            Err(error) => {
+                self.why = Some(Why::Unreadable(super::answer::Chain(&error).to_string()));
+                return Err(Error::from(error).into());
+            }
+        };
         let needs_sudo = self.mount.as_ref().is_some_and(|m| is_among(&m.special.sudo, below));
         let access = Access { vault: self.vault, acl: &acl.acl, path: &self.path, needs_sudo };
         let decided = access.decide(self.mount.as_deref(), request, self.incoming.verb).await?;
@@ -284,6 +300,10 @@ impl Flow<'_> {
         self.record.auth.allowed = Some(decided.allowed);
         self.record.auth.granting_policies = decided.granting;
         if !decided.allowed {
+            let deciding = acl.acl.find(&self.path, request.operation == Operation::List);
+            let concerned = deciding.map(|rule| rule.concerned(&request.data)).unwrap_or_default();
+            let judgement = Judgement::new(acl, decided.verdict, needs_sudo, &concerned);
+            self.why = Some(Why::Policies(Box::new(judgement)));
             return Err(Refusal::Error(Error::Denied));
         }
         if let Some(limit) = decided.limit {
@@ -307,8 +327,68 @@ impl Flow<'_> {
                 self.last_use = Some(token.clone());
                 Ok(())
             }
-            Use::Refused => Err(Refusal::NoToken),
+            Use::Refused => {
+                self.why = Some(Why::UsedUp);
+                Err(Refusal::NoToken)
+            }
         }
+    }
+
+    /// Whether a request that is answered as if it were at fault was refused: a login, or one of a
+    /// token whose policies cannot be read.
+    fn is_refused(&self) -> bool {
+        self.is_login() || matches!(self.why, Some(Why::Unreadable(_)))
+    }
+
+    /// Whether somebody asks for a token by other means than a token.
+    fn is_login(&self) -> bool {
+        let auth = |mount: &Arc<Mount>| mount.entry.class == MountClass::Auth;
+        self.is_open && self.mount.as_ref().is_some_and(auth)
+    }
+
+    /// What there is to know of a token that is not valid, without looking for it again.
+    fn bad_token(&self, secret: Option<&SecretString>) -> Why {
+        let Some(secret) = secret else { return Why::NoToken };
+        let tokens = &self.vault.tokens;
+        match tokens.open_batch(secret.expose()) {
+            Some(entry) => Why::BadBatchToken(Box::new(entry)),
+            None => Why::BadToken(tokens.hash(secret.expose())),
+        }
+    }
+
+    /// Keeps why the request was refused, and gives the answer the id to ask for it by.
+    fn explain(&mut self, outgoing: &mut Outgoing) {
+        let record = &mut self.record;
+        let said = Why::Backend { said: String::new(), reason: None };
+        let why = self.why.take().unwrap_or(said);
+        let own = self.incoming.token.as_ref().map(|token| token.expose().as_str());
+        let (path, masked) = mask(&record.path, own.filter(|token| !token.is_empty()));
+        let auth = std::mem::take(&mut record.auth);
+        let mount = record.mount.take().unwrap_or_default();
+        let version = mount.options.get("version").map(String::as_str);
+        let pending = Pending {
+            at: record.time,
+            who: denials::Who {
+                accessor: auth.accessor,
+                display_name: auth.display_name,
+                entity_id: auth.entity_id,
+                metadata: auth.metadata,
+                policies: auth.policies,
+                token_type: auth.token_type,
+            },
+            operation: record.operation,
+            path,
+            masked,
+            kv_version_2: mount.kind == "kv" && version == Some("2"),
+            mount_kind: mount.kind,
+            mount_path: mount.path,
+            remote_address: record.connection.remote_address,
+            wrap_ttl: self.incoming.wrap_ttl,
+            status: outgoing.status,
+            why,
+        };
+        self.vault.denials.note(&record.id, pending);
+        outgoing.headers.push((denials::HEADER, record.id.clone()));
     }
 
     fn is_at(&self, path: &str) -> bool {
@@ -362,7 +442,7 @@ impl Flow<'_> {
         }
     }
 
-    async fn help(&self, mount: &Mount, below: &str) -> Outgoing {
+    async fn help(&mut self, mount: &Mount, below: &str) -> Outgoing {
         let help = sys::help::answer(mount, below);
         let Some(help) = help else { return self.fail(&Error::UnsupportedPath).await };
         let response = ResponseRecord::default();
@@ -390,13 +470,28 @@ impl Flow<'_> {
     }
 
     /// Writes down a failure, and answers it.
-    async fn fail(&self, error: &Error) -> Outgoing {
+    async fn fail(&mut self, error: &Error) -> Outgoing {
+        if self.why.is_none() {
+            self.why = match error {
+                Error::Refused { told, reason, advice } => Some(Why::Backend {
+                    said: told.to_string(),
+                    reason: Some((reason.clone(), advice.clone())),
+                }),
+                Error::Denied
+                | Error::Invalid(_)
+                | Error::Credentials(_)
+                | Error::Status { status: 403, .. } => {
+                    Some(Why::Backend { said: error.to_string(), reason: None })
+                }
+                _ => None,
+            };
+        }
         let response =
             ResponseRecord { error: Some(failure_text(error)), ..ResponseRecord::default() };
         if audit::response(self.vault, &self.record, &response).await.is_err() {
             return audit_failed(&self.record.id);
         }
-        match error {
+        match error.told() {
             // Where no token is needed, OpenBao does not wrap these.
             Error::Denied if self.is_open => Outgoing::errors(403, ["permission denied"]),
             Error::UnsupportedOperation if self.is_open => {

@@ -8,6 +8,7 @@ use holdfast_types::{Clock, Random};
 use super::versions::Versions;
 use super::wrapping::Wrapped;
 use crate::audit::Audit;
+use crate::denials::Denials;
 use crate::identity::Identity;
 use crate::leases::Leases;
 use crate::lockout::Lockouts;
@@ -36,6 +37,8 @@ pub(crate) struct Vault {
     pub metrics: Arc<Metrics>,
     pub quotas: Quotas,
     pub versions: Versions,
+    /// Why requests were refused.
+    pub denials: Denials,
     /// Paths of `sys/` that others serve.
     pub system: Option<Arc<dyn Backend>>,
 }

@@ -51,6 +51,23 @@ pub(crate) struct Found {
     pub policy: Arc<Policy>,
     /// When it ceases to. None: never.
     pub ends_at: Option<Timestamp>,
+    /// Which version it is. None for `root`, which has none.
+    pub version: Option<PolicyVersion>,
+}
+
+/// One version of a policy.
+pub(crate) struct PolicyVersion {
+    pub name: String,
+    pub version: u64,
+    kept: Arc<Kept>,
+}
+
+impl PolicyVersion {
+    /// The SHA-256 of its text, in hex.
+    pub(crate) fn digest(&self) -> String {
+        let text = self.kept.record.text.as_bytes();
+        hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text))
+    }
 }
 
 /// All policies.
@@ -114,7 +131,7 @@ impl Policies {
     /// 403: it is there, but does not parse.
     pub(crate) fn get(&self, name: &str, now: Timestamp) -> Result<Option<Found>, Error> {
         if name == ROOT {
-            return Ok(Some(Found { policy: self.root.clone(), ends_at: None }));
+            return Ok(Some(Found { policy: self.root.clone(), ends_at: None, version: None }));
         }
         let kept = self.kept.load();
         let Some(found) = kept.get(name) else { return Ok(None) };
@@ -123,7 +140,12 @@ impl Policies {
             return Ok(None);
         }
         let policy = found.policy.clone().ok_or(Error::Denied)?;
-        Ok(Some(Found { policy, ends_at }))
+        let version = PolicyVersion {
+            name: name.to_owned(),
+            version: found.record.version,
+            kept: found.clone(),
+        };
+        Ok(Some(Found { policy, ends_at, version: Some(version) }))
     }
 
     /// Whether there is a policy with that name.

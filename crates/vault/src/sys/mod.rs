@@ -6,6 +6,7 @@
 mod absent;
 mod capabilities;
 mod config;
+mod explain;
 pub(crate) mod help;
 mod host;
 mod internal;
@@ -53,6 +54,8 @@ pub(crate) fn special_paths() -> SpecialPaths {
         ]),
         sudo: own(&[
             "auth/*",
+            "internal/explain",
+            "internal/explain/*",
             "leases",
             "leases/lookup/*",
             "leases/revoke-prefix/*",
@@ -128,6 +131,9 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
         "rotate" if matches!(rest, "root/backup" | "recovery/backup") => absent::backup(invocation),
         "metrics" if rest.is_empty() => metrics::handle(vault, invocation).await,
         "wrapping" => wrapping::handle(vault, invocation, rest).await,
+        "internal" if rest == "explain" || rest.starts_with("explain/") => {
+            explain::handle(vault, invocation, rest).await
+        }
         "internal" => internal::handle(vault, invocation, rest).await,
         "generate-root" if rest.is_empty() => Err(Error::UnsupportedOperation),
         "decode-token" if rest.is_empty() => tools::decode_token(invocation).map(Answer::from),

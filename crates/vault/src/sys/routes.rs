@@ -126,6 +126,9 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::new("internal/counters/entities", &[Read], "How many entities there are."),
     Route::new("internal/counters/requests", &[Read], "Nothing any more."),
     Route::new("internal/counters/tokens", &[Read], "How many service tokens there are."),
+    Route::new("internal/explain", &[List], "The requests that were refused lately, newest first."),
+    Route::new("internal/explain/{id}", &[Read], "Why a request was refused.")
+        .fields(&[Field::string("id", "What the header field X-Holdfast-Explain said.")]),
     Route::new("internal/specs/openapi", &[Read, Update], "This API as an OpenAPI document.")
         .fields(&[
             Field::string("context", "Taken and not used."),

@@ -277,6 +277,16 @@ impl Tokens {
         Ok(Some(if entry.doomed { Timestamp::UNIX_EPOCH } else { end }))
     }
 
+    /// The entry of a token that need not be live any more.
+    pub(crate) async fn entry(&self, hash: TokenHash) -> Result<Option<TokenEntry>, EntryError> {
+        self.read(hash).await
+    }
+
+    /// What a batch token carries, live or not. None: it is none, or not one of ours.
+    pub(crate) fn open_batch(&self, token: &str) -> Option<TokenEntry> {
+        BatchSealer::is_batch(token).then(|| self.batch.open(token))?
+    }
+
     /// The stored entry, live or not.
     async fn read(&self, hash: TokenHash) -> Result<Option<TokenEntry>, EntryError> {
         self.store.get_json(&format!("id/{hash}")).await

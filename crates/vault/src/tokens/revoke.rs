@@ -157,6 +157,7 @@ async fn clear_away(vault: &Vault, hash: TokenHash) -> Result<(), Error> {
             batch.append(folder.absolute(inside));
         }
         vault.leases.commit(batch).await?;
+        vault.denials.ended.note(hash, &entry, vault.clock.now());
     } else {
         batch.delete(format!("doomed/{hash}"));
         tokens.store.commit(batch).await?;

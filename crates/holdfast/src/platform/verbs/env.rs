@@ -1,5 +1,7 @@
 //! `holdfast env`.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
@@ -60,6 +62,16 @@ impl Env {
         }
         Ok(())
     }
+}
+
+/// Where a running platform's secrets server is, and the PEM file of its authority. None where the
+/// server is another's, and trusted as the system says.
+pub(crate) async fn secrets_server(place: &Place) -> anyhow::Result<(String, Option<PathBuf>)> {
+    let status: status::Status = place.ask(&Request::Status).await?;
+    let vault = status.parts.iter().find(|part| part.name == super::super::vault::NAME);
+    let vault = vault.context("the platform has no secrets server")?;
+    let address = vault.address.clone().context("the secrets server is not up yet")?;
+    Ok((address, (vault.engine != "external").then_some(status.ca_file)))
 }
 
 impl Shell {

@@ -14,7 +14,8 @@ mod up;
 
 use std::process::ExitCode;
 
-pub(crate) use place::Place;
+pub(crate) use env::secrets_server;
+pub(crate) use place::{Place, PlaceOption};
 
 /// A command about a platform.
 #[derive(Debug, clap::Subcommand)]
