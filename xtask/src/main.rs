@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod check;
 mod layers;
 mod metadata;
@@ -26,6 +27,8 @@ enum Task {
     Dependencies,
     /// Run a proof at its full size
     Prove(prove::Args),
+    /// Measure our servers and the real engines side by side
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         Task::Check => check::run(),
         Task::Dependencies => check::dependencies(),
         Task::Prove(args) => prove::run(&args),
+        Task::Bench(args) => bench::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
