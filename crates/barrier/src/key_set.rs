@@ -38,6 +38,7 @@ impl SubAssign for KeySetSum {
 }
 
 /// The key that marks are made with.
+#[derive(Clone)]
 pub(crate) struct KeyMarker(hmac::Key);
 
 impl KeyMarker {

@@ -225,9 +225,9 @@ impl Keyring {
         self.marker.mark(key)
     }
 
-    /// What all of `keys` add up to.
-    pub(crate) fn sum<'a>(&self, keys: impl IntoIterator<Item = &'a str>) -> KeySetSum {
-        self.marker.sum(keys)
+    /// What makes such marks.
+    pub(crate) fn marker(&self) -> KeyMarker {
+        self.marker.clone()
     }
 
     pub(crate) fn status(&self) -> KeyStatus {

@@ -7,6 +7,7 @@ mod inmem;
 mod sqlite;
 
 use std::error::Error;
+use std::sync::mpsc::SyncSender;
 
 use async_trait::async_trait;
 
@@ -53,13 +54,41 @@ pub struct Write {
     pub mark: KeySetSum,
 }
 
-/// Every key that is stored, and the sum that the store kept of them, as of one moment.
+/// Keys, many in one piece of memory: a store can hold millions.
 #[derive(Debug, Clone, Default)]
-pub struct KeySet {
-    /// All keys, sorted.
-    pub keys: Vec<String>,
-    /// The sum of the marks of all keys written and not removed since.
-    pub sum: KeySetSum,
+pub struct Keys {
+    text: String,
+    /// Where each key ends in `text`.
+    ends: Vec<usize>,
+}
+
+impl Keys {
+    /// Adds one.
+    pub fn push(&mut self, key: &str) {
+        self.text.push_str(key);
+        self.ends.push(self.text.len());
+    }
+
+    /// All of them, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.text[start..*end])
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Whether this is as much as is handed on at once.
+    pub(crate) fn is_full(&self) -> bool {
+        self.text.len() >= 64 << 10
+    }
 }
 
 /// Storage for ciphertext.
@@ -83,8 +112,11 @@ pub trait Physical: Send + Sync + 'static {
     /// Every key under `prefix` at any depth, sorted, without the prefix.
     async fn scan(&self, prefix: &str) -> Result<Vec<String>, PhysicalError>;
 
-    /// All keys, and the sum kept of them, read in one snapshot.
-    async fn key_set(&self) -> Result<KeySet, PhysicalError>;
+    /// Sends all keys, sorted, and gives the sum of their marks that was kept: of all keys written
+    /// and not removed since. Both are read in one snapshot.
+    ///
+    /// Whoever receives must do so on another thread: sending waits for it.
+    async fn key_set(&self, keys: SyncSender<Keys>) -> Result<KeySetSum, PhysicalError>;
 
     /// Writes all of `writes` or none. When this returns `Ok`, they are on disk.
     ///

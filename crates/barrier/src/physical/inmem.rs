@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{KeySet, Physical, PhysicalError, Write};
+use super::{Keys, Physical, PhysicalError, Write};
 use crate::KeySetSum;
 
 /// Storage that is gone when the process ends.
@@ -72,9 +73,12 @@ impl Physical for InMemory {
         Ok(self.rows()?.under(prefix).map(str::to_owned).collect())
     }
 
-    async fn key_set(&self) -> Result<KeySet, PhysicalError> {
+    async fn key_set(&self, keys: SyncSender<Keys>) -> Result<KeySetSum, PhysicalError> {
         let rows = self.rows()?;
-        Ok(KeySet { keys: rows.values.keys().cloned().collect(), sum: rows.sum })
+        let mut all = Keys::default();
+        rows.values.keys().for_each(|key| all.push(key));
+        keys.send(all).map_err(PhysicalError::failed)?;
+        Ok(rows.sum)
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), PhysicalError> {

@@ -21,12 +21,14 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 
 use async_trait::async_trait;
 
 pub use open::OpenError;
 
-use super::{KeySet, Physical, PhysicalError, Write};
+use super::{Keys, Physical, PhysicalError, Write};
+use crate::KeySetSum;
 use cache::{Cache, Lookup};
 use reader::Readers;
 use writer::Writer;
@@ -109,8 +111,8 @@ impl Physical for Sqlite {
         self.query(move |readers| readers.scan(&prefix)).await
     }
 
-    async fn key_set(&self) -> Result<KeySet, PhysicalError> {
-        self.query(Readers::key_set).await
+    async fn key_set(&self, keys: SyncSender<Keys>) -> Result<KeySetSum, PhysicalError> {
+        self.query(move |readers| readers.key_set(&keys)).await
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), PhysicalError> {

@@ -75,14 +75,27 @@ impl Cache {
         }
     }
 
-    /// Forgets an entry that a commit has changed. Called before the commit is acknowledged.
-    pub(super) fn forget(&self, key: &str) {
-        let mut shard = self.shard(key);
+    /// Whether an entry is here, and was there when it was last looked for.
+    pub(super) fn holds(&self, key: &str) -> bool {
+        let shard = self.shard(key);
+        let known = shard.young.get(key).or_else(|| shard.old.get(key));
+        known.is_some_and(Option::is_some)
+    }
+
+    /// Takes note of a commit's change of an entry, before the commit is acknowledged. An entry that
+    /// is here stays here, with its new value: what was asked for lately mostly is again. Others are
+    /// not taken in.
+    pub(super) fn change(&self, key: String, value: Option<Vec<u8>>) {
+        let mut shard = self.shard(&key);
         shard.epoch += 1;
-        if let Some(value) = shard.young.remove(key) {
+        let before = shard.young.remove_entry(&key);
+        if let Some((key, value)) = &before {
             shard.young_bytes -= size(key, value.as_deref());
         }
-        shard.old.remove(key);
+        let is_known = before.is_some() | shard.old.remove(&key).is_some();
+        if is_known && key.len() + value.as_ref().map_or(0, Vec::len) <= LARGEST {
+            shard.keep(key, value);
+        }
     }
 
     fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
@@ -127,22 +140,27 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_is_known_until_a_commit_changes_it() {
+    fn what_was_read_is_known_as_the_last_commit_left_it() {
         let cache = Cache::new();
         read(&cache, "a", Some(b"1"));
         read(&cache, "none", None);
         assert_eq!(known(&cache, "a"), Some(Some(b"1".to_vec())));
         assert_eq!(known(&cache, "none"), Some(None));
-        cache.forget("a");
-        cache.forget("none");
-        assert_eq!((known(&cache, "a"), known(&cache, "none")), (None, None));
+        cache.change("a".to_owned(), None);
+        cache.change("none".to_owned(), Some(b"2".to_vec()));
+        cache.change("unasked".to_owned(), Some(b"3".to_vec()));
+        assert_eq!(known(&cache, "a"), Some(None));
+        assert_eq!(known(&cache, "none"), Some(Some(b"2".to_vec())));
+        assert_eq!(known(&cache, "unasked"), None);
+        cache.change("none".to_owned(), Some(vec![0; LARGEST]));
+        assert_eq!(known(&cache, "none"), None, "too large to stay");
     }
 
     #[test]
     fn what_was_read_before_a_commit_is_not_kept_after_it() {
         let cache = Cache::new();
         let Lookup::Unknown(epoch) = cache.get("a") else { panic!("known") };
-        cache.forget("a");
+        cache.change("a".to_owned(), Some(b"new".to_vec()));
         cache.fill("a", Some(b"old"), epoch);
         assert_eq!(known(&cache, "a"), None);
     }
@@ -157,6 +175,7 @@ mod tests {
             let key = format!("{index}");
             read(&cache, &key, Some(&[0; 200]));
             assert!(known(&cache, "used").is_some(), "after {index}");
+            cache.change("used".to_owned(), Some(vec![0; index % 100]));
         }
         let bytes = |entries: &HashMap<String, Option<Vec<u8>>>| {
             entries.iter().map(|(key, value)| size(key, value.as_deref())).sum::<usize>()

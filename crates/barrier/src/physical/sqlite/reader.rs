@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rusqlite::{Connection, OptionalExtension as _};
@@ -9,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::failure;
 use super::open::{configure, connect};
 use crate::KeySetSum;
-use crate::physical::{KeySet, PhysicalError};
+use crate::physical::{Keys, PhysicalError};
 
 /// A few connections that only read.
 pub(super) struct Readers {
@@ -88,10 +89,21 @@ impl Readers {
         self.with(|connection| keys(connection, prefix))
     }
 
-    pub(super) fn key_set(&self) -> Result<KeySet, PhysicalError> {
+    pub(super) fn key_set(&self, receiver: &SyncSender<Keys>) -> Result<KeySetSum, PhysicalError> {
         self.with(|connection| {
             let snapshot = connection.unchecked_transaction()?;
-            Ok(KeySet { keys: keys(&snapshot, "")?, sum: key_set_sum(&snapshot)? })
+            let mut statement = snapshot.prepare_cached(KEYS_FROM)?;
+            let mut rows = statement.query([""])?;
+            let mut keys = Keys::default();
+            while let Some(row) = rows.next()? {
+                keys.push(row.get_ref(0)?.as_str()?);
+                if keys.is_full() && receiver.send(std::mem::take(&mut keys)).is_err() {
+                    // Nobody is interested any more.
+                    break;
+                }
+            }
+            let _ = receiver.send(keys);
+            key_set_sum(&snapshot)
         })
     }
 

@@ -1,5 +1,6 @@
 //! The one thread that writes.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,8 +23,9 @@ const QUEUE: usize = 1024;
 const GROUP: usize = 256;
 /// Bytes that share one transaction, roughly: a flush stays short.
 const GROUP_BYTES: usize = 4 << 20;
-/// After this many bytes the log is copied into the store, between commits.
-const CHECKPOINT_BYTES: usize = 4 << 20;
+/// After this many bytes the log is copied into the store, between commits. Pages that change often
+/// are copied once for all of them; commits wait for as long as it takes.
+const CHECKPOINT_BYTES: usize = 16 << 20;
 
 /// The way to the writing thread.
 pub(super) struct Writer {
@@ -131,14 +133,35 @@ impl Thread {
         if let [_, _, ..] = group.as_slice() {
             let batches: Vec<_> = group.iter().map(|commit| commit.writes.as_slice()).collect();
             if self.transact(&batches).is_ok() {
-                for commit in group {
-                    let _ = commit.reply.send(Ok(()));
-                }
+                self.acknowledge(group);
                 return;
             }
         }
+        for commit in group {
+            match self.transact(&[&commit.writes]) {
+                Ok(()) => self.acknowledge(vec![commit]),
+                Err(error) => {
+                    let _ = commit.reply.send(Err(failure(error)));
+                }
+            }
+        }
+    }
+
+    /// Lets readers see what is on disk now, then tells whoever waits for it.
+    fn acknowledge(&self, group: Vec<Commit>) {
+        // Of several changes of an entry only the last one: a reader past the cache may have seen it
+        // already, and the next reader must not see an older one.
+        let mut last = HashMap::new();
+        let mut replies = Vec::with_capacity(group.len());
         for Commit { writes, reply } in group {
-            let _ = reply.send(self.transact(&[&writes]).map_err(failure));
+            last.extend(writes.into_iter().map(|write| (write.key, write.value)));
+            replies.push(reply);
+        }
+        for (key, value) in last {
+            self.cache.change(key, value);
+        }
+        for reply in replies {
+            let _ = reply.send(Ok(()));
         }
     }
 
@@ -149,7 +172,7 @@ impl Thread {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for write in batches.iter().copied().flatten() {
-            apply(&transaction, write, &mut sum)?;
+            apply(&transaction, write, self.cache.holds(&write.key), &mut sum)?;
         }
         if sum != self.sum {
             transaction
@@ -158,9 +181,6 @@ impl Thread {
         }
         transaction.commit()?;
         self.sum = sum;
-        for write in batches.iter().copied().flatten() {
-            self.cache.forget(&write.key);
-        }
         Ok(())
     }
 
@@ -200,8 +220,14 @@ impl Thread {
     }
 }
 
-/// Makes one change, and keeps the sum of the keys' marks.
-fn apply(connection: &Connection, write: &Write, sum: &mut KeySetSum) -> rusqlite::Result<()> {
+/// Makes one change, and keeps the sum of the keys' marks. `likely_there`: whether it is an entry
+/// that is there already, as far as is known.
+fn apply(
+    connection: &Connection,
+    write: &Write,
+    likely_there: bool,
+    sum: &mut KeySetSum,
+) -> rusqlite::Result<()> {
     let Write { key, value, mark } = write;
     let Some(value) = value else {
         let removed =
@@ -213,12 +239,17 @@ fn apply(connection: &Connection, write: &Write, sum: &mut KeySetSum) -> rusqlit
     };
     let checksum = checksum(key, value);
     let row = params![key, checksum, value];
-    let updated = connection
-        .prepare_cached("UPDATE entry SET checksum = ?2, value = ?3 WHERE key = ?1")?
-        .execute(row)?;
-    if updated == 0 {
-        connection.prepare_cached("INSERT INTO entry VALUES (?1, ?2, ?3)")?.execute(row)?;
+    let insert = "INSERT INTO entry VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    let update = "UPDATE entry SET checksum = ?2, value = ?3 WHERE key = ?1";
+    // Both are right in any order; the one that is likely first saves a search in the table.
+    let is_update = likely_there && connection.prepare_cached(update)?.execute(row)? > 0;
+    if is_update {
+        return Ok(());
+    }
+    if connection.prepare_cached(insert)?.execute(row)? > 0 {
         *sum += *mark;
+    } else {
+        connection.prepare_cached(update)?.execute(row)?;
     }
     Ok(())
 }
