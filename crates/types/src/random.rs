@@ -44,12 +44,13 @@ impl dyn Random {
     pub fn uuid(&self) -> String {
         let mut bytes = [0; 16];
         self.fill(&mut bytes);
+        let digit = |bits: u8| char::from(b"0123456789abcdef"[usize::from(bits)]);
         let mut text = String::with_capacity(36);
         for (index, byte) in bytes.iter().enumerate() {
             if matches!(index, 4 | 6 | 8 | 10) {
                 text.push('-');
             }
-            text.push_str(&format!("{byte:02x}"));
+            text.extend([digit(byte >> 4), digit(byte & 0xf)]);
         }
         text
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use tracing::error;
 
-use super::file::LogFile;
+use super::file::{LogFile, Queued};
 use super::line::{Hasher, Line};
 use super::options::{Allowances, Options, OptionsError};
 use super::{AuthRecord, RequestRecord};
@@ -84,8 +84,14 @@ impl Device {
         self.file.reopen()
     }
 
-    pub(super) fn write(&self, line: &Line<'_>) -> io::Result<()> {
-        self.file.append(&line.to_bytes(&self.prefix, &self.hasher)?)
+    /// Adds a record to what is written next.
+    pub(super) fn queue(&self, line: &Line<'_>) -> io::Result<Queued> {
+        Ok(self.file.queue(&line.to_bytes(&self.prefix, &self.hasher)?))
+    }
+
+    /// Returns once the record is written.
+    pub(super) fn write(&self, record: &Queued) -> io::Result<()> {
+        self.file.write(record)
     }
 
     /// Writes a record that stands for nothing, to see whether it can.
@@ -103,7 +109,7 @@ impl Device {
             wrap_ttl: 0,
             auth: AuthRecord { token_type: "default".to_owned(), ..AuthRecord::default() },
         };
-        self.write(&Line { request: &request, response: None, time: now })
+        self.write(&self.queue(&Line { request: &request, response: None, time: now })?)
     }
 
     pub(super) fn hash(&self, input: &str) -> String {

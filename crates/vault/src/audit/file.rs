@@ -1,8 +1,8 @@
 //! Appending lines to a file: in order, whole, and handed to the kernel before the call returns.
 //!
-//! Callers on several threads join: each adds its line to what waits, and whoever holds the file
-//! writes all that waits in one call. There is no fsync, as in the real server: a record survives
-//! the process, not the machine.
+//! Callers join: each adds its line to what waits, lets others that can run do the same, and then
+//! whoever comes first writes all that waits in one call. There is no fsync, as in the real server:
+//! a record survives the process, not the machine.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -32,6 +32,9 @@ struct Waiting {
 /// Lines that are written together, and how that went.
 #[derive(Default)]
 struct Batch(OnceLock<Result<(), Failure>>);
+
+/// A line that was added to a file, and may wait to be written.
+pub(super) struct Queued(Arc<Batch>);
 
 /// An I/O error that several threads can be told of.
 #[derive(Clone)]
@@ -78,13 +81,18 @@ impl LogFile {
         Ok(())
     }
 
-    /// Appends `line`, which ends in a newline.
-    pub(super) fn append(&self, line: &[u8]) -> io::Result<()> {
-        let batch = {
-            let mut waiting = lock(&self.waiting);
-            waiting.lines.extend_from_slice(line);
-            Arc::clone(&waiting.batch)
-        };
+    /// Adds `line`, which ends in a newline, to what is written next.
+    pub(super) fn queue(&self, line: &[u8]) -> Queued {
+        let mut waiting = lock(&self.waiting);
+        waiting.lines.extend_from_slice(line);
+        Queued(Arc::clone(&waiting.batch))
+    }
+
+    /// Returns once the line is written, with all that wait.
+    pub(super) fn write(&self, Queued(batch): &Queued) -> io::Result<()> {
+        if let Some(result) = batch.0.get() {
+            return result.clone().map_err(io::Error::from);
+        }
         let mut output = lock(&self.output);
         let result = batch.0.get_or_init(|| {
             // Nobody has written this batch, so it is still the one that waits.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use arc_swap::ArcSwap;
 use holdfast_barrier::{EntryError, View};
@@ -99,7 +100,7 @@ impl Audit {
     /// # Errors
     /// No device could write. With no device enabled there is nothing to write.
     pub async fn request(&self, request: &RequestRecord) -> Result<(), AuditError> {
-        self.write(&Line { request, response: None, time: request.time })
+        self.write(&Line { request, response: None, time: request.time }).await
     }
 
     /// Writes down an answer, before it is sent.
@@ -111,14 +112,20 @@ impl Audit {
         request: &RequestRecord,
         response: &ResponseRecord,
     ) -> Result<(), AuditError> {
-        self.write(&Line { request, response: Some(response), time: self.clock.now() })
+        self.write(&Line { request, response: Some(response), time: self.clock.now() }).await
     }
 
-    fn write(&self, line: &Line<'_>) -> Result<(), AuditError> {
-        let devices = self.devices.load();
-        let mut written = devices.is_empty();
-        for device in devices.iter() {
-            match device.write(line) {
+    async fn write(&self, line: &Line<'_>) -> Result<(), AuditError> {
+        let devices = self.devices.load_full();
+        if devices.is_empty() {
+            return Ok(());
+        }
+        let queued: Vec<_> = devices.iter().map(|device| device.queue(line)).collect();
+        // Requests that are under way at the same time are written down in one call.
+        let_others_run().await;
+        let mut written = false;
+        for (device, queued) in devices.iter().zip(queued) {
+            match queued.and_then(|queued| device.write(&queued)) {
                 Ok(()) => written = true,
                 Err(error) => device.complain(&error),
             }
@@ -272,6 +279,20 @@ impl Audit {
     fn sealed_or_storage(&self) -> Result<View, EntryError> {
         self.storage().clone().ok_or(EntryError::Sealed)
     }
+}
+
+/// Goes to the end of the queue of tasks that can run. Unlike tokio's `yield_now` it does not wait
+/// for the queue to be empty.
+async fn let_others_run() {
+    let mut is_second = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut is_second, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn new_salt(random: &dyn Random) -> SecretString {

@@ -1,6 +1,7 @@
 //! What is written down of each request and each answer, before values are hashed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use holdfast_logical::{Connection, MountInfo, Operation};
 use holdfast_types::{SecretString, Timestamp};
@@ -62,7 +63,7 @@ pub struct RequestRecord {
     /// Its fields: every string value is hashed.
     pub data: Map<String, Value>,
     /// The mount it goes to; none before routing or where there is none.
-    pub mount: Option<MountInfo>,
+    pub mount: Option<Arc<MountInfo>>,
     /// The wire.
     pub connection: Connection,
     /// The header fields. Those that are written down stand in `shown`.

@@ -39,12 +39,12 @@ fn request() -> RequestRecord {
             .as_object()
             .unwrap()
             .clone(),
-        mount: Some(MountInfo {
+        mount: Some(Arc::new(MountInfo {
             path: "kv/".to_owned(),
             kind: "kv".to_owned(),
             accessor: "kv_1".to_owned(),
             ..MountInfo::default()
-        }),
+        })),
         connection: Connection {
             remote_address: Some([127, 0, 0, 1].into()),
             remote_port: 4711,
@@ -248,6 +248,25 @@ async fn a_moved_file_is_left_behind_after_reopening() {
 }
 
 #[test]
+fn lines_that_wait_are_written_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let file = file::LogFile::new(options::Target::File { path: path.clone(), mode: None });
+    let [first, second] = ["a\n", "b\n"].map(|line| file.queue(line.as_bytes()));
+    assert!(!path.exists());
+    file.write(&second).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "a\nb\n");
+    file.write(&first).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "a\nb\n");
+
+    let full = options::Target::File { path: "/dev/full".into(), mode: None };
+    let full = file::LogFile::new(full);
+    let [first, second] = ["a\n", "b\n"].map(|line| full.queue(line.as_bytes()));
+    full.write(&first).unwrap_err();
+    full.write(&second).expect_err("neither was written");
+}
+
+#[test]
 fn lines_of_many_threads_stay_whole_and_in_the_order_of_each() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
@@ -258,7 +277,8 @@ fn lines_of_many_threads_stay_whole_and_in_the_order_of_each() {
             let file = &file;
             scope.spawn(move || {
                 for number in 0..500 {
-                    file.append(format!("{thread} {number}\n").as_bytes()).unwrap();
+                    let line = file.queue(format!("{thread} {number}\n").as_bytes());
+                    file.write(&line).unwrap();
                 }
             });
         }

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use holdfast_logical::{Caller, Error, LookedAt, Operation, Request, Response};
 use holdfast_types::SecretString;
-use tracing::{Instrument as _, Span, field, info_span};
+use tracing::Span;
 
 use super::access::Access;
 use super::answer::{Answer, failure, failure_text};
@@ -38,23 +38,15 @@ use crate::sys;
 use crate::tokens::{Token, Use, revoke_tree};
 use crate::wire::{Incoming, Outgoing, Verb};
 
-/// Answers a request.
+/// Answers a request. What it finds out goes into the span that it is in.
 pub(super) async fn serve(vault: &Arc<Vault>, incoming: Incoming) -> Outgoing {
-    let span = info_span!(
-        "vault.request",
-        request.id = %incoming.id,
-        mount = field::Empty,
-        caller.accessor = field::Empty,
-        http.status = field::Empty,
-    );
     let began = Instant::now();
-    let outgoing = serve_in_span(vault, incoming).instrument(span.clone()).await;
-    span.record("http.status", outgoing.status);
+    let outgoing = serve_timed(vault, incoming).await;
     vault.metrics.requests.record(began, Instant::now());
     outgoing
 }
 
-async fn serve_in_span(vault: &Arc<Vault>, mut incoming: Incoming) -> Outgoing {
+async fn serve_timed(vault: &Arc<Vault>, mut incoming: Incoming) -> Outgoing {
     let path = match path::check(&incoming.path, incoming.verb) {
         Ok(path) => path,
         Err(refusal) => return refusal,
@@ -74,7 +66,7 @@ async fn serve_in_span(vault: &Arc<Vault>, mut incoming: Incoming) -> Outgoing {
         operation: path::operation(incoming.verb),
         path: path.clone(),
         data: incoming.data.clone(),
-        mount: mount.as_ref().map(|mount| mount.info.as_ref().clone()),
+        mount: mount.as_ref().map(|mount| mount.info.clone()),
         connection: incoming.connection.clone(),
         shown: shown(vault, mount.as_deref(), &incoming.headers),
         headers: std::mem::take(&mut incoming.headers),
@@ -380,8 +372,8 @@ impl Flow<'_> {
             path,
             masked,
             kv_version_2: mount.kind == "kv" && version == Some("2"),
-            mount_kind: mount.kind,
-            mount_path: mount.path,
+            mount_kind: mount.kind.clone(),
+            mount_path: mount.path.clone(),
             remote_address: record.connection.remote_address,
             wrap_ttl: self.incoming.wrap_ttl,
             status: outgoing.status,

@@ -84,7 +84,7 @@ impl Settling<'_> {
         let Answer { response, token, envelope: ready, wrap, .. } = answer;
         let nothing = token.is_none() && ready.is_none() && lease.id.is_empty();
         if response.is_none() && nothing {
-            self.write_down(ResponseRecord::default()).await?;
+            self.write_down(&ResponseRecord::default()).await?;
             return Ok(match operation {
                 Operation::Read | Operation::List | Operation::Scan => {
                     Outgoing::errors(404, Vec::<String>::new())
@@ -94,8 +94,11 @@ impl Settling<'_> {
         }
         let missing = nothing && found_nothing(operation, response.as_ref());
         let mut response = response.unwrap_or_default();
+        let is_bare = response.data.is_none() && response.warnings.is_empty();
+        let accessor = wrapped_accessor(token.as_ref(), &response);
         let mut written = ResponseRecord {
-            data: response.data.clone(),
+            // Lent: the answer gets it back.
+            data: response.data.take(),
             auth: token.as_ref().map(audit_auth),
             lease_id: Some(lease.id.clone()).filter(|id| !id.is_empty()),
             wrap: None,
@@ -103,13 +106,12 @@ impl Settling<'_> {
             error: None,
         };
         if let Some(body) = response.raw.take() {
-            self.write_down(written).await?;
+            self.write_down(&written).await?;
             return Ok(raw(response.status.unwrap_or(200), body));
         }
         let status = response.status.unwrap_or(if missing { 404 } else { 200 });
-        let is_bare = response.data.is_none() && response.warnings.is_empty();
         if nothing && is_bare {
-            self.write_down(written).await?;
+            self.write_down(&written).await?;
             return Ok(match (missing, response.status) {
                 (true, None) => Outgoing::errors(404, Vec::<String>::new()),
                 (_, Some(status)) => {
@@ -118,24 +120,22 @@ impl Settling<'_> {
                 (false, None) => Outgoing::empty(),
             });
         }
-        let accessor = wrapped_accessor(token.as_ref(), &response);
+        let asked = self.invocation.request.wrap_ttl.filter(|ttl| !ttl.is_zero() && status < 400);
+        let wrap = wrap.or(asked.map(|ttl| (ttl, self.record.path.clone())));
+        if wrap.is_none() {
+            self.write_down(&written).await?;
+        }
+        response.data = written.data.take();
         let body = match ready {
             Some(ready) => ready,
             None => envelope(&self.record.id, &mut response, token.as_ref(), lease),
         };
-        let asked = self.invocation.request.wrap_ttl.filter(|ttl| !ttl.is_zero() && status < 400);
-        let wrap = wrap.or(asked.map(|ttl| (ttl, self.record.path.clone())));
-        let body = match wrap {
-            None => body,
-            Some((ttl, path)) => {
-                let info = self.wrap(body, ttl, &path, accessor).await.map_err(Some)?;
-                carried.wrapping = Some(info.hash);
-                written = ResponseRecord { wrap: Some(info.to_record()), ..Default::default() };
-                wrapped_envelope(&info)
-            }
-        };
-        self.write_down(written).await?;
-        Ok(Outgoing::json(status, body))
+        let Some((ttl, path)) = wrap else { return Ok(Outgoing::json(status, body)) };
+        let info = self.wrap(body, ttl, &path, accessor).await.map_err(Some)?;
+        carried.wrapping = Some(info.hash);
+        let wrap = Some(info.to_record());
+        self.write_down(&ResponseRecord { wrap, ..ResponseRecord::default() }).await?;
+        Ok(Outgoing::json(status, wrapped_envelope(&info)))
     }
 
     async fn wrap(
@@ -153,8 +153,8 @@ impl Settling<'_> {
         wrapping::wrap(self.vault, body, ttl, path, accessor, format).await
     }
 
-    async fn write_down(&self, response: ResponseRecord) -> Result<(), Option<Error>> {
-        audit::response(self.vault, self.record, &response).await.map_err(|_| None)
+    async fn write_down(&self, response: &ResponseRecord) -> Result<(), Option<Error>> {
+        audit::response(self.vault, self.record, response).await.map_err(|_| None)
     }
 
     async fn log_in(&self, auth: Auth, warnings: &mut Vec<String>) -> Result<TokenAnswer, Error> {

@@ -2,9 +2,11 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use holdfast_logical::Connection;
 use http::{Method, Request, Response};
 use http_body_util::Full;
@@ -17,10 +19,11 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, error, info_span, warn};
+use tracing::{Instrument, Span, debug, error, field, info_span, warn};
 
 use super::activity::{Activity, Patience, Verdict, Watched};
 use super::bind::{self, ACCEPT_PAUSE, BindError, Socket};
+use super::detachable::Detachable;
 use super::response::to_http;
 use super::tls::{Tls, TlsError};
 use super::{Capacity, Inherited, Limits, ListenerSettings, Parts, request};
@@ -324,7 +327,15 @@ impl Shared {
                 return to_http(answer);
             }
         }
-        let span = info_span!("vault.request", request.id = %id, http.method = method);
+        // The core fills in what it finds out.
+        let span = info_span!(
+            "vault.request",
+            request.id = %id,
+            http.method = method,
+            mount = field::Empty,
+            caller.accessor = field::Empty,
+            http.status = field::Empty,
+        );
         let incoming =
             match request::read(request, id, connection, limits, &self.large_bodies).await {
                 Ok(incoming) => incoming,
@@ -333,8 +344,6 @@ impl Shared {
         let Ok(permit) = self.requests.try_acquire() else {
             return to_http(Outgoing::errors(503, ["too many requests are under way"]));
         };
-        // Dropping a half-done request could leave a database user that no lease knows of. So it
-        // runs on its own, whatever becomes of the connection.
         permit.forget();
         let shared = Arc::clone(&self);
         let open_metrics = limits.open_metrics;
@@ -342,16 +351,21 @@ impl Shared {
             let _entered = entered;
             let _permit = ReturnPermit(&shared.requests);
             let handler = &shared.parts.handler;
-            match open_metrics && incoming.token.is_none() && is_metrics(&incoming) {
+            let outgoing = match open_metrics && incoming.token.is_none() && is_metrics(&incoming) {
                 true => handler.open_metrics(incoming).await,
                 false => handler.handle(incoming).await,
-            }
+            };
+            Span::current().record("http.status", outgoing.status);
+            outgoing
         };
-        let mut task = self.work.spawn(work.instrument(span));
-        match tokio::time::timeout(limits.request_timeout, &mut task).await {
+        let work = AssertUnwindSafe(work.instrument(span)).catch_unwind();
+        // Dropping a half-done request could leave a database user that no lease knows of. So it
+        // runs to its end, whatever becomes of the connection.
+        let work = Detachable::new(self.work.track_future(work));
+        match tokio::time::timeout(limits.request_timeout, work).await {
             Ok(Ok(outgoing)) => to_http(outgoing),
-            Ok(Err(failure)) => {
-                error!(error = %failure, path, "a request's task failed");
+            Ok(Err(_)) => {
+                error!(path, "a request's handler panicked");
                 to_http(Outgoing::errors(500, ["internal error"]))
             }
             Err(_) => {
