@@ -133,30 +133,45 @@ impl TokenKind {
 }
 
 /// What every login role says of the tokens it makes (`token_ttl`, `token_policies`, ...).
-/// Durations of zero mean "not set".
+/// Durations of zero mean "not set". Stored with each token of a login, so that what is not set is
+/// left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TokenParams {
     /// Life at first.
+    #[serde(skip_serializing_if = "is_default")]
     pub token_ttl: Duration,
     /// The longest with renewals.
+    #[serde(skip_serializing_if = "is_default")]
     pub token_max_ttl: Duration,
     /// The longest, set even for periodic tokens.
+    #[serde(skip_serializing_if = "is_default")]
     pub token_explicit_max_ttl: Duration,
     /// A periodic token: every renewal gives this much again, without end.
+    #[serde(skip_serializing_if = "is_default")]
     pub token_period: Duration,
     /// Policies, beside `default`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub token_policies: Vec<String>,
     /// Leaves `default` out.
+    #[serde(skip_serializing_if = "is_default")]
     pub token_no_default_policy: bool,
     /// How often the token can be used; 0: without limit.
+    #[serde(skip_serializing_if = "is_default")]
     pub token_num_uses: u64,
     /// Where the token can be used from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub token_bound_cidrs: Vec<IpNet>,
     /// Service or batch.
+    #[serde(skip_serializing_if = "is_default")]
     pub token_type: TokenKind,
     /// Binds the token to the address that logged in.
+    #[serde(skip_serializing_if = "is_default")]
     pub token_strictly_bind_ip: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Who logged in, as the login method knows them.
@@ -165,7 +180,7 @@ pub struct EntityAlias {
     /// The name in that method: a role id, a subject, a SPIFFE ID.
     pub name: String,
     /// Metadata of the alias, for templated policies.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
 }
 

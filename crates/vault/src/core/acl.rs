@@ -1,4 +1,5 @@
-//! The policies of a token joined into one decision table, kept beside the token.
+//! The policies of a token joined into one decision table, kept beside the token and shared by all
+//! tokens that it is the same for.
 
 use std::sync::Arc;
 
@@ -22,6 +23,22 @@ pub(crate) struct StampedAcl {
     stamp: (u64, u64),
     /// When a policy, or a rule, ceases to hold. None: never.
     stale_at: Option<Timestamp>,
+}
+
+impl StampedAcl {
+    fn holds(&self, stamp: (u64, u64), now: Timestamp) -> bool {
+        self.stamp == stamp && self.stale_at.is_none_or(|at| at > now)
+    }
+}
+
+/// ACLs by what they are compiled from: the token's own policies, and the entity that adds to them
+/// and fills in their templates. A service that logs in a thousand times has one.
+pub(crate) struct Acls(moka::sync::Cache<(Vec<String>, String), Arc<StampedAcl>>);
+
+impl Default for Acls {
+    fn default() -> Self {
+        Self(moka::sync::Cache::new(1024))
+    }
 }
 
 /// Why there is no ACL, so that the token may do nothing.
@@ -75,10 +92,14 @@ pub(crate) fn acl_for(
     let stamp = (vault.policies.state(), who.serial);
     let now = vault.clock.now();
     if let Some(kept) = &*token.acl.load()
-        && kept.stamp == stamp
-        && kept.stale_at.is_none_or(|at| at > now)
+        && kept.holds(stamp, now)
     {
         return Ok(kept.clone());
+    }
+    let shared_by = (token.entry.policies.clone(), token.entry.entity_id.clone());
+    if let Some(shared) = vault.acls.0.get(&shared_by).filter(|shared| shared.holds(stamp, now)) {
+        token.acl.store(Some(shared.clone()));
+        return Ok(shared);
     }
     let names = who.with(&token.entry.policies);
     let mut found = Vec::with_capacity(names.len());
@@ -107,6 +128,7 @@ pub(crate) fn acl_for(
     let acl = Acl::new(rendered.iter().cloned(), now);
     let stale_at = stale_at.into_iter().chain(acl.stale_at()).min();
     let stamped = Arc::new(StampedAcl { acl, policies: rendered, versions, stamp, stale_at });
+    vault.acls.0.insert(shared_by, stamped.clone());
     token.acl.store(Some(stamped.clone()));
     Ok(stamped)
 }

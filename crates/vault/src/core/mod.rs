@@ -30,6 +30,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::acl::Acls;
 use self::answer::Chain;
 use self::vault::Vault;
 use self::versions::Versions;
@@ -172,6 +173,7 @@ impl Core {
             passwords,
             identity: Identity::new(&root, clock.clone(), random.clone(), api_addr),
             tokens: Tokens::load(&root, clock.clone(), random.clone()).await?,
+            acls: Acls::default(),
             leases: Leases::new(&root, clock.clone(), random.clone()),
             wrapped: Wrapped::new(&root),
             lockouts: Lockouts::default(),

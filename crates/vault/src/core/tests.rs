@@ -187,6 +187,29 @@ async fn templates_follow_the_entity_of_the_login() {
 }
 
 #[tokio::test]
+async fn tokens_of_the_same_policies_and_entity_share_one_table() {
+    let server = Server::new().await;
+    let text = "path \"fake/store/{{identity.entity.id}}\" { capabilities = [\"read\"] }";
+    server.policy("own", text).await;
+    server.policy("other", "path \"fake/store/*\" { capabilities = [\"read\"] }").await;
+    let table_of = async |policies: &str, name: &str| {
+        let login = json!({ "policies": policies, "name": name });
+        let (_, answer) = server.call("", Write, "auth/fake/login", login).await;
+        let vault = server.core.vault();
+        let token = answer["auth"]["client_token"].as_str().unwrap();
+        let token = vault.tokens.lookup(token).await.unwrap().unwrap();
+        super::acl::acl_of(&vault, &token).await.unwrap()
+    };
+    let first = table_of("own", "alice").await;
+    assert!(Arc::ptr_eq(&first, &table_of("own", "alice").await));
+    for (policies, name) in [("own", "bob"), ("other", "alice")] {
+        assert!(!Arc::ptr_eq(&first, &table_of(policies, name).await), "{policies} {name}");
+    }
+    server.policy("other", "path \"x\" { capabilities = [\"deny\"] }").await;
+    assert!(!Arc::ptr_eq(&first, &table_of("own", "alice").await), "compiled anew after a change");
+}
+
+#[tokio::test]
 async fn a_wrapped_answer_is_given_out_once() {
     let server = Server::new().await;
     server.ok(Write, "fake/store/a", json!({ "x": 1 })).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use holdfast_logical::Backend;
 use holdfast_types::{Clock, Random};
 
+use super::acl::Acls;
 use super::versions::Versions;
 use super::wrapping::Wrapped;
 use crate::audit::Audit;
@@ -30,6 +31,7 @@ pub(crate) struct Vault {
     pub passwords: Arc<PasswordPolicies>,
     pub identity: Identity,
     pub tokens: Tokens,
+    pub acls: Acls,
     pub leases: Leases,
     pub wrapped: Wrapped,
     pub lockouts: Lockouts,

@@ -16,6 +16,9 @@ use super::params::seconds_until;
 use crate::core::acl::StampedAcl;
 
 /// Of a service token the stored entry; of a batch token what it carries itself.
+///
+/// What is not set is not written: an entry of more than some 900 bytes takes SQLite a page more,
+/// and with it every login.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TokenEntry {
     /// Names the token without being it. Empty for a batch token.
@@ -47,16 +50,16 @@ pub(crate) struct TokenEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// Its life at issue.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
     pub creation_ttl: Duration,
     /// Its life at issue or at the last renewal: what a renewal without increment gives again.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
     pub ttl: Duration,
     /// Each renewal gives this much, without end. Zero: not periodic.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
     pub period: Duration,
     /// No renewal goes past this. Zero: the mount's limit holds.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
     pub explicit_max_ttl: Duration,
     /// Whether it can be renewed.
     #[serde(default)]
@@ -84,13 +87,13 @@ pub(crate) struct Login {
     /// As the method gave them.
     pub params: TokenParams,
     /// As the method gave it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     pub internal: Value,
     /// As the method gave it, without the mount's part.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub display_name: String,
     /// Who logged in.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<EntityAlias>,
     /// The groups that the method found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

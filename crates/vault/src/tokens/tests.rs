@@ -383,3 +383,41 @@ async fn batch_tokens_outlive_their_key() {
         assert_eq!(got.0, status, "{}", got.1);
     }
 }
+
+/// SQLite keeps up to 1,002 bytes of a row in one page of a table without row ids, and takes a whole
+/// page more for the rest.
+#[test]
+fn the_entry_of_a_usual_login_takes_no_second_page() {
+    const KEY: usize = "sys/token/id/".len() + 64;
+    const CHECKSUM_AND_ENVELOPE: usize = 16 + 33;
+    let id = "8e6a9b1c-0000-0000-0000-4f6d2b3a5c7d".to_owned();
+    let meta = [("role_name".to_owned(), "backend-of-the-shop".to_owned())];
+    let entry = super::TokenEntry {
+        accessor: "Zu3nVbVBhVdDyhJyCkuGVyzU".to_owned(),
+        policies: ["backend-of-the-shop", "database", "default"].map(str::to_owned).to_vec(),
+        path: "auth/approle/login".to_owned(),
+        display_name: "approle".to_owned(),
+        meta: meta.clone().into(),
+        entity_id: id.clone(),
+        expires_at: Some(holdfast_types::Timestamp::MAX),
+        creation_ttl: Duration::from_secs(3600),
+        ttl: Duration::from_secs(3600),
+        renewable: true,
+        login: Some(Box::new(super::Login {
+            params: holdfast_logical::TokenParams {
+                token_ttl: Duration::from_secs(3600),
+                token_max_ttl: Duration::from_secs(86400),
+                token_policies: vec!["backend-of-the-shop".to_owned(), "database".to_owned()],
+                ..Default::default()
+            },
+            internal: json!({ "role_name": "backend-of-the-shop" }),
+            alias: Some(holdfast_logical::EntityAlias { name: id, metadata: meta.into() }),
+            ..Default::default()
+        })),
+        ..super::root_entry(holdfast_types::Timestamp::MAX)
+    };
+    let stored = serde_json::to_vec(&entry).unwrap();
+    let row = KEY + CHECKSUM_AND_ENVELOPE + stored.len();
+    assert!(row < 950, "{row} bytes: {}", String::from_utf8_lossy(&stored));
+    assert_eq!(serde_json::from_slice::<super::TokenEntry>(&stored).unwrap(), entry);
+}
