@@ -3,6 +3,8 @@
 //! A row's checksum has two parts: 4 bytes of the SHA-256 of its key and 12 of that of its value.
 //! So a damaged value, which costs one entry, can be told from a damaged key, which may hide one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -28,14 +30,33 @@ pub(super) fn checksum(key: &str, value: &[u8]) -> [u8; LENGTH] {
     checksum
 }
 
-/// Checks the structure of the file and every row.
+/// Checks the structure of the file and, on another thread, every row. `connect` opens the store.
 ///
 /// # Errors
 /// Damage that is not confined to the values of entries, in words.
-pub(super) fn inspect(connection: &Connection) -> Result<Inspection, String> {
-    check_structure(connection).map_err(|error| format!("its structure is broken ({error})"))?;
+pub(super) fn inspect(
+    connect: impl Fn() -> rusqlite::Result<Connection> + Sync,
+) -> Result<Inspection, String> {
+    let connect = || connect().map_err(|error| error.to_string());
+    let broken = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let rows = scope.spawn(|| inspect_rows(&connect()?, &broken));
+        let structure = connect().and_then(|connection| check_structure(&connection));
+        // The rows of a broken tree may be endless.
+        broken.store(structure.is_err(), Ordering::Relaxed);
+        let rows = rows.join().map_err(|_| "its rows cannot be read".to_owned());
+        structure.map_err(|error| format!("its structure is broken ({error})"))?;
+        rows?
+    })
+}
+
+/// Checks every row, until `broken` says that there is no point in it.
+fn inspect_rows(connection: &Connection, broken: &AtomicBool) -> Result<Inspection, String> {
     let mut damaged = Vec::new();
     let rows = each_row(connection, "key, checksum, value", |key, found, value| {
+        if broken.load(Ordering::Relaxed) {
+            return Err("its structure is broken".to_owned());
+        }
         let wanted = checksum(key, value);
         if found[..KEY_PART] != wanted[..KEY_PART] {
             return Err(format!("the key of an entry changed to {key:?}"));

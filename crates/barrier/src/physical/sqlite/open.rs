@@ -123,7 +123,7 @@ fn open_locked(path: &Path, formats: &Formats, lock: Flock<File>) -> Result<Sqli
         (Some(damaged), _) => damaged,
         (None, Contents::Empty) => Vec::new(),
         (None, Contents::Store { .. }) => {
-            inspect(&connection).map_err(|what| damage(path, what))?.damaged
+            inspect(|| connect(path)).map_err(|what| damage(path, what))?.damaged
         }
     };
 
@@ -161,9 +161,7 @@ fn compare_with_record(path: &Path) -> Result<Option<Vec<String>>, OpenError> {
     }
     // Read without locks and log, so that a store that is refused stays as it was found.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let inspection = Connection::open_with_flags(immutable_uri(path), flags)
-        .map_err(|error| error.to_string())
-        .and_then(|connection| inspect(&connection))
+    let inspection = inspect(|| Connection::open_with_flags(immutable_uri(path), flags))
         .map_err(|what| damage(path, what))?;
     if inspection.damaged.is_empty() || inspection.rows != record.rows {
         return Err(damage(path, "it is not as it was at its last clean stop"));
