@@ -7,7 +7,7 @@ use holdfast_barrier::View;
 use holdfast_types::{Clock, Random, SecretString};
 use serde_json::{Map, Value};
 
-use crate::{Auth, Error, Lease, MountInfo, Reply, Request, Route};
+use crate::{Auth, Error, Event, Lease, MountInfo, Reply, Request, Response, Route};
 
 /// What a backend is built from.
 #[derive(Clone)]
@@ -74,6 +74,12 @@ pub trait Backend: Send + Sync + 'static {
     /// the path knows no such difference: every write is an update.
     async fn exists(&self, _request: &Request) -> Result<Option<bool>, Error> {
         Ok(None)
+    }
+
+    /// What a request that was answered with `response` has changed, for those who subscribed to
+    /// changes. Asked after the commit, and only where somebody listens.
+    fn event(&self, _request: &Request, _response: Option<&Response>) -> Option<Event> {
+        None
     }
 
     /// Called once after the mount or the unseal, before any request: replays write-ahead records.

@@ -7,6 +7,7 @@
 
 mod backend;
 mod error;
+mod event;
 mod fields;
 mod looked_at;
 mod request;
@@ -17,6 +18,7 @@ pub mod testing;
 
 pub use backend::{Backend, Context, Passwords, SpecialPaths};
 pub use error::Error;
+pub use event::Event;
 pub use fields::Fields;
 pub use looked_at::LookedAt;
 pub use request::{Caller, Connection, MountInfo, Operation, Request};

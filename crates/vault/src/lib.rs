@@ -4,6 +4,7 @@ pub mod audit;
 pub mod config;
 pub mod core;
 mod denials;
+mod events;
 pub mod front;
 pub mod http;
 mod identity;

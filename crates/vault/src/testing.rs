@@ -333,7 +333,7 @@ pub(crate) async fn raw_json(server: &Server, path: &str) -> Value {
 
 fn split(outgoing: Outgoing) -> (u16, Value) {
     let body = match outgoing.body {
-        OutgoingBody::Empty => Value::Null,
+        OutgoingBody::Empty | OutgoingBody::Messages(_) => Value::Null,
         OutgoingBody::Json(body) => body,
         OutgoingBody::Raw(..) => json!("raw"),
     };

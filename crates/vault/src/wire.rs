@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use holdfast_logical::Connection;
 use holdfast_types::SecretString;
 use serde_json::{Map, Value};
@@ -71,6 +72,33 @@ pub enum OutgoingBody {
     Json(Value),
     /// Anything else, with its MIME type.
     Raw(String, Vec<u8>),
+    /// Messages that come as they come, over a WebSocket.
+    Messages(Box<dyn Messages>),
+}
+
+/// What goes on after an answer.
+#[async_trait]
+pub trait Messages: Send + 'static {
+    /// The next message, once there is one. May be dropped while it waits: nothing is lost by it.
+    ///
+    /// # Errors
+    /// There will be no more.
+    async fn next(&mut self) -> Result<String, Ended>;
+}
+
+impl std::fmt::Debug for dyn Messages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Messages")
+    }
+}
+
+/// Why there are no more messages, as a WebSocket is closed with it (RFC 6455, 7.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// The status code.
+    pub code: u16,
+    /// For people.
+    pub reason: &'static str,
 }
 
 impl Outgoing {

@@ -9,6 +9,7 @@ mod address;
 mod client;
 mod config;
 mod error;
+mod events;
 mod reply;
 mod system;
 mod transport;
@@ -17,6 +18,7 @@ pub use address::{Address, AddressError};
 pub use client::VaultClient;
 pub use config::{ConfigError, Trust, VaultConfig};
 pub use error::{ApiFailure, Unreachable, VaultError};
+pub use events::{EventStream, StreamEnd, SubscribeError};
 pub use reply::{Auth, Health, InitReply, InitRequest, Reply, SealStatus, UnsealRequest, WrapInfo};
 pub use transport::Response;
 

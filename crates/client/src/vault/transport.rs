@@ -8,7 +8,7 @@ use holdfast_types::{Random, SecretBytes, SecretString, SystemRandom};
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Upgraded, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::debug;
@@ -120,6 +120,19 @@ impl Response {
 
 impl Transport {
     pub(super) fn new(config: &VaultConfig) -> Result<Self, ConfigError> {
+        let within = |builder: ClientBuilder| builder.timeout(config.timeout);
+        Self::with(config, within)
+    }
+
+    /// One whose answers may go on for ever, on connections that can become something else.
+    pub(super) fn for_streams(config: &VaultConfig) -> Result<Self, ConfigError> {
+        Self::with(config, ClientBuilder::http1_only)
+    }
+
+    fn with(
+        config: &VaultConfig,
+        finish: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Self, ConfigError> {
         let mut headers = HeaderMap::new();
         // Keeps browsers' cross-site requests apart from clients that know what they do.
         headers.insert("x-vault-request", HeaderValue::from_static("true"));
@@ -131,7 +144,6 @@ impl Transport {
         let mut builder = Client::builder()
             .user_agent(concat!("holdfast/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
-            .timeout(config.timeout)
             .connect_timeout(config.connect_timeout)
             // Followed below, once: the token goes along.
             .redirect(redirect::Policy::none())
@@ -160,7 +172,9 @@ impl Transport {
         }
         Ok(Self {
             address: config.address.clone(),
-            http: builder.build().map_err(|error| ConfigError::Build(error.without_url()))?,
+            http: finish(builder)
+                .build()
+                .map_err(|error| ConfigError::Build(error.without_url()))?,
             host,
             server_name: config.server_name.clone(),
             max_retries: config.max_retries,
@@ -222,18 +236,47 @@ impl Transport {
         headers: &HeaderMap,
         url: &Url,
     ) -> Result<Response, Failure> {
-        let failed = |error: reqwest::Error| {
-            let cause = classify(&error, self.address.socket().is_some());
-            Failure {
-                passes: error.is_connect() && cause.may_pass(),
-                error: VaultError::Unreachable {
-                    address: self.address.to_string(),
-                    request: format!("{} {url}", outgoing.method),
-                    cause,
-                    source: Box::new(error.without_url()),
-                },
-            }
-        };
+        let failed = |error: reqwest::Error| self.failed(outgoing, url, error);
+        let response = self.dial(outgoing, headers, url).send().await.map_err(failed)?;
+        self.read(outgoing, url, response).await
+    }
+
+    /// Asks that the connection becomes something else, by the header fields in `asking`. None of
+    /// it is repeated.
+    ///
+    /// # Errors
+    /// As for [`Self::send`]; the server's refusal.
+    pub(super) async fn upgrade(
+        &self,
+        outgoing: &Outgoing<'_>,
+        asking: HeaderMap,
+    ) -> Result<Upgraded, VaultError> {
+        let url = self.address.url(outgoing.path, outgoing.query)?;
+        let mut headers = outgoing.headers()?;
+        headers.extend(asking);
+        let failed = |error: reqwest::Error| self.failed(outgoing, &url, error).error;
+        let response = self.dial(outgoing, &headers, &url).send().await.map_err(failed)?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return response.upgrade().await.map_err(failed);
+        }
+        let response = self.read(outgoing, &url, response).await;
+        Err(response.map_err(|failure| failure.error)?.failure())
+    }
+
+    fn failed(&self, outgoing: &Outgoing<'_>, url: &Url, error: reqwest::Error) -> Failure {
+        let cause = classify(&error, self.address.socket().is_some());
+        Failure {
+            passes: error.is_connect() && cause.may_pass(),
+            error: VaultError::Unreachable {
+                address: self.address.to_string(),
+                request: format!("{} {url}", outgoing.method),
+                cause,
+                source: Box::new(error.without_url()),
+            },
+        }
+    }
+
+    fn dial(&self, outgoing: &Outgoing<'_>, headers: &HeaderMap, url: &Url) -> RequestBuilder {
         let mut request =
             self.http.request(outgoing.method.clone(), self.dialled(url)).headers(headers.clone());
         if let Some(host) = &self.host {
@@ -242,7 +285,17 @@ impl Transport {
         if let Some(body) = outgoing.body {
             request = request.body(body.to_string());
         }
-        let mut response = request.send().await.map_err(failed)?;
+        request
+    }
+
+    /// Reads an answer whole.
+    async fn read(
+        &self,
+        outgoing: &Outgoing<'_>,
+        url: &Url,
+        mut response: reqwest::Response,
+    ) -> Result<Response, Failure> {
+        let failed = |error: reqwest::Error| self.failed(outgoing, url, error);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > self.max_response_bytes {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use holdfast_barrier::View;
 use holdfast_logical::Operation::{Create, Delete, List, Read, Scan, Update};
 use holdfast_logical::{
-    Backend, Context, Error, Field, Operation, Reply, Request, Response, Route,
+    Backend, Context, Error, Event, Field, Operation, Reply, Request, Response, Route,
 };
 use holdfast_types::Ttl;
 use serde_json::{Map, Value, json};
@@ -71,6 +71,15 @@ impl Backend for Plain {
 
     fn routes(&self) -> &'static [Route] {
         ROUTES
+    }
+
+    fn event(&self, request: &Request, _response: Option<&Response>) -> Option<Event> {
+        let kind = match request.operation {
+            Create | Update => "kv-v1/write",
+            Delete => "kv-v1/delete",
+            Read | List | Scan | Operation::Patch | Operation::Help => return None,
+        };
+        Some(Event::new(kind, &request.path))
     }
 
     async fn exists(&self, request: &Request) -> Result<Option<bool>, Error> {

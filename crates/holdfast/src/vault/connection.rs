@@ -100,7 +100,7 @@ impl Connection {
         VaultClient::new(&self.config()?).map_err(|error| Failure::Request(chain(&error)))
     }
 
-    fn config(&self) -> Result<VaultConfig, Failure> {
+    pub(super) fn config(&self) -> Result<VaultConfig, Failure> {
         let address = self
             .agent_address
             .clone()

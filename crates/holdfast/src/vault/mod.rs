@@ -10,6 +10,7 @@ mod connection;
 mod data;
 mod delete;
 mod environment;
+mod events;
 mod json;
 mod kv;
 mod lease;
@@ -97,6 +98,9 @@ enum Command {
     /// Initialize, unseal and look after the server.
     #[command(subcommand)]
     Operator(operator::Operator),
+    /// Be told of changes as they happen.
+    #[command(subcommand)]
+    Events(events::Events),
     Server(server::Server),
     /// Bring keys to a transit mount.
     #[command(subcommand)]
@@ -202,6 +206,7 @@ async fn call(command: Command) -> Outcome {
         Command::Audit(command) => command.run().await,
         Command::Operator(command) => command.run().await,
         Command::Transit(command) => command.run().await,
+        Command::Events(command) => command.run().await,
         Command::Unwrap(command) => command.run().await,
         Command::PathHelp(command) => command.run().await,
         Command::Print(command) => command.run(),

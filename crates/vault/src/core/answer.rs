@@ -12,7 +12,7 @@ use tracing::error;
 
 use super::wrapping::WrapInfo;
 use crate::tokens::{TokenEntry, TokenHash};
-use crate::wire::{Outgoing, OutgoingBody};
+use crate::wire::{Messages, Outgoing, OutgoingBody};
 
 /// What a path answers, before leases, audit and wrapping.
 pub(crate) struct Answer {
@@ -26,6 +26,8 @@ pub(crate) struct Answer {
     pub envelope: Option<Value>,
     /// Wrap this answer as the answer to that path, whatever the request asked: a rewrap.
     pub wrap: Option<(std::time::Duration, String)>,
+    /// What goes on after the answer.
+    pub messages: Option<Box<dyn Messages>>,
 }
 
 /// The token in an answer.
@@ -52,7 +54,14 @@ impl TokenAnswer {
 impl Answer {
     /// An empty success.
     pub(crate) fn none() -> Self {
-        Self { response: None, token: None, lease: None, envelope: None, wrap: None }
+        Self {
+            response: None,
+            token: None,
+            lease: None,
+            envelope: None,
+            wrap: None,
+            messages: None,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod pipeline;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod timing;
 pub(crate) mod vault;
 mod versions;
 pub(crate) mod wrapping;
@@ -37,6 +38,7 @@ use self::versions::Versions;
 use self::wrapping::Wrapped;
 use crate::audit::Audit;
 use crate::denials::{self, Denials};
+use crate::events::Events;
 use crate::identity::Identity;
 use crate::leases::{self, Leases};
 use crate::lockout::Lockouts;
@@ -176,6 +178,7 @@ impl Core {
             acls: Acls::default(),
             leases: Leases::new(&root, clock.clone(), random.clone()),
             wrapped: Wrapped::new(&root),
+            events: Events::new(clock.clone(), random.clone()),
             lockouts: Lockouts::default(),
             settings: Settings::load(&root).await?,
             metrics: metrics.clone(),
@@ -218,7 +221,12 @@ impl Core {
     /// The core is sealed, `id` is taken, or the store does not take it.
     pub async fn create_root_token(&self, id: Option<&str>) -> Result<SecretString, Error> {
         let vault = self.vault.load_full().ok_or(EntryError::Sealed)?;
-        let entry = root_entry(vault.clock.now());
+        let mut entry = root_entry(vault.clock.now());
+        if id.is_some() {
+            // OpenBao makes a chosen one by a request with the first: clients see that.
+            "auth/token/create".clone_into(&mut entry.path);
+            "token".clone_into(&mut entry.display_name);
+        }
         let created = vault.tokens.create(&vault.leases, entry, id, Batch::new()).await?;
         Ok(created.token)
     }

@@ -27,6 +27,7 @@ use super::invocation::{Invocation, caller};
 use super::limits;
 use super::path;
 use super::settle;
+use super::timing;
 use super::vault::Vault;
 use super::wrapping;
 use crate::audit::{AuthRecord, RequestRecord, ResponseRecord, Shown};
@@ -47,6 +48,7 @@ pub(super) async fn serve(vault: &Arc<Vault>, incoming: Incoming) -> Outgoing {
 }
 
 async fn serve_timed(vault: &Arc<Vault>, mut incoming: Incoming) -> Outgoing {
+    let came = tokio::time::Instant::now();
     let path = match path::check(&incoming.path, incoming.verb) {
         Ok(path) => path,
         Err(refusal) => return refusal,
@@ -89,6 +91,10 @@ async fn serve_timed(vault: &Arc<Vault>, mut incoming: Incoming) -> Outgoing {
     {
         // It has no uses left, so that it is not valid either way.
         tracing::warn!(error = %super::answer::Chain(&error), "revoke a used-up token");
+    }
+    // A failed login is a refusal, too, whatever its status.
+    if outgoing.status == 403 || (flow.is_open && outgoing.status >= 400) {
+        timing::even(came).await;
     }
     outgoing
 }
@@ -581,7 +587,13 @@ async fn dispatch(
             {
                 return wrapping::old_style(vault, token).await;
             }
-            Ok(backend.handle(request).await?.into())
+            let response = backend.handle(request).await?;
+            if vault.events.is_heard()
+                && let Some(event) = backend.event(request, response.as_ref())
+            {
+                vault.events.publish(&mount.info, event);
+            }
+            Ok(response.into())
         }
     }
 }

@@ -81,7 +81,12 @@ impl Settling<'_> {
         operation: Operation,
         carried: &mut Carried,
     ) -> Result<Outgoing, Option<Error>> {
-        let Answer { response, token, envelope: ready, wrap, .. } = answer;
+        let Answer { response, token, envelope: ready, wrap, messages, .. } = answer;
+        if let Some(messages) = messages {
+            self.write_down(&ResponseRecord::default()).await?;
+            let body = OutgoingBody::Messages(messages);
+            return Ok(Outgoing { status: 101, body, headers: Vec::new() });
+        }
         let nothing = token.is_none() && ready.is_none() && lease.id.is_empty();
         if response.is_none() && nothing {
             self.write_down(&ResponseRecord::default()).await?;
@@ -237,6 +242,7 @@ impl Settling<'_> {
             self.undo(&made).await;
             return Err(error.into());
         }
+        self.vault.events.lease("lease/issue", &self.mount.info, &made.path, &lease.id);
         warnings.extend(lease.warning);
         Ok(LeaseAnswer {
             id: lease.id,

@@ -10,6 +10,7 @@ use super::versions::Versions;
 use super::wrapping::Wrapped;
 use crate::audit::Audit;
 use crate::denials::Denials;
+use crate::events::Events;
 use crate::identity::Identity;
 use crate::leases::Leases;
 use crate::lockout::Lockouts;
@@ -34,6 +35,7 @@ pub(crate) struct Vault {
     pub acls: Acls,
     pub leases: Leases,
     pub wrapped: Wrapped,
+    pub events: Events,
     pub lockouts: Lockouts,
     pub settings: Settings,
     pub metrics: Arc<Metrics>,

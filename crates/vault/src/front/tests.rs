@@ -74,7 +74,7 @@ impl Server {
         let body = match answer.body {
             OutgoingBody::Json(body) => body,
             OutgoingBody::Raw(_, bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
-            OutgoingBody::Empty => Value::Null,
+            OutgoingBody::Empty | OutgoingBody::Messages(_) => Value::Null,
         };
         (answer.status, body)
     }

@@ -23,6 +23,7 @@ mod request;
 mod response;
 mod serve;
 mod tls;
+mod websocket;
 
 pub use bind::{BindError, SocketSettings};
 pub use in_flight::InFlight;

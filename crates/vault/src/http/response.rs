@@ -17,6 +17,10 @@ pub(super) fn to_http(outgoing: Outgoing) -> Response<Full<Bytes>> {
         OutgoingBody::Empty => (None, Vec::new()),
         OutgoingBody::Json(value) => (None, json_line(&value)),
         OutgoingBody::Raw(content_type, body) => (HeaderValue::from_str(&content_type).ok(), body),
+        // Only over a WebSocket: what is served there is no answer to be written.
+        OutgoingBody::Messages(_) => {
+            return to_http(Outgoing::errors(426, ["this path is read over a WebSocket"]));
+        }
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;

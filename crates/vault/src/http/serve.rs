@@ -26,8 +26,9 @@ use super::bind::{self, ACCEPT_PAUSE, BindError, Socket};
 use super::detachable::Detachable;
 use super::response::to_http;
 use super::tls::{Tls, TlsError};
+use super::websocket::{self, Upgrade};
 use super::{Capacity, Inherited, Limits, ListenerSettings, Parts, request};
-use crate::wire::{Incoming, Outgoing, Verb};
+use crate::wire::{Incoming, Messages, Outgoing, OutgoingBody, Verb};
 
 /// How long a connection that was told to end may take to do so.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -100,6 +101,8 @@ struct Shared {
     large_bodies: Semaphore,
     /// Requests, also those whose client has gone.
     work: TaskTracker,
+    /// Cancelled when the server stops: a WebSocket has no end of its own.
+    stopping: CancellationToken,
 }
 
 impl Server {
@@ -110,6 +113,7 @@ impl Server {
             requests: Semaphore::new(capacity.requests),
             large_bodies: Semaphore::new(capacity.large_bodies),
             work: TaskTracker::new(),
+            stopping: CancellationToken::new(),
         };
         Self {
             shared: Arc::new(shared),
@@ -146,6 +150,7 @@ impl Server {
         }
         accepting.close();
         shutdown.cancelled().await;
+        self.shared.stopping.cancel();
         accepting.wait().await;
         for path in socket_files {
             let _ = std::fs::remove_file(path);
@@ -269,7 +274,7 @@ impl Acceptor {
             .keep_alive_interval(self.limits.idle_timeout)
             .keep_alive_timeout(self.limits.header_timeout);
         let stream = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
-        let mut serving = std::pin::pin!(builder.serve_connection(stream, service));
+        let mut serving = std::pin::pin!(builder.serve_connection_with_upgrades(stream, service));
         let patience =
             Patience { head: self.limits.header_timeout, idle: self.limits.idle_timeout };
         let mut look = Instant::now() + patience.head.min(patience.idle);
@@ -308,10 +313,11 @@ impl Acceptor {
 impl Shared {
     async fn answer(
         self: Arc<Self>,
-        request: Request<hyper::body::Incoming>,
+        mut request: Request<hyper::body::Incoming>,
         connection: Connection,
         limits: &Limits,
     ) -> Response<Full<Bytes>> {
+        let upgrade = Upgrade::wanted(&mut request);
         let id = self.parts.random.uuid();
         let path = request.uri().path().to_owned();
         let method = method_name(request.method());
@@ -363,6 +369,11 @@ impl Shared {
         // runs to its end, whatever becomes of the connection.
         let work = Detachable::new(self.work.track_future(work));
         match tokio::time::timeout(limits.request_timeout, work).await {
+            Ok(Ok(Outgoing { body: OutgoingBody::Messages(messages), .. }))
+                if upgrade.is_some() =>
+            {
+                self.go_on(upgrade, messages)
+            }
             Ok(Ok(outgoing)) => to_http(outgoing),
             Ok(Err(_)) => {
                 error!(path, "a request's handler panicked");
@@ -373,6 +384,21 @@ impl Shared {
                 to_http(Outgoing::errors(503, ["the request takes too long; it may still succeed"]))
             }
         }
+    }
+}
+
+impl Shared {
+    /// Lets a connection go on as a WebSocket that `messages` are written to.
+    fn go_on(
+        &self,
+        upgrade: Option<Upgrade>,
+        messages: Box<dyn Messages>,
+    ) -> Response<Full<Bytes>> {
+        let Some(Upgrade { connection, answer }) = upgrade else {
+            return to_http(Outgoing::errors(426, ["this path is read over a WebSocket"]));
+        };
+        self.work.spawn(websocket::write(connection, messages, self.stopping.clone()));
+        answer
     }
 }
 

@@ -125,6 +125,9 @@ async fn revoke_secret(
         Ok(()) => {
             vault.leases.remove(id, record).await?;
             info!(lease = id, "lease revoked");
+            if let Some((mount, path)) = vault.mounts.of_lease(id) {
+                vault.events.lease("lease/revoke", &mount.info, &path, id);
+            }
             Ok(())
         }
         Err(failed) if on_failure == OnFailure::Forget => {

@@ -26,6 +26,7 @@ use holdfast_logical::{Error, Operation, SpecialPaths};
 use crate::core::answer::Answer;
 use crate::core::invocation::Invocation;
 use crate::core::vault::Vault;
+use crate::events;
 use crate::leases;
 use crate::metrics;
 use crate::mounts::MountClass;
@@ -130,6 +131,14 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
         "rekey" if matches!(rest, "backup" | "recovery-key-backup") => absent::backup(invocation),
         "rotate" if matches!(rest, "root/backup" | "recovery/backup") => absent::backup(invocation),
         "metrics" if rest.is_empty() => metrics::handle(vault, invocation).await,
+        "events" => match (rest.strip_prefix("subscribe/"), invocation.request.operation) {
+            (Some(kinds), Operation::Read) => {
+                let messages = Some(events::subscribe(vault, invocation, kinds)?);
+                Ok(Answer { messages, ..Answer::none() })
+            }
+            (Some(_), _) => Err(Error::UnsupportedOperation),
+            (None, _) => Err(Error::UnsupportedPath),
+        },
         "wrapping" => wrapping::handle(vault, invocation, rest).await,
         "internal" if rest == "explain" || rest.starts_with("explain/") => {
             explain::handle(vault, invocation, rest).await

@@ -105,6 +105,8 @@ pub(crate) const ROUTES: &[Route] = &[
             Field::string("otp", "The pad.").required(),
         ],
     ),
+    Route::new("events/subscribe/{kinds*}", &[Read], "Be told of changes, over a WebSocket.")
+        .fields(&[Field::string("kinds", "Kinds of events; `*` stands for anything.")]),
     Route::new("generate-root-token/attempt", CHANGE, "The attempt to make a root token.")
         .fields(&[Field::string("otp", "The one-time pad; made where none is given.")]),
     Route::new("generate-root-token/update", &[Update], "Hand in a share for a root token.")

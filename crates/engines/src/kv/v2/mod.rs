@@ -16,6 +16,7 @@
 mod config;
 mod custom_metadata;
 mod data;
+mod event;
 mod key;
 mod marks;
 mod merge;
@@ -31,7 +32,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use holdfast_barrier::{Batch, KeyLocks, View};
 use holdfast_logical::{
-    Backend, Context, Error, Operation, RawBody, Reply, Request, Response, Route,
+    Backend, Context, Error, Event, Operation, RawBody, Reply, Request, Response, Route,
 };
 use holdfast_types::Clock;
 
@@ -111,6 +112,10 @@ impl Backend for Versioned {
 
     fn routes(&self) -> &'static [Route] {
         routes::ROUTES
+    }
+
+    fn event(&self, request: &Request, response: Option<&Response>) -> Option<Event> {
+        event::of(request, response)
     }
 
     /// A key without versions exists too: its metadata may have been written first.
