@@ -23,6 +23,8 @@ enum Proof {
     Server,
     /// Policies: 100,000 random (policies, path) pairs, decided as by the real server
     Policy,
+    /// Refusals: every route 300 times, what exists against what does not, by time
+    Refusals,
     /// Database users: 500, and rotated passwords, with kills between the steps
     Database,
     /// The platform: its supervisor killed at 30 random moments of its bootstrap
@@ -45,6 +47,12 @@ impl Proof {
                 "random_policies",
                 "HOLDFAST_PROVE_POLICY_PAIRS",
                 100_000,
+            ),
+            Self::Refusals => (
+                &["-p", "holdfast", "--test=server"],
+                "refusals::what_exists",
+                "HOLDFAST_PROVE_REFUSALS_ROUNDS",
+                300,
             ),
             Self::Database => (&["-p", "holdfast-engines"], "kill", "HOLDFAST_PROVE_USERS", 500),
             Self::Bootstrap => (platform, "bootstrap_kill", "HOLDFAST_PROVE_BOOTS", 30),

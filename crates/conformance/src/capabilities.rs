@@ -126,7 +126,7 @@ impl<'a> Oracle<'a> {
             headers: vec![("X-Vault-Token", self.target.root_token)],
             body: Some(body.as_bytes()),
         };
-        let response = http::send(self.target.address, &request)?;
+        let response = http::send(self.target.address, self.target.trust, &request)?;
         let text = String::from_utf8_lossy(&response.body);
         ensure!(response.status < 300, "{}: {path} {body}: {text}", self.target.address);
         Ok(serde_json::from_str(&text).unwrap_or_default())

@@ -1,10 +1,16 @@
 //! HTTP as it is written: a client that tidies a path would hide what a server makes of it.
 
+use std::fmt;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// How long a server may be silent.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,14 +28,58 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
 }
 
-/// Makes one request on a connection of its own. `address` is `http://host:port`.
-pub(crate) fn send(address: &str, request: &Request<'_>) -> Result<Response> {
-    let Some(host) = address.strip_prefix("http://") else {
-        bail!("{address} is not of the form http://host:port");
-    };
-    let mut stream = TcpStream::connect(host).with_context(|| format!("connect to {host}"))?;
+/// The certificate authority that servers with an `https://` address must have their names from.
+pub struct Trust(Arc<ClientConfig>);
+
+impl Trust {
+    /// Reads it from a PEM file.
+    ///
+    /// # Errors
+    /// The file holds no certificate.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        let certificates =
+            CertificateDer::pem_file_iter(path).with_context(|| path.display().to_string())?;
+        for certificate in certificates {
+            roots.add(certificate?)?;
+        }
+        ensure!(!roots.is_empty(), "{} holds no certificate", path.display());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        Ok(Self(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trust")
+    }
+}
+
+/// Makes one request on a connection of its own. `address` is `http://host:port`, or
+/// `https://host:port` where there is a `trust`.
+pub(crate) fn send(
+    address: &str,
+    trust: Option<&Trust>,
+    request: &Request<'_>,
+) -> Result<Response> {
+    let (scheme, host) = address.split_once("://").context("an address is a scheme and a host")?;
+    let stream = TcpStream::connect(host).with_context(|| format!("connect to {host}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    match (scheme, trust) {
+        ("http", _) => exchange(stream, host, request),
+        ("https", Some(Trust(config))) => {
+            let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned();
+            let connection = ClientConnection::new(config.clone(), ServerName::try_from(name)?)?;
+            exchange(StreamOwned::new(connection, stream), host, request)
+        }
+        _ => bail!("{address} is neither http:// nor https:// with an authority to trust"),
+    }
+}
+
+fn exchange(mut stream: impl Read + Write, host: &str, request: &Request<'_>) -> Result<Response> {
     let mut head = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", request.method, request.path);
     for (name, value) in &request.headers {
         head.push_str(&format!("{name}: {value}\r\n"));

@@ -5,6 +5,7 @@
 //! what we do drifts. It knows a part only by its protocol and its address.
 
 pub mod capabilities;
+pub mod capture;
 mod database;
 pub mod exchange;
 mod http;
@@ -14,4 +15,5 @@ pub mod transit;
 pub mod vault;
 
 pub use exchange::{Exchange, Suite};
+pub use http::Trust;
 pub use run::{Difference, Engine, Report, Target};

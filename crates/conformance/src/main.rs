@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use holdfast_conformance::capture::capture;
 use holdfast_conformance::run::{adopt, record, run};
-use holdfast_conformance::{Engine, Report, Suite, Target, vault};
+use holdfast_conformance::{Engine, Report, Suite, Target, Trust, vault};
 
 /// Runs the suites of the Vault API against a server in development mode.
 #[derive(Parser)]
@@ -14,6 +15,9 @@ struct Arguments {
     /// Where the server listens.
     #[arg(long, default_value = "http://127.0.0.1:8200")]
     address: String,
+    /// The authority that an https:// address needs.
+    #[arg(long, value_name = "PEM FILE")]
+    ca_cert: Option<PathBuf>,
     /// Its root token.
     #[arg(long, default_value = "root")]
     token: String,
@@ -30,12 +34,31 @@ struct Arguments {
     /// fill in: a difference without one fails the tests.
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "record")]
     adopt: Option<PathBuf>,
+    /// Writes down what a client asks of the server, in this file: the command after `--` is run
+    /// with VAULT_ADDR and VAULT_TOKEN set. What the server answers is for --record to write down.
+    #[arg(long, value_name = "FILE", requires = "command")]
+    capture: Option<PathBuf>,
+    /// The client to listen to, with its arguments.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
 }
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let engine = if arguments.real { Engine::Real } else { Engine::Ours };
-    let target = Target { address: &arguments.address, root_token: &arguments.token, engine };
+    let trust = arguments.ca_cert.as_deref().map(Trust::from_file).transpose()?;
+    let target = Target {
+        address: &arguments.address,
+        root_token: &arguments.token,
+        engine,
+        trust: trust.as_ref(),
+    };
+    if let Some(path) = &arguments.capture {
+        let suite = capture("captured", &arguments.command, target)?;
+        std::fs::write(path, suite.print()).with_context(|| path.display().to_string())?;
+        println!("{}: {} exchanges", path.display(), suite.exchanges().count());
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut report = Report::default();
     let mut suites = vault::suites()?;
     suites.retain(|suite| suite.name.contains(&arguments.only));

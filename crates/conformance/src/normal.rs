@@ -53,7 +53,8 @@ pub(crate) fn normalise(value: &mut Value, unordered: bool) {
     }
 }
 
-fn normal_text(text: &str) -> String {
+/// `text` with what differs from run to run replaced by its kind.
+pub(crate) fn normal_text(text: &str) -> String {
     let mut text = text.to_owned();
     for (pattern, kind) in &*PATTERNS {
         if pattern.is_match(&text) {
@@ -61,6 +62,11 @@ fn normal_text(text: &str) -> String {
         }
     }
     text
+}
+
+/// Whether it is the accessor of a mount, such as `auth_approle_0a1b2c3d`.
+pub(crate) fn is_accessor(text: &str) -> bool {
+    normal_text(text).ends_with("_<hex>")
 }
 
 /// A member whose name says what it is.

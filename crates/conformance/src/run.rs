@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::database::Database;
 use crate::exchange::{Answer, Exchange, Line, Ours, Suite};
+use crate::http::Trust;
 use crate::{http, normal};
 
 /// Whose answers are looked at.
@@ -32,6 +33,8 @@ pub struct Target<'a> {
     pub root_token: &'a str,
     /// What it is.
     pub engine: Engine,
+    /// Whose certificate an `https://` address needs.
+    pub trust: Option<&'a Trust>,
 }
 
 /// An answer that is not what the suite says.
@@ -217,7 +220,7 @@ impl<'a> Session<'a> {
             headers: headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect(),
             body: body.as_deref().map(str::as_bytes),
         };
-        let response = http::send(self.target.address, &request)?;
+        let response = http::send(self.target.address, self.target.trust, &request)?;
         let text = self.database.without_places(&String::from_utf8_lossy(&response.body));
         let mut body = match serde_json::from_str(&text) {
             Ok(json) => Some(json),

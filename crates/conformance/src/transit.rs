@@ -154,7 +154,7 @@ fn ask(target: Target<'_>, path: &str, body: Option<&Value>) -> Result<Value> {
         headers: vec![("X-Vault-Token", target.root_token)],
         body: text.as_deref().map(str::as_bytes),
     };
-    let response = http::send(target.address, &request)?;
+    let response = http::send(target.address, target.trust, &request)?;
     if !(200..300).contains(&response.status) {
         let said = String::from_utf8_lossy(&response.body);
         bail!("{path} at {}: {} {said}", target.address, response.status);

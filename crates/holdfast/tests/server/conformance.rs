@@ -7,7 +7,7 @@ use holdfast_conformance::{Engine, Report, Target, capabilities, vault};
 use holdfast_testkit::{Stock, StockServer};
 
 /// Ours in development mode, by the same options as the real one.
-fn server() -> StockServer {
+pub(crate) fn server() -> StockServer {
     let ours = Path::new(env!("CARGO_BIN_EXE_holdfast"));
     StockServer::start_binary(ours, &["vault", "server"])
 }
@@ -19,6 +19,7 @@ fn the_server_answers_as_the_real_one_but_where_the_suite_says_why() {
         address: server.address(),
         root_token: StockServer::ROOT_TOKEN,
         engine: Engine::Ours,
+        trust: None,
     };
     let mut report = Report::default();
     for suite in vault::suites().expect("the suites parse") {
@@ -31,7 +32,7 @@ fn the_server_answers_as_the_real_one_but_where_the_suite_says_why() {
 #[test]
 fn hvac_walks_the_server() {
     let server = server();
-    vault::walk_with_hvac(&Stock::install(), server.address(), StockServer::ROOT_TOKEN)
+    vault::walk_with_hvac(&Stock::install(), server.address(), None, StockServer::ROOT_TOKEN)
         .expect("hvac is not surprised");
 }
 
@@ -44,7 +45,12 @@ fn random_policies_allow_what_they_allow_on_the_real_server() {
     let pairs = pairs.map_or(PAIRS, |pairs| pairs.parse().expect("a number of pairs"));
     let (real, ours) = (StockServer::start(&Stock::install()), server());
     fn target(server: &StockServer, engine: Engine) -> Target<'_> {
-        Target { address: server.address(), root_token: StockServer::ROOT_TOKEN, engine }
+        Target {
+            address: server.address(),
+            root_token: StockServer::ROOT_TOKEN,
+            engine,
+            trust: None,
+        }
     }
     let compared =
         capabilities::compare(target(&real, Engine::Real), target(&ours, Engine::Ours), pairs)

@@ -4,9 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
 mod audit;
+mod clients;
 mod conformance;
 mod durable;
+mod events;
 mod explain;
+mod keep_alive;
 mod process;
+mod refusals;
 mod routes;
 mod transit;
+mod vaultrs_walk;

@@ -13,7 +13,7 @@ fn ours() -> StockServer {
 }
 
 fn target(server: &StockServer, engine: Engine) -> Target<'_> {
-    Target { address: server.address(), root_token: StockServer::ROOT_TOKEN, engine }
+    Target { address: server.address(), root_token: StockServer::ROOT_TOKEN, engine, trust: None }
 }
 
 #[test]

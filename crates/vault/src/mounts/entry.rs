@@ -133,7 +133,9 @@ impl MountEntry {
             "type": self.kind,
             "uuid": self.uuid,
         });
+        // OpenBao counts databases among the plugins of others.
         if !self.is_own()
+            && self.kind != "database"
             && let Value::Object(row) = &mut row
         {
             row.insert("deprecation_status".to_owned(), json!("supported"));

@@ -25,30 +25,43 @@ pub(super) async fn handle(
             _ => Err(Error::UnsupportedOperation),
         };
     }
+    let (found, below) = by_whole_path(vault, class, rest);
     let fields = invocation.request.fields();
-    if let Some(path) = rest.strip_suffix("/tune") {
+    if let Some(path) = below.strip_suffix("/tune") {
         let path = format!("{path}/");
         return match operation {
-            Read => tuning(vault, class, &path).map(Answer::from),
-            Create | Update => match vault.mounts.tune(class, &path, fields).await? {
+            Read => tuning(vault, found, &path).map(Answer::from),
+            Create | Update => match vault.mounts.tune(found, &path, fields).await? {
                 Some(warning) => Ok(Response::default().warn(warning).into()),
                 None => Ok(Answer::none()),
             },
             _ => Err(Error::UnsupportedOperation),
         };
     }
-    let path = format!("{rest}/");
     match operation {
-        Read => one(vault, class, &path).map(Answer::from),
+        Read => one(vault, found, &format!("{below}/")).map(Answer::from),
         Create | Update => {
-            vault.mounts.enable(class, &path, fields).await?;
+            vault.mounts.enable(class, &format!("{rest}/"), fields).await?;
             Ok(Answer::none())
         }
         Delete => {
-            disable(vault, class, &path).await?;
+            disable(vault, class, &format!("{rest}/")).await?;
             Ok(Answer::none())
         }
         _ => Err(Error::UnsupportedOperation),
+    }
+}
+
+/// Login methods are found and tuned under `sys/mounts/auth/` as well: Terraform does so. They are
+/// enabled and disabled under `sys/auth/` alone.
+fn by_whole_path<'a>(vault: &Vault, class: MountClass, rest: &'a str) -> (MountClass, &'a str) {
+    let Some(below) = rest.strip_prefix("auth/").filter(|_| class == MountClass::Secret) else {
+        return (class, rest);
+    };
+    let path = below.strip_suffix("/tune").unwrap_or(below);
+    match vault.mounts.find(MountClass::Auth, &format!("{path}/")) {
+        Some(_) => (MountClass::Auth, below),
+        None => (class, rest),
     }
 }
 

@@ -1,0 +1,90 @@
+//! Stock clients over TLS: each against ours, and by the same steps against the real server.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use holdfast_conformance::vault;
+use holdfast_testkit::{Stock, StockServer};
+
+use crate::vaultrs_walk;
+
+fn ours() -> StockServer {
+    StockServer::start_tls(Path::new(env!("CARGO_BIN_EXE_holdfast")), &["vault", "server"])
+}
+
+fn real() -> StockServer {
+    StockServer::start_tls(Stock::install().bao(), &["server"])
+}
+
+fn authority(server: &StockServer) -> PathBuf {
+    server.ca_file().expect("it speaks TLS")
+}
+
+#[tokio::test]
+async fn vaultrs_walks_ours_and_the_real_server() {
+    for server in [real(), ours()] {
+        vaultrs_walk::walk(server.address(), &authority(&server), StockServer::ROOT_TOKEN)
+            .await
+            .unwrap_or_else(|error| panic!("{}: {error:?}", server.address()));
+    }
+}
+
+#[test]
+fn hvac_walks_ours_over_tls() {
+    let server = ours();
+    let authority = authority(&server);
+    let stock = Stock::install();
+    vault::walk_with_hvac(&stock, server.address(), Some(&authority), StockServer::ROOT_TOKEN)
+        .expect("hvac is not surprised");
+}
+
+/// The official command line, and what it must say.
+#[test]
+fn bao_works_against_ours_over_tls() {
+    let server = ours();
+    let authority = authority(&server);
+    let stock = Stock::install();
+    let bao = |line: &str| -> String {
+        let output = Command::new(stock.bao())
+            .args(line.split(' '))
+            .env("BAO_ADDR", server.address())
+            .env("BAO_TOKEN", StockServer::ROOT_TOKEN)
+            .env("BAO_CACERT", &authority)
+            .output()
+            .expect("run bao");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complained = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "bao {line}: {said}{complained}");
+        said
+    };
+    for (line, says) in [
+        ("status", "Sealed          false"),
+        ("secrets enable -path=b-kv -version=2 kv", "Success!"),
+        ("kv put b-kv/app user=one password=two", "created_time"),
+        ("kv patch b-kv/app password=three", "version            2"),
+        ("kv get -field=password b-kv/app", "three"),
+        ("kv get -version=1 -field=password b-kv/app", "two"),
+        ("kv metadata get b-kv/app", "current_version"),
+        ("kv list b-kv", "app"),
+        ("auth enable -path=b-approle approle", "Success!"),
+        ("write auth/b-approle/role/app token_ttl=10m", "Success!"),
+        ("write -f auth/b-approle/role/app/secret-id", "secret_id_accessor"),
+        ("read auth/b-approle/role/app/role-id", "role_id"),
+        ("auth enable -path=b-userpass userpass", "Success!"),
+        ("write auth/b-userpass/users/mina password=first", "Success!"),
+        (
+            "login -no-store -method=userpass -path=b-userpass username=mina password=first",
+            "token_policies",
+        ),
+        ("secrets enable -path=b-transit transit", "Success!"),
+        ("write -f b-transit/keys/app", "latest_version"),
+        ("write b-transit/encrypt/app plaintext=aGVsbG8=", "vault:v1:"),
+        ("token create -ttl=5m -field=policies", "root"),
+        ("token lookup", "display_name"),
+        ("operator key-status", "Key Term"),
+        ("secrets list -detailed", "b-transit/"),
+    ] {
+        let said = bao(line);
+        assert!(said.contains(says), "bao {line}: {says:?} is not in\n{said}");
+    }
+}
