@@ -13,6 +13,7 @@ mod normal;
 pub mod run;
 pub mod transit;
 pub mod vault;
+mod x509;
 
 pub use exchange::{Exchange, Suite};
 pub use http::Trust;

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use crate::x509;
+
 /// What stands for what, in text. The first that fits a place wins.
 static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     let patterns = [
@@ -16,6 +18,7 @@ static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\b(?:19|20)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", "<time>"),
         (r"\b([a-z]+(?:_[a-z]+)*)_[0-9a-f]{8}\b", "${1}_<hex>"),
         (r"\bv-[A-Za-z0-9_.-]{1,40}-[A-Za-z0-9]{20}-\d{10}\b", "<database user>"),
+        (r"\b[0-9a-f]{2}(?::[0-9a-f]{2}){15,19}\b", "<serial>"),
         (r"\bvault-cluster-[0-9a-f]{8}\b", "vault-cluster-<hex>"),
         (r"^v?\d+\.\d+\.\d+(?:\+builtin\.bao)?(?:[+-][0-9a-z.]+)?$", "<version>"),
         (r"/[A-Za-z0-9]{24}\b", "/<lease>"),
@@ -55,7 +58,7 @@ pub(crate) fn normalise(value: &mut Value, unordered: bool) {
 
 /// `text` with what differs from run to run replaced by its kind.
 pub(crate) fn normal_text(text: &str) -> String {
-    let mut text = text.to_owned();
+    let mut text = x509::described_in(text).into_owned();
     for (pattern, kind) in &*PATTERNS {
         if pattern.is_match(&text) {
             text = pattern.replace_all(&text, *kind).into_owned();
@@ -88,6 +91,14 @@ fn normal_member(name: &str, mut value: Value, unordered: bool) -> Value {
         }
         (_, Value::String(text)) if is_version(name) || matches!(name, "public_key" | "csr") => {
             return normal_text(&PEM.replace_all(text, "<${1} as PEM>")).into();
+        }
+        ("private_key", Value::String(text)) if x509::is_base64_of_der(text) => {
+            return "<base64 of DER>".into();
+        }
+        ("expiration" | "not_before" | "revocation_time", Value::Number(time))
+            if time.as_u64() > Some(0) =>
+        {
+            return "<unix time>".into();
         }
         // Seconds run while a suite does: what is left is rounded up to ten.
         ("ttl" | "lease_duration", Value::Number(left)) => {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::database::Database;
 use crate::exchange::{Answer, Exchange, Line, Ours, Suite};
 use crate::http::Trust;
-use crate::{http, normal};
+use crate::{http, normal, x509};
 
 /// Whose answers are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,9 +189,13 @@ impl<'a> Session<'a> {
     /// Makes one exchange and gives its answer in normal form.
     fn make(&mut self, exchange: &Exchange) -> Result<Answer> {
         let (method, path) = exchange.request.split_once(' ').context("no path")?;
-        let path = self.fill(path)?;
+        let path = self.fill(path, str::to_owned)?;
         if method == "SQL" {
-            let login = exchange.caller.as_deref().map(|login| self.fill(login)).transpose()?;
+            let login = exchange
+                .caller
+                .as_deref()
+                .map(|login| self.fill(login, str::to_owned))
+                .transpose()?;
             let (status, mut body) = self.database.query(login.as_deref(), &path)?;
             normal::normalise(&mut body, exchange.unordered);
             return Ok(Answer { status, body: Some(body) });
@@ -204,14 +208,14 @@ impl<'a> Session<'a> {
         };
         let mut headers = Vec::new();
         for (name, value) in &exchange.headers {
-            headers.push((name.clone(), self.fill(value)?));
+            headers.push((name.clone(), self.fill(value, str::to_owned)?));
         }
         if !token.is_empty() {
             headers.push(("X-Vault-Token".to_owned(), token));
         }
         let body = match (&exchange.with, &exchange.raw) {
-            (Some(json), _) => Some(self.fill(&json.to_string())?),
-            (None, Some(raw)) => Some(self.fill(raw)?),
+            (Some(json), _) => Some(self.fill(&json.to_string(), in_json)?),
+            (None, Some(raw)) => Some(self.fill(raw, str::to_owned)?),
             (None, None) => None,
         };
         let request = http::Request {
@@ -221,7 +225,12 @@ impl<'a> Session<'a> {
             body: body.as_deref().map(str::as_bytes),
         };
         let response = http::send(self.target.address, self.target.trust, &request)?;
-        let text = self.database.without_places(&String::from_utf8_lossy(&response.body));
+        let text = match String::from_utf8(response.body) {
+            Ok(text) => text,
+            Err(error) => x509::described_bytes(error.as_bytes())
+                .unwrap_or_else(|| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+        };
+        let text = self.database.without_places(&text);
         let mut body = match serde_json::from_str(&text) {
             Ok(json) => Some(json),
             Err(_) if text.is_empty() => None,
@@ -244,7 +253,8 @@ impl<'a> Session<'a> {
         Ok(Answer { status: response.status, body })
     }
 
-    fn fill(&mut self, text: &str) -> Result<String> {
+    /// `text` with what was kept in its place, `written` as it must be there.
+    fn fill(&mut self, text: &str, written: impl Fn(&str) -> String) -> Result<String> {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
@@ -255,7 +265,7 @@ impl<'a> Session<'a> {
                 None if name.starts_with("postgres_") => self.database.place(name)?,
                 None => {
                     let kept = self.kept.get(name);
-                    kept.with_context(|| format!("nothing was kept as {name:?}"))?.clone()
+                    written(kept.with_context(|| format!("nothing was kept as {name:?}"))?)
                 }
             };
             filled.push_str(before);
@@ -265,6 +275,12 @@ impl<'a> Session<'a> {
         filled.push_str(rest);
         Ok(filled)
     }
+}
+
+/// Text inside a JSON string: a certificate has several lines.
+fn in_json(text: &str) -> String {
+    let quoted = Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
 }
 
 fn described(exchange: &Exchange) -> String {

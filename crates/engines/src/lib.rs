@@ -5,4 +5,5 @@
 pub mod cubbyhole;
 pub mod database;
 pub mod kv;
+pub mod pki;
 pub mod transit;

@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod jwks;
 pub mod jws;
 pub mod signing;
+pub mod x509;
 
 pub use ca::{CaError, CaRequest, CertificateAuthority, Issued, LeafRequest, Usage};
 pub use certificate::{CertificateError, CertificateInfo, Name};

@@ -51,6 +51,11 @@ fn why_a_request_was_refused() {
 }
 
 #[test]
+fn certificate_authorities() {
+    run("docs/pki.md");
+}
+
+#[test]
 fn every_page_with_commands_is_run() {
     let run = [
         "README.md",
@@ -61,6 +66,7 @@ fn every_page_with_commands_is_run() {
         "docs/vault-databases.md",
         "docs/transit.md",
         "docs/vault-commands.md",
+        "docs/pki.md",
     ];
     let mut folders = vec![root(), root().join("docs"), root().join("docs/decisions")];
     let mut seen = 0;

@@ -99,7 +99,9 @@ impl Settling<'_> {
         }
         let missing = nothing && found_nothing(operation, response.as_ref());
         let mut response = response.unwrap_or_default();
-        let is_bare = response.data.is_none() && response.warnings.is_empty();
+        // Whoever says 200 in so many words wants the envelope, though nothing is in it.
+        let is_bare =
+            response.data.is_none() && response.warnings.is_empty() && response.status != Some(200);
         let accessor = wrapped_accessor(token.as_ref(), &response);
         let mut written = ResponseRecord {
             // Lent: the answer gets it back.

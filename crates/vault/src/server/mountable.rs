@@ -1,7 +1,10 @@
 //! Which engines and login methods there are.
 
+use std::sync::Arc;
+
 use holdfast_auth::{approle, jwt, userpass};
 use holdfast_engines::database::Database;
+use holdfast_engines::pki::Pki;
 use holdfast_engines::{cubbyhole, kv, transit};
 
 use crate::mounts::Registry;
@@ -13,6 +16,7 @@ pub fn mountable() -> Registry {
         .secret("cubbyhole", cubbyhole::backend)
         .secret("database", |context| Database::new(context))
         .secret("transit", transit::backend)
+        .secret("pki", |context| Arc::new(Pki::new(context)))
         .auth("approle", approle::backend)
         .auth("jwt", jwt::backend)
         .auth("oidc", jwt::backend)
