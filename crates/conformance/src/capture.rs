@@ -53,7 +53,7 @@ pub fn capture(name: &str, command: &[String], target: Target<'_>) -> Result<Sui
         let accept = scope.spawn(move || {
             // A connection that says nothing is the signal to end.
             while let Ok((stream, _)) = listener.accept() {
-                match serve(stream, target) {
+                match serve(&stream, target) {
                     Ok(Some(one)) => overheard.lock().map(|mut all| all.push(one)).unwrap_or(()),
                     Ok(None) => return,
                     Err(error) => eprintln!("capture: {error:#}"),
@@ -76,8 +76,8 @@ pub fn capture(name: &str, command: &[String], target: Target<'_>) -> Result<Sui
 }
 
 /// Hands one request on. None where the connection closes without one.
-fn serve(stream: TcpStream, target: Target<'_>) -> Result<Option<Overheard>> {
-    let mut reader = BufReader::new(&stream);
+fn serve(stream: &TcpStream, target: Target<'_>) -> Result<Option<Overheard>> {
+    let mut reader = BufReader::new(stream);
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -112,7 +112,7 @@ fn serve(stream: TcpStream, target: Target<'_>) -> Result<Option<Overheard>> {
         response.status,
         response.body.len()
     );
-    let mut stream = &stream;
+    let mut stream = stream;
     stream.write_all(head.as_bytes())?;
     stream.write_all(&response.body)?;
     let answer = serde_json::from_slice(&response.body).ok();

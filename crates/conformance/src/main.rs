@@ -35,7 +35,7 @@ struct Arguments {
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "record")]
     adopt: Option<PathBuf>,
     /// Writes down what a client asks of the server, in this file: the command after `--` is run
-    /// with VAULT_ADDR and VAULT_TOKEN set. What the server answers is for --record to write down.
+    /// with `VAULT_ADDR` and `VAULT_TOKEN` set. What the server answers is for --record to write down.
     #[arg(long, value_name = "FILE", requires = "command")]
     capture: Option<PathBuf>,
     /// The client to listen to, with its arguments.

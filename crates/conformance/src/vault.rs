@@ -52,6 +52,7 @@ pub fn suites() -> Result<Vec<Suite>> {
         "identity-tokens",
         "token-roles",
         "transit",
+        "terraform",
         "pki",
     ];
     files.into_iter().map(|(name, text)| Suite::parse(name, text)).collect()

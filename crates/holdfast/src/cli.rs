@@ -29,6 +29,8 @@ enum Command {
     Why(Box<crate::why::Why>),
     #[command(subcommand)]
     Policy(Box<crate::policy::PolicyCommand>),
+    #[command(subcommand)]
+    Recover(crate::recover::Recover),
     /// Secrets: the command line of `vault` and `bao`, and their server.
     Vault(Box<vault::Cli>),
     /// Print a completion script for a shell.
@@ -56,6 +58,9 @@ enum Name {
 /// Runs what `arguments` ask for; the first of them is the program's name.
 pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
+    if let Ok(line) = std::env::var("COMP_LINE") {
+        return completions(&line);
+    }
     let program = arguments.first().map(Path::new).and_then(Path::file_name);
     for name in ["vault", "bao"] {
         if program.is_some_and(|program| program == name) {
@@ -69,6 +74,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Platform(verb) => verb.run(),
         Command::Why(why) => why.run(),
         Command::Policy(policy) => policy.run(),
+        Command::Recover(recover) => recover.run(),
         // Caught above, before clap could take its flags for its own.
         Command::Vault(_) => ExitCode::FAILURE,
         Command::Completion { shell, name } => completion(shell, name),
@@ -77,6 +83,13 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Answers a shell that asks what may follow `line`, which names the program as it was typed.
+fn completions(line: &str) -> ExitCode {
+    let typed = line.split_whitespace().next().map(Path::new).and_then(Path::file_name);
+    let is_client = typed.is_some_and(|name| name == "vault" || name == "bao");
+    vault::complete(&if is_client { vault::Cli::command() } else { Cli::command() }, line)
 }
 
 fn completion(shell: Shell, name: Name) -> ExitCode {

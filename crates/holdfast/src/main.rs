@@ -6,6 +6,7 @@ mod apply;
 mod cli;
 mod platform;
 mod policy;
+mod recover;
 mod vault;
 mod why;
 

@@ -17,6 +17,7 @@ mod policies;
 mod quotas;
 pub mod server;
 mod settings;
+pub mod space;
 mod sys;
 #[cfg(test)]
 mod testing;

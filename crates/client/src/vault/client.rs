@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::transport::{Outgoing, Response, Transport};
-use super::{Address, Auth, ConfigError, Reply, VaultConfig, VaultError};
+use super::{Address, Auth, ConfigError, Rehearsal, Reply, VaultConfig, VaultError};
 
 /// A client of one server. Cheap to clone; clones share their connections.
 ///
@@ -19,6 +19,7 @@ pub struct VaultClient {
     token: Option<SecretString>,
     namespace: Option<String>,
     wrap_ttl: Option<String>,
+    rehearsal: Option<Rehearsal>,
 }
 
 impl VaultClient {
@@ -32,6 +33,7 @@ impl VaultClient {
             token: config.token.clone(),
             namespace: config.namespace.clone(),
             wrap_ttl: config.wrap_ttl.clone(),
+            rehearsal: None,
         })
     }
 
@@ -63,11 +65,19 @@ impl VaultClient {
         Self { wrap_ttl: ttl, ..self.clone() }
     }
 
+    /// The same client, whose requests are shown to `rehearsal` and not sent; with `None` one that
+    /// sends them.
+    #[must_use]
+    pub fn with_rehearsal(&self, rehearsal: Option<Rehearsal>) -> Self {
+        Self { rehearsal, ..self.clone() }
+    }
+
     /// Sends a request and gives the answer, whatever its status. A body is JSON; with
     /// [`Method::PATCH`] it is a merge patch.
     ///
     /// # Errors
-    /// No answer came, or one too large; a path, token or namespace that cannot be sent.
+    /// No answer came, or one too large; a path, token or namespace that cannot be sent;
+    /// [`VaultError::Rehearsed`] of a client [`with_rehearsal`](Self::with_rehearsal).
     pub async fn request(
         &self,
         method: Method,
@@ -84,6 +94,10 @@ impl VaultClient {
             namespace: self.namespace.as_deref(),
             wrap_ttl: self.wrap_ttl.as_deref(),
         };
+        if let Some(rehearsal) = &self.rehearsal {
+            rehearsal.show(&self.transport, &outgoing)?;
+            return Err(VaultError::Rehearsed);
+        }
         self.transport.send(&outgoing).await
     }
 

@@ -48,6 +48,8 @@ pub struct VaultConfig {
     /// How long to wait before the first repeated request; later ones wait longer, each with up to
     /// half of this added by chance, so that many clients do not come back at once. Default: 1 s.
     pub retry_wait: Duration,
+    /// Whether one redirect is followed, from a standby to the active server. Default: yes.
+    pub follow_redirects: bool,
     /// The largest body that is read, in bytes. Default: 64 MiB.
     pub max_response_bytes: usize,
     /// The token that requests carry.
@@ -104,6 +106,7 @@ impl VaultConfig {
             connect_timeout: Duration::from_secs(10),
             max_retries: 2,
             retry_wait: Duration::from_secs(1),
+            follow_redirects: true,
             max_response_bytes: 64 << 20,
             token: None,
             namespace: None,

@@ -61,6 +61,9 @@ pub enum VaultError {
     /// A token, namespace or wrap TTL that no HTTP header can carry.
     #[error("the {0} holds characters that cannot be sent")]
     Header(&'static str),
+    /// The client only shows its requests: see [`Rehearsal`](super::Rehearsal).
+    #[error("the request was not sent, only shown")]
+    Rehearsed,
 }
 
 /// Why no answer came.

@@ -94,7 +94,7 @@ impl EventStream {
         Ok(Self { socket })
     }
 
-    /// The next event: CloudEvents in JSON. May be dropped while it waits.
+    /// The next event: `CloudEvents` in JSON. May be dropped while it waits.
     ///
     /// # Errors
     /// There will be no more.

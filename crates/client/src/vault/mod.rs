@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod error;
 mod events;
+mod rehearsal;
 mod reply;
 mod system;
 mod transport;
@@ -19,6 +20,7 @@ pub use client::VaultClient;
 pub use config::{ConfigError, Trust, VaultConfig};
 pub use error::{ApiFailure, Unreachable, VaultError};
 pub use events::{EventStream, StreamEnd, SubscribeError};
+pub use rehearsal::{Rehearsal, Rehearsed};
 pub use reply::{Auth, Health, InitReply, InitRequest, Reply, SealStatus, UnsealRequest, WrapInfo};
 pub use transport::Response;
 

@@ -39,6 +39,9 @@ pub(super) struct Transport {
     http: Client,
     host: Option<HeaderValue>,
     server_name: Option<String>,
+    /// Those of [`VaultConfig::headers`], which every request carries.
+    pub(super) headers: Vec<(String, String)>,
+    follow_redirects: bool,
     max_retries: u32,
     retry_wait: Duration,
     max_response_bytes: usize,
@@ -177,6 +180,8 @@ impl Transport {
                 .map_err(|error| ConfigError::Build(error.without_url()))?,
             host,
             server_name: config.server_name.clone(),
+            headers: config.headers.clone(),
+            follow_redirects: config.follow_redirects,
             max_retries: config.max_retries,
             retry_wait: config.retry_wait,
             max_response_bytes: config.max_response_bytes,
@@ -221,7 +226,8 @@ impl Transport {
         };
         match next {
             Some(next)
-                if self.address.socket().is_none()
+                if self.follow_redirects
+                    && self.address.socket().is_none()
                     && (next.scheme() == "https" || next.scheme() == url.scheme()) =>
             {
                 self.exchange(outgoing, headers, &next).await

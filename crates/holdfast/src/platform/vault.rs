@@ -28,6 +28,15 @@ use super::state::State;
 
 /// What the part is called.
 pub(crate) const NAME: &str = "vault";
+/// The directory of its store, in its own.
+const STORE: &str = "store";
+/// The store of the embedded server, in there.
+const STORE_FILE: &str = "vault.db";
+
+/// The file that the embedded server of this platform keeps its store in.
+pub(crate) fn store_file(state: &State) -> PathBuf {
+    state.join(NAME).join(STORE).join(STORE_FILE)
+}
 
 /// A supervised secrets server.
 pub(crate) struct Server {
@@ -181,7 +190,7 @@ impl Server {
     }
 
     fn store(&self) -> PathBuf {
-        self.directory.join("store")
+        self.directory.join(STORE)
     }
 
     /// The server's configuration, in HCL as OpenBao and we read it.
@@ -201,7 +210,7 @@ impl Server {
                 path(self.store()),
             );
         } else {
-            let file = path(self.store().join("vault.db"));
+            let file = path(self.store().join(STORE_FILE));
             let _ = write!(
                 text,
                 "api_addr = \"https://{address}\"\nstorage \"sqlite\" {{\n  path = {file}\n}}\n"

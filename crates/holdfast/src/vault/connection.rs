@@ -4,9 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use holdfast_client::vault::{Address, Trust, Unreachable, VaultClient, VaultConfig, VaultError};
+use holdfast_client::vault::{
+    Address, Rehearsal, Trust, Unreachable, VaultClient, VaultConfig, VaultError,
+};
 use holdfast_types::{SecretBytes, SecretString, format_go_duration};
 
+use super::instead::{self, Curl};
 use super::token_file::TokenFile;
 use super::{Failure, environment, values};
 
@@ -52,6 +55,24 @@ pub(crate) struct Connection {
     /// A further header field, `name=value`; may be repeated
     #[arg(long, value_name = "FIELD", hide_short_help = true)]
     header: Vec<String>,
+    /// A second factor, `method:passcode`; may be repeated [env: `BAO_MFA`]
+    #[arg(long, value_name = "CREDENTIAL", hide_short_help = true)]
+    mfa: Vec<String>,
+    /// Override policies that may be overridden, where the server has such
+    #[arg(long, hide_short_help = true)]
+    policy_override: bool,
+    /// The key of a locked namespace, for `namespace unlock`
+    #[arg(long, value_name = "KEY", hide_short_help = true)]
+    pub(super) unlock_key: Option<String>,
+    /// Do not follow a standby's redirect to the active server [env: `BAO_DISABLE_REDIRECTS`]
+    #[arg(long, hide_short_help = true)]
+    disable_redirects: bool,
+    /// Send nothing: print the same request as a command line of curl, without the token
+    #[arg(long, hide_short_help = true)]
+    output_curl_string: bool,
+    /// Send nothing: print the policy that the request needs
+    #[arg(long, hide_short_help = true)]
+    output_policy: bool,
     /// Never ask at the terminal
     #[arg(long, hide_short_help = true)]
     pub(super) non_interactive: bool,
@@ -80,6 +101,10 @@ impl Connection {
         &self,
         known: Option<(&str, Option<&Path>)>,
     ) -> anyhow::Result<VaultClient> {
+        anyhow::ensure!(
+            self.rehearsal().is_none(),
+            "-output-curl-string and -output-policy belong to the commands of `vault`"
+        );
         let failed = |failure| match failure {
             Failure::Usage(text) | Failure::Request(text) => anyhow::anyhow!(text),
             Failure::Told(code) => anyhow::anyhow!("exit code {code}"),
@@ -97,7 +122,27 @@ impl Connection {
 
     /// A client without a token.
     pub(super) fn client_without_token(&self) -> Result<VaultClient, Failure> {
-        VaultClient::new(&self.config()?).map_err(|error| Failure::Request(chain(&error)))
+        let client = VaultClient::new(&self.config()?);
+        let client = client.map_err(|error| Failure::Request(chain(&error)))?;
+        Ok(client.with_rehearsal(self.rehearsal()))
+    }
+
+    /// What looks at requests in the server's place, where a flag asks for that.
+    fn rehearsal(&self) -> Option<Rehearsal> {
+        if self.output_curl_string {
+            let flag = |name: &str, value: &Option<String>| {
+                value.as_ref().map(|value| (name.to_owned(), value.clone()))
+            };
+            let files = [
+                flag("cacert", &self.ca_cert),
+                flag("capath", &self.ca_path),
+                flag("cert", &self.client_cert),
+                flag("key", &self.client_key),
+            ];
+            let files = files.into_iter().flatten().collect();
+            return Some(Curl { insecure: self.tls_skip_verify, files }.rehearsal());
+        }
+        self.output_policy.then(instead::policy)
     }
 
     pub(super) fn config(&self) -> Result<VaultConfig, Failure> {
@@ -137,6 +182,16 @@ impl Connection {
             .filter(|ttl| *ttl > Duration::ZERO)
             .map(format_go_duration);
         config.headers = self.headers()?;
+        let mfa = match environment::read("MFA") {
+            Some(credential) if self.mfa.is_empty() => vec![credential],
+            _ => self.mfa.clone(),
+        };
+        config.headers.extend(mfa.into_iter().map(|value| ("X-Vault-MFA".to_owned(), value)));
+        if self.policy_override {
+            config.headers.push(("X-Vault-Policy-Override".into(), "true".into()));
+        }
+        config.follow_redirects =
+            !(self.disable_redirects || environment::read_bool("DISABLE_REDIRECTS")?);
         Ok(config)
     }
 

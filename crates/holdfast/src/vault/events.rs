@@ -15,7 +15,7 @@ pub(super) enum Events {
     Subscribe(Subscribe),
 }
 
-/// Print events as they happen, one a line, as CloudEvents in JSON.
+/// Print events as they happen, a JSON document each, one a line.
 ///
 /// An event tells that something has changed, and where; what it is now has to be read. The token
 /// needs `read` on sys/events/subscribe/<KINDS>, and is told of paths alone that it may read. The

@@ -30,20 +30,38 @@ pub(super) struct List {
     connection: Connection,
 }
 
+/// List the names below a path and below all its folders, where the path supports it.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  vault scan secret/metadata")]
+pub(super) struct Scan {
+    #[command(flatten)]
+    list: List,
+}
+
 impl List {
     pub(super) async fn run(&self) -> Outcome {
+        self.ask("list", "listing").await
+    }
+
+    async fn ask(&self, verb: &str, doing: &str) -> Outcome {
         let format = self.format.resolve()?;
         let client = self.connection.client()?;
         let path = sanitize(&self.path);
         let limit = self.limit.filter(|limit| *limit > 0).map(|limit| limit.to_string());
         let after = self.after.as_deref().filter(|after| !after.is_empty());
-        let query: Vec<_> = [("after", after), ("limit", limit.as_deref())]
+        let query: Vec<_> = [(verb, Some("true")), ("after", after), ("limit", limit.as_deref())]
             .into_iter()
             .filter_map(|(key, value)| Some((key, value?)))
             .collect();
-        let secret = Secret::list(&client, path, &query).await;
-        let secret = secret.map_err(Failure::doing(format!("Error listing {path}")))?;
+        let secret = Secret::read(&client, path, &query).await;
+        let secret = secret.map_err(Failure::doing(format!("Error {doing} {path}")))?;
         print_listing(format, secret, path, self.detailed)
+    }
+}
+
+impl Scan {
+    pub(super) async fn run(&self) -> Outcome {
+        self.list.ask("scan", "scanning").await
     }
 }
 

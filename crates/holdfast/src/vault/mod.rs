@@ -6,21 +6,25 @@
 mod argv;
 mod audit;
 mod auth_help;
+mod complete;
 mod connection;
 mod data;
 mod delete;
 mod environment;
 mod events;
+mod instead;
 mod json;
 mod kv;
 mod lease;
 mod list;
 mod login;
 mod mounts;
+mod namespace;
 mod operator;
 mod output;
 mod path;
 mod path_help;
+mod plugin;
 mod policy;
 mod print;
 mod prompt;
@@ -36,6 +40,7 @@ mod token_file;
 mod transit;
 mod unwrap;
 mod values;
+mod version_history;
 mod write;
 mod yaml;
 
@@ -48,6 +53,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use holdfast_client::vault::VaultError;
 
+pub(crate) use complete::answer as complete;
 pub(crate) use connection::Connection;
 use connection::explain;
 
@@ -71,6 +77,7 @@ enum Command {
     Read(read::Read),
     Write(write::Write),
     List(list::List),
+    Scan(list::Scan),
     Delete(delete::Delete),
     Patch(write::Patch),
     /// Keep secrets as key and value.
@@ -92,6 +99,12 @@ enum Command {
     /// Say what tokens are allowed to do.
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Make, look at and remove namespaces.
+    #[command(subcommand)]
+    Namespace(namespace::Namespace),
+    /// Look at the plugins that the server knows.
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
     /// Say where every request is recorded.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -110,6 +123,7 @@ enum Command {
     /// Print what commands would use.
     #[command(subcommand)]
     Print(print::Print),
+    VersionHistory(version_history::VersionHistory),
     /// Print the version.
     Version,
 }
@@ -145,6 +159,9 @@ type Outcome = Result<ExitCode, Failure>;
 
 /// Runs the command line that follows `program`, such as `bao` or `holdfast vault`.
 pub(crate) fn main(program: &'static str, arguments: &[OsString]) -> ExitCode {
+    if let Some(outcome) = complete::setup(program, arguments) {
+        return outcome;
+    }
     let command = Cli::command().bin_name(program);
     let arguments = match argv::normalise(&command, arguments) {
         Ok(arguments) => arguments,
@@ -153,7 +170,7 @@ pub(crate) fn main(program: &'static str, arguments: &[OsString]) -> ExitCode {
     let parsed =
         command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
-        Ok(cli) => match run(cli.command) {
+        Ok(cli) => match instead::of(run(cli.command)) {
             Ok(code) => code,
             Err(Failure::Usage(text)) => report(&text, 1),
             Err(Failure::Request(text)) => report(&text, 2),
@@ -194,6 +211,10 @@ async fn call(command: Command) -> Outcome {
         Command::Read(command) => command.run().await,
         Command::Write(command) => command.run().await,
         Command::List(command) => command.run().await,
+        Command::Scan(command) => command.run().await,
+        Command::Namespace(command) => command.run().await,
+        Command::Plugin(command) => command.run().await,
+        Command::VersionHistory(command) => command.run().await,
         Command::Delete(command) => command.run().await,
         Command::Patch(command) => command.run().await,
         Command::Kv(command) => command.run().await,

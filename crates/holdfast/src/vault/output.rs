@@ -85,6 +85,14 @@ impl FieldFlags {
 }
 
 impl FieldFlags {
+    /// Prints an object, or the one field of it that was asked for.
+    pub(super) fn print_map(&self, format: Format, mut map: Map<String, Value>) -> Outcome {
+        match &self.field {
+            Some(field) => print_field(format, map.remove(field), field, "map"),
+            None => print_map(format, &map),
+        }
+    }
+
     /// Prints what a write answered, or `success` where it answered nothing.
     pub(super) fn print_answer(
         &self,

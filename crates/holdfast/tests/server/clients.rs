@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use holdfast_conformance::vault;
+use holdfast_conformance::run::run;
+use holdfast_conformance::{Engine, Target, Trust, vault};
 use holdfast_testkit::{Stock, StockServer};
 
 use crate::vaultrs_walk;
@@ -36,6 +37,24 @@ fn hvac_walks_ours_over_tls() {
     let stock = Stock::install();
     vault::walk_with_hvac(&stock, server.address(), Some(&authority), StockServer::ROOT_TOKEN)
         .expect("hvac is not surprised");
+}
+
+#[test]
+fn what_terraform_asks_for_is_answered_as_by_the_real_server() {
+    let suites = vault::suites().expect("the suites parse");
+    let terraform = suites.iter().find(|suite| suite.name == "terraform").expect("it is there");
+    for (server, engine) in [(real(), Engine::Real), (ours(), Engine::Ours)] {
+        let trust = Trust::from_file(&authority(&server)).expect("its authority");
+        let target = Target {
+            address: server.address(),
+            root_token: StockServer::ROOT_TOKEN,
+            engine,
+            trust: Some(&trust),
+        };
+        let report = run(terraform, target).expect("the server answers");
+        assert!(report.exchanges > 250, "only {} exchanges", report.exchanges);
+        assert!(report.differences.is_empty(), "{engine:?}: {report}");
+    }
 }
 
 /// The official command line, and what it must say.
@@ -79,6 +98,8 @@ fn bao_works_against_ours_over_tls() {
         ("secrets enable -path=b-transit transit", "Success!"),
         ("write -f b-transit/keys/app", "latest_version"),
         ("write b-transit/encrypt/app plaintext=aGVsbG8=", "vault:v1:"),
+        ("secrets enable -path=b-pki pki", "Success!"),
+        ("write b-pki/root/generate/internal common_name=Root key_type=ec", "BEGIN CERTIFICATE"),
         ("token create -ttl=5m -field=policies", "root"),
         ("token lookup", "display_name"),
         ("operator key-status", "Key Term"),

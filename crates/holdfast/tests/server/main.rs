@@ -13,5 +13,6 @@ mod keep_alive;
 mod process;
 mod refusals;
 mod routes;
+mod space;
 mod transit;
 mod vaultrs_walk;

@@ -29,6 +29,19 @@ impl Server {
         Self::with(r#"audit "file" "file" { options { file_path = "FOLDER/audit.log" } }"#).await
     }
 
+    /// The same with its store and its log on `disk`, of which it sets `reserve` bytes aside.
+    pub(crate) async fn on_disk(disk: &Path, reserve: u64) -> Self {
+        let disk = disk.display();
+        // Of two storages the later one counts.
+        Self::with(&format!(
+            r#"
+            storage "sqlite" {{ path = "{disk}/vault.db" reserve_bytes = {reserve} }}
+            audit "file" "file" {{ options {{ file_path = "{disk}/audit.log" }} }}
+            "#
+        ))
+        .await
+    }
+
     async fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("seal.key"), [7; 32]).unwrap();

@@ -6,6 +6,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use vaultrs::api::pki::requests::{
+    GenerateCertificateRequest, GenerateRootRequest, SetRoleRequest,
+};
 use vaultrs::api::sys::requests::EnableEngineRequest;
 use vaultrs::api::token::requests::CreateTokenRequest;
 use vaultrs::api::transit::requests::{CreateKeyRequest, RandomBytesSource};
@@ -14,7 +17,7 @@ use vaultrs::api::{ResponseWrapper as _, kv2::requests::ReadSecretRequest};
 use vaultrs::auth::{approle, userpass};
 use vaultrs::client::{Client as _, VaultClient, VaultClientSettingsBuilder};
 use vaultrs::error::ClientError;
-use vaultrs::{kv2, sys, token, transit};
+use vaultrs::{kv2, pki, sys, token, transit};
 
 const POLICY: &str = r#"path "rs-kv/data/app" { capabilities = ["read"] }"#;
 
@@ -29,7 +32,8 @@ pub(crate) async fn walk(address: &str, ca_file: &Path, root_token: &str) -> Res
     let app = kv(&root).await.context("kv")?;
     tokens(&root, &client).await.context("tokens")?;
     logins(&root, &client, &app).await.context("logins")?;
-    keys(&root).await.context("transit")
+    keys(&root).await.context("transit")?;
+    certificates(&root).await.context("pki")
 }
 
 type Secret = HashMap<String, String>;
@@ -132,6 +136,27 @@ async fn keys(root: &VaultClient) -> Result<()> {
     let (format, source) = (OutputFormat::Hex, RandomBytesSource::Platform);
     let random = transit::generate::random_bytes(root, "rs-transit", format, source, None).await?;
     ensure!(random.random_bytes.len() == 64);
+    Ok(())
+}
+
+async fn certificates(root: &VaultClient) -> Result<()> {
+    sys::mount::enable(root, "rs-pki", "pki", None).await?;
+    let mut ca = GenerateRootRequest::builder();
+    ca.common_name("Example Root").ttl("240h").key_type("ec").key_bits(256u64);
+    pki::cert::ca::generate(root, "rs-pki", "internal", Some(&mut ca)).await?;
+    let mut role = SetRoleRequest::builder();
+    role.allowed_domains(vec!["example.com".to_owned()]).allow_subdomains(true);
+    role.key_type("ec").key_bits(256u64);
+    pki::role::set(root, "rs-pki", "web", Some(&mut role)).await?;
+    let mut www = GenerateCertificateRequest::builder();
+    www.common_name("www.example.com").ttl("1h");
+    let issued = pki::cert::generate(root, "rs-pki", "web", Some(&mut www)).await?;
+    let serials = pki::cert::list(root, "rs-pki").await?;
+    ensure!(serials.contains(&issued.serial_number), "{serials:?}");
+    let revoked = pki::cert::revoke(root, "rs-pki", &issued.serial_number).await?;
+    ensure!(revoked.revocation_time > 0);
+    let read = pki::cert::read(root, "rs-pki", &issued.serial_number).await?;
+    ensure!(read.certificate.trim() == issued.certificate.trim());
     Ok(())
 }
 

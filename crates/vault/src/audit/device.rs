@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,11 @@ impl Device {
     /// Whether it comes from the configuration file.
     pub(super) fn is_declared(&self) -> bool {
         self.declared
+    }
+
+    /// Its file; none where it writes to standard output.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.file.path()
     }
 
     /// Opens its file, anew if it is open.

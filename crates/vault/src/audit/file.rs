@@ -71,6 +71,14 @@ impl LogFile {
         Self { target, waiting: Mutex::default(), output: Mutex::default() }
     }
 
+    /// Where the file is; none for standard output.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match &self.target {
+            Target::File { path, .. } => Some(path),
+            Target::Stdout => None,
+        }
+    }
+
     /// Opens the file. On failure an open one stays in use.
     pub(super) fn reopen(&self) -> io::Result<()> {
         let opened = open(&self.target)?;

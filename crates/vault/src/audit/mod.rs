@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 use zeroize::Zeroizing;
 
+use crate::space::Watched;
+
 mod device;
 mod file;
 mod line;
@@ -249,6 +251,16 @@ impl Audit {
     /// The enabled devices.
     pub fn list(&self) -> Vec<DeviceSpec> {
         self.devices.load().iter().map(|device| device.spec().clone()).collect()
+    }
+
+    /// The files that the enabled devices write, for watching their disks.
+    pub(crate) fn files(&self) -> Vec<Watched> {
+        let devices = self.devices.load();
+        let watched = devices.iter().filter_map(|device| {
+            let name = format!("audit device {}", device.spec().path);
+            Some(Watched { name, path: device.path()?.to_owned() })
+        });
+        watched.collect()
     }
 
     /// How the device at `path` writes `input`: `hmac-sha256:<hex>`.

@@ -122,6 +122,11 @@ impl ServerFile {
         over(&mut self.pid_file, later.pid_file);
     }
 
+    /// Where the entries are kept, and nothing else.
+    pub(super) fn into_storage(self) -> Option<StorageSettings> {
+        self.storage
+    }
+
     /// Fills in what was left out and checks what several settings mean together. None where
     /// something is missing that has no default.
     pub(super) fn resolve(self, problems: &mut ConfigError) -> Option<ServerConfig> {
@@ -197,8 +202,13 @@ fn read_storage(block: &Block<'_>, problems: &mut Problems) -> Option<StorageSet
             if path.is_none() {
                 settings.refuse("path", "is missing: where to keep the database");
             }
+            let reserve_bytes = settings.integer("reserve_bytes");
+            if reserve_bytes.is_some_and(i64::is_negative) {
+                settings.refuse("reserve_bytes", "cannot be negative; 0 sets no room aside");
+            }
             settings.finish();
-            return Some(StorageSettings::Sqlite(path?.into()));
+            let reserve_bytes = reserve_bytes.and_then(|bytes| u64::try_from(bytes).ok());
+            return Some(StorageSettings::Sqlite { path: path?.into(), reserve_bytes });
         }
         _ => {
             problems.add(block.position, "storage", "expected \"sqlite\" or \"inmem\" as its type");

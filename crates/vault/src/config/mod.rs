@@ -59,8 +59,13 @@ pub struct ServerConfig {
 /// Where the entries are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StorageSettings {
-    /// In a SQLite database at this path.
-    Sqlite(PathBuf),
+    /// In a SQLite database.
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// How much room to set aside beside it, 0 for none; see [`crate::space::Reserve`].
+        reserve_bytes: Option<u64>,
+    },
     /// In memory: gone with the process.
     Inmem,
 }
@@ -127,25 +132,48 @@ impl ConfigError {
 /// All that is wrong, at once.
 pub fn load(paths: &[PathBuf]) -> Result<ServerConfig, ConfigError> {
     let mut problems = ConfigError::default();
-    let mut whole = ServerFile::default();
-    let mut all_read = true;
-    for path in paths {
-        for file in files(path, &mut problems) {
-            match read(&file, &mut problems) {
-                Some(part) => whole.merge(part),
-                None => all_read = false,
-            }
-        }
-    }
-    if !all_read {
+    let Some(whole) = read_all(paths, &mut problems) else {
         // What seems to be missing may stand in the file that cannot be read.
         return Err(problems);
-    }
+    };
     let config = whole.resolve(&mut problems);
     match config {
         Some(config) if problems.0.is_empty() => Ok(config),
         _ => Err(problems),
     }
+}
+
+/// Where a server with these files keeps its entries. Nothing else is looked at, so that it can be
+/// told where the seal key and the certificates cannot be read.
+///
+/// # Errors
+/// All that is wrong with the files, or that they name no storage.
+pub fn load_storage(paths: &[PathBuf]) -> Result<StorageSettings, ConfigError> {
+    let mut problems = ConfigError::default();
+    let whole = read_all(paths, &mut problems);
+    match whole.and_then(ServerFile::into_storage) {
+        Some(storage) if problems.0.is_empty() => Ok(storage),
+        None if problems.0.is_empty() => {
+            problems.add("storage: none is configured");
+            Err(problems)
+        }
+        _ => Err(problems),
+    }
+}
+
+/// All files laid over each other; none where one of them cannot be read.
+fn read_all(paths: &[PathBuf], problems: &mut ConfigError) -> Option<ServerFile> {
+    let mut whole = ServerFile::default();
+    let mut all_read = true;
+    for path in paths {
+        for file in files(path, problems) {
+            match read(&file, problems) {
+                Some(part) => whole.merge(part),
+                None => all_read = false,
+            }
+        }
+    }
+    all_read.then_some(whole)
 }
 
 fn read(file: &Path, problems: &mut ConfigError) -> Option<ServerFile> {

@@ -32,7 +32,7 @@ fn the_least_configuration_gets_defaults() {
 #[test]
 fn a_whole_configuration_is_read_in_either_language() {
     let hcl = r#"
-        storage "sqlite" { path = "/var/lib/vault/vault.db" }
+        storage "sqlite" { path = "/var/lib/vault/vault.db" reserve_bytes = 1048576 }
         listener "tcp" {
           address = "0.0.0.0:8200"
           tls_cert_file = "/tls/cert.pem"
@@ -68,7 +68,7 @@ fn a_whole_configuration_is_read_in_either_language() {
         telemetry { statsd_address = "x" }
     "#;
     let json = r#"{
-        "storage": {"sqlite": {"path": "/var/lib/vault/vault.db"}},
+        "storage": {"sqlite": {"path": "/var/lib/vault/vault.db", "reserve_bytes": 1048576}},
         "listener": [
           {"tcp": {"address": "0.0.0.0:8200", "tls_cert_file": "/tls/cert.pem",
             "tls_key_file": "/tls/key.pem", "tls_min_version": "tls13",
@@ -94,7 +94,9 @@ fn a_whole_configuration_is_read_in_either_language() {
     }"#;
     for text in [hcl, json] {
         let config = load_text(text).unwrap();
-        assert_eq!(config.storage, StorageSettings::Sqlite("/var/lib/vault/vault.db".into()));
+        let store = PathBuf::from("/var/lib/vault/vault.db");
+        let sqlite = StorageSettings::Sqlite { path: store, reserve_bytes: Some(1 << 20) };
+        assert_eq!(config.storage, sqlite);
         let [tcp, unix, inherited] = &config.listeners[..] else { panic!("three listeners") };
         let tls = tcp.tls.as_ref().unwrap();
         assert_eq!(tls.client_certificates, ClientCertificates::Ask);
@@ -215,4 +217,29 @@ fn a_key_in_a_file_may_be_raw_and_should_be_private() {
         assert_eq!(current.key.expose(), &[7; 32]);
         assert_eq!(config.warnings.len(), warnings);
     }
+}
+
+#[test]
+fn the_storage_is_known_without_the_key_that_opens_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault.hcl");
+    let seal = "seal \"static\" { current_key_id = \"1\" current_key = \"file:///not/there\" }\n";
+    fs::write(&path, format!("{seal}storage \"sqlite\" {{ path = \"vault.db\" }}\n")).unwrap();
+    load(std::slice::from_ref(&path)).unwrap_err();
+    let storage = load_storage(std::slice::from_ref(&path)).unwrap();
+    let sqlite = StorageSettings::Sqlite { path: "vault.db".into(), reserve_bytes: None };
+    assert_eq!(storage, sqlite);
+    fs::write(&path, seal).unwrap();
+    let error = load_storage(&[path]).unwrap_err().to_string();
+    assert_eq!(error, "storage: none is configured");
+}
+
+#[test]
+fn a_reserve_is_a_number_of_bytes() {
+    let refused = |bytes: &str| {
+        let storage = format!("storage \"sqlite\" {{ path = \"v\" reserve_bytes = {bytes} }}\n");
+        load_text(&format!("{storage}listener \"tcp\" {{ tls_disable = true }}\n")).unwrap_err()
+    };
+    assert!(refused("-1")[0].contains("storage.sqlite.reserve_bytes: cannot be negative"));
+    assert!(refused("\"64 MiB\"")[0].contains("storage.sqlite.reserve_bytes: "));
 }

@@ -82,7 +82,7 @@ impl Events {
 }
 
 impl Published {
-    /// As CloudEvents in JSON, with the members that Vault's clients read.
+    /// As `CloudEvents` in JSON, with the members that Vault's clients read.
     fn to_json(&self) -> Value {
         let mut metadata = json!(self.metadata);
         metadata["path"] = json!(self.data_path);

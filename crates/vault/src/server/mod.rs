@@ -18,6 +18,7 @@ use crate::config::{InitRequest, SealKey, SealSettings, ServerConfig, StorageSet
 use crate::core::Limits;
 use crate::front::{Chain, Front, Lifecycle, LifecycleError, LifecycleParts};
 use crate::http::{self, Capacity, InFlight, Inherited, Listener, ListenerError, Tls};
+use crate::space::{self, Reserve};
 
 mod dev;
 mod mountable;
@@ -85,6 +86,8 @@ pub struct Server {
     listeners: Vec<Listener>,
     tls: Vec<Arc<Tls>>,
     pid_file: Option<PidFile>,
+    /// The store's file, where it has one.
+    store: Option<PathBuf>,
     dev: Option<DevCredentials>,
 }
 
@@ -106,6 +109,10 @@ impl Server {
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let in_flight = Arc::<InFlight>::default();
         let (seal, static_key) = seal_config(config.seal)?;
+        let store = match &config.storage {
+            StorageSettings::Sqlite { path, .. } => Some(path.clone()),
+            StorageSettings::Inmem => None,
+        };
         let physical = open_storage(config.storage).await?;
         let barrier =
             Barrier::open(physical, seal, Arc::clone(&clock), Arc::clone(&random)).await?;
@@ -135,6 +142,7 @@ impl Server {
             tls: listeners.iter().filter_map(Listener::tls).collect(),
             listeners,
             pid_file,
+            store,
             dev,
         })
     }
@@ -161,11 +169,15 @@ impl Server {
         }
         let serving = self.http.run(self.listeners, shutdown);
         let mut serving = std::pin::pin!(serving);
+        let lifecycle = Arc::clone(&self.lifecycle);
+        let watching = space::watch(self.store, move || lifecycle.audit().files());
+        let mut watching = std::pin::pin!(watching);
         loop {
             tokio::select! {
                 biased;
                 () = &mut serving => break,
                 Some(()) = hangups.recv() => reload(&self.tls, &self.lifecycle),
+                never = &mut watching => match never {},
             }
         }
         let closed = self.lifecycle.close().await;
@@ -198,13 +210,22 @@ fn reload(tls: &[Arc<Tls>], lifecycle: &Lifecycle) {
 }
 
 async fn open_storage(settings: StorageSettings) -> Result<Arc<dyn Physical>, ServerError> {
-    let path = match settings {
+    let (path, reserve_bytes) = match settings {
         StorageSettings::Inmem => return Ok(Arc::new(InMemory::new())),
-        StorageSettings::Sqlite(path) => path,
+        StorageSettings::Sqlite { path, reserve_bytes } => (path, reserve_bytes),
     };
-    let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path)).await;
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = Sqlite::open(&path)?;
+        let reserve = Reserve::beside(&path);
+        if let Err(error) = reserve.hold(reserve_bytes) {
+            let path = reserve.path().display();
+            warn!(%path, error = %Chain(&error), "no room is set aside for when the disk is full");
+        }
+        Ok(store)
+    })
+    .await;
     let store = match opened {
-        Ok(opened) => opened?,
+        Ok(opened) => opened.map_err(ServerError::Open)?,
         Err(failure) => std::panic::resume_unwind(failure.into_panic()),
     };
     for key in store.damaged() {

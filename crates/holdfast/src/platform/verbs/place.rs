@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::super::config::Platform;
 use super::super::control::{self, Request};
 use super::super::state::State;
+use super::super::vault;
 
 /// Where a platform and its state are.
 #[derive(Debug, Clone, clap::Args)]
@@ -57,6 +58,11 @@ impl Place {
                 self.platform.display()
             )
         })
+    }
+
+    /// The store of its secrets server, where that is the embedded one.
+    pub(crate) fn store(&self) -> anyhow::Result<PathBuf> {
+        Ok(vault::store_file(&self.state()?))
     }
 
     /// Asks the supervisor, which has to be there.

@@ -131,7 +131,8 @@ impl Location {
 /// The mount of `path` and whether it keeps versions. A server too old to be asked has mounts
 /// without versions only.
 async fn preflight(client: &VaultClient, path: &str) -> Result<(String, bool), Failure> {
-    let client = client.with_wrap_ttl(None);
+    // Sent even where the command itself is only shown: what it would ask depends on the answer.
+    let client = client.with_wrap_ttl(None).with_rehearsal(None);
     let question = format!("sys/internal/ui/mounts/{path}");
     let response = client.request(Method::GET, &question, None, &[]).await;
     let response = match response {

@@ -3,6 +3,7 @@
 mod generate_root;
 mod init;
 mod keys;
+mod members;
 mod quorum;
 mod rotate_keys;
 mod seal;
@@ -21,6 +22,7 @@ pub(super) enum Operator {
     Unseal(seal::Unseal),
     Seal(seal::Seal),
     StepDown(seal::StepDown),
+    Members(members::Members),
     KeyStatus(keys::KeyStatus),
     Rotate(keys::Rotate),
     RotateKeys(rotate_keys::RotateKeys),
@@ -34,6 +36,7 @@ impl Operator {
             Self::Unseal(command) => command.run().await,
             Self::Seal(command) => command.run().await,
             Self::StepDown(command) => command.run().await,
+            Self::Members(command) => command.run().await,
             Self::KeyStatus(command) => command.run().await,
             Self::Rotate(command) => command.run().await,
             Self::RotateKeys(command) => command.run().await,

@@ -1,0 +1,13 @@
+//! Room on the disks: warned of while there is some, and a way out when there is none.
+//!
+//! On a full disk the audit device cannot write, so nothing is served. [`watch`] says so before it
+//! happens; the [`Reserve`] is room that an operator can have back at once, and in which the
+//! server goes on until more is made.
+
+mod level;
+mod reserve;
+mod usage;
+mod watch;
+
+pub use reserve::{Reserve, ReserveError};
+pub(crate) use watch::{Watched, watch};
