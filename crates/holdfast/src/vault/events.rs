@@ -21,17 +21,15 @@ pub(super) enum Events {
 /// needs `read` on sys/events/subscribe/<KINDS>, and is told of paths alone that it may read. The
 /// command ends when the server says that there will be no more: the token has ended, or the
 /// server stops.
+///
+/// Kinds: `kv-v1/write`, `kv-v1/delete`; `kv-v2/` with `data-write`, `data-patch`, `data-delete`,
+/// `delete`, `undelete`, `destroy`, `metadata-write`, `metadata-patch`, `metadata-delete` and
+/// `config-write`; `lease/issue`, `lease/renew` and `lease/revoke`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Kinds:
-  kv-v1/write, kv-v1/delete
-  kv-v2/data-write, data-patch, data-delete, delete, undelete, destroy,
-        metadata-write, metadata-patch, metadata-delete, config-write
-  lease/issue, lease/renew, lease/revoke
-
 Examples:
   vault events subscribe kv-v2/data-write
-  vault events subscribe 'kv-v2/*' | jq -r .data.event.metadata.path")]
+  vault events subscribe 'kv-v2/*'")]
 pub(super) struct Subscribe {
     /// The kinds of events; `*` stands for anything
     kinds: String,
