@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use serde::de::{self, Visitor};
+use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// A duration written as whole seconds (`3600`, `"3600"`), or as Go writes one (`"1h30m"`,
@@ -83,7 +83,7 @@ impl Ttl {
 impl<'de> Deserialize<'de> for Ttl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct TtlVisitor;
-        impl Visitor<'_> for TtlVisitor {
+        impl<'de> Visitor<'de> for TtlVisitor {
             type Value = Ttl;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("seconds, or a duration such as \"1h30m\"")
@@ -105,6 +105,17 @@ impl<'de> Deserialize<'de> for Ttl {
             }
             fn visit_unit<E: de::Error>(self) -> Result<Ttl, E> {
                 Ok(Ttl::default())
+            }
+            /// Where `serde_json` keeps numbers as they were written, one that is no integer comes
+            /// as a map of its text.
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ttl, A::Error> {
+                match map.next_entry::<String, String>()? {
+                    Some((name, text)) if name == "$serde_json::private::Number" => {
+                        let seconds = text.parse().map_err(de::Error::custom)?;
+                        self.visit_f64(seconds)
+                    }
+                    _ => Err(de::Error::invalid_type(de::Unexpected::Map, &self)),
+                }
             }
         }
         deserializer.deserialize_any(TtlVisitor)
