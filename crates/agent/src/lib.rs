@@ -1,0 +1,1 @@
+//! Delivery of secrets to processes: logs in, reads, renders files by generation, tells consumers.
