@@ -1,1 +1,3 @@
 //! Delivery of secrets to processes: logs in, reads, renders files by generation, tells consumers.
+
+pub mod generation;
