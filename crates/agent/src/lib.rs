@@ -1,3 +1,4 @@
 //! Delivery of secrets to processes: logs in, reads, renders files by generation, tells consumers.
 
+pub mod config;
 pub mod generation;

@@ -14,12 +14,14 @@ mod ast;
 mod error;
 mod json;
 mod parser;
+mod problem;
 mod settings;
 mod text;
 mod token;
 
 pub use ast::{Body, Item, Key, Position, Value, ValueKind};
 pub use error::Error;
+pub use problem::{FileProblem, FileProblems};
 pub use settings::{Block, Problem, Problems, Settings};
 
 /// The longest text that is read, in bytes.

@@ -138,6 +138,17 @@ impl<'b, 'p> Settings<'b, 'p> {
         found.map(|item| &item.value)
     }
 
+    /// Whether a setting is there, whatever it is.
+    pub fn is_set(&self, key: &str) -> bool {
+        self.body.items.iter().any(|item| item.name() == key)
+    }
+
+    /// Whether a setting is text, and no block or list.
+    pub fn has_text(&self, key: &str) -> bool {
+        let item = self.body.items.iter().rfind(|item| item.name() == key);
+        item.is_some_and(|item| item.value.as_text().is_some())
+    }
+
     /// A string. A number is read as it was written.
     pub fn string(&mut self, key: &'static str) -> Option<String> {
         self.read(key, "a string", |value| value.as_text().map(str::to_owned))

@@ -4,11 +4,8 @@
 //! must hear of it before the server listens. All that is wrong is reported at once, with file,
 //! line and column.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use holdfast_hcl::Position;
 
 use crate::audit::{Allowances, DeviceSpec};
 use crate::http::ListenerSettings;
@@ -18,6 +15,8 @@ mod initialize;
 mod listener;
 mod seal;
 
+/// What is wrong with the configuration.
+pub use holdfast_hcl::{FileProblem as Problem, FileProblems as ConfigError};
 pub use initialize::InitRequest;
 pub use seal::{SealKey, SealSettings};
 
@@ -68,60 +67,6 @@ pub enum StorageSettings {
     },
     /// In memory: gone with the process.
     Inmem,
-}
-
-/// One thing wrong with the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The file; none where no one file is to blame.
-    pub file: Option<PathBuf>,
-    /// The place in it.
-    pub position: Option<Position>,
-    /// What is wrong, beginning with the setting's name.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    /// `vault.hcl:3:5: listener.tcp.adress: unknown setting`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(file) = &self.file {
-            write!(f, "{}:", file.display())?;
-            if let Some(position) = self.position {
-                write!(f, "{position}:")?;
-            }
-            f.write_str(" ")?;
-        }
-        f.write_str(&self.message)
-    }
-}
-
-/// All that is wrong with the configuration, one a line.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct ConfigError(pub Vec<Problem>);
-
-impl std::error::Error for ConfigError {}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{problem}")?;
-        }
-        Ok(())
-    }
-}
-
-impl ConfigError {
-    fn add(&mut self, message: impl Into<String>) {
-        self.0.push(Problem { file: None, position: None, message: message.into() });
-    }
-
-    fn in_file(&mut self, file: &Path, position: Option<Position>, message: impl Into<String>) {
-        let file = Some(file.to_owned());
-        self.0.push(Problem { file, position, message: message.into() });
-    }
 }
 
 /// Reads files, and the `.hcl` and `.json` files of folders in the order of their names. Of a
