@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use holdfast_types::Ttl;
+use holdfast_types::{Ttl, closest};
 
 use crate::ast::parse_integer;
 use crate::{Body, Item, Position, Value, ValueKind};
@@ -244,7 +244,7 @@ impl<'b, 'p> Settings<'b, 'p> {
         for item in &self.body.items {
             let name = item.name();
             if !self.known.contains(&name) {
-                let message = match closest(name, &self.known) {
+                let message = match closest(name, self.known.iter().copied()) {
                     Some(known) => format!("unknown setting; did you mean {known:?}?"),
                     None => "unknown setting".to_owned(),
                 };
@@ -279,26 +279,4 @@ impl<'b, 'p> Settings<'b, 'p> {
     fn problem(&mut self, position: Position, key: &str, message: impl Into<String>) {
         self.problems.add(position, format!("{}{key}", self.prefix), message);
     }
-}
-
-/// The known name that `name` is most likely a misspelling of.
-fn closest(name: &str, known: &[&'static str]) -> Option<&'static str> {
-    let limit = (name.len() / 3).clamp(1, 3);
-    let distances = known.iter().map(|known| (edit_distance(name, known), *known));
-    distances.min().filter(|(distance, _)| *distance <= limit).map(|(_, known)| known)
-}
-
-/// How many letters have to be changed, added or removed to make one of the other.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().take(100).collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, letter) in left.chars().take(100).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for (column, other) in right.iter().enumerate() {
-            let change = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = change.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[right.len()]
 }

@@ -4,11 +4,13 @@
 //! Nothing here does I/O beyond reading the system's clock and its random numbers, and both are
 //! behind traits.
 
+mod closest;
 mod random;
 mod secret;
 mod time;
 mod ttl;
 
+pub use closest::closest;
 pub use random::{Random, SystemRandom};
 pub use secret::{Secret, SecretBytes, SecretString, constant_time_eq};
 pub use time::{Clock, SystemClock, Timestamp, rfc3339};

@@ -1,7 +1,7 @@
 //! Ciphertext in one SQLite file.
 //!
 //! One thread writes, and commits whatever is waiting as one transaction, so that many callers
-//! share one disk flush. Reads go to a cache, or to a few connections of their own, and never wait
+//! share one disk flush; another copies the log into the file beside it. Reads go to a cache, or to a few connections of their own, and never wait
 //! for the writer.
 //!
 //! Beside the store `store.db` lie `store.db.lock`, `store.db-wal` and `store.db-shm` while it is
@@ -9,6 +9,7 @@
 //! start.
 
 mod cache;
+mod checkpointer;
 mod files;
 mod format;
 mod inspect;

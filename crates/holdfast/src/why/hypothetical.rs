@@ -196,7 +196,7 @@ impl Place {
             None => {
                 let first = folder.split('/').next().unwrap_or_default();
                 let names = mounts.iter().map(|(mount, _)| mount.trim_end_matches('/'));
-                let near = crate::platform::config::closest(first, names);
+                let near = holdfast_types::closest(first, names);
                 Self::Missing(near.map(|name| format!("{name}/")))
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use holdfast_logical::{Connection, MountInfo, Operation, Request};
 use holdfast_policy::{Explanation, Facts, MountFacts, Question, Target as PolicyTarget, explain};
-use holdfast_types::rfc3339;
+use holdfast_types::{closest, rfc3339};
 use serde_json::{Map, Value, json};
 
 use super::cut;
@@ -252,28 +252,11 @@ async fn target(vault: &Vault, pending: &Pending) -> PolicyTarget {
 
 /// The mount that was meant by the first segment of a path which belongs to none.
 fn nearest_mount(vault: &Vault, path: &str) -> Option<String> {
-    let written = path.split('/').next().filter(|first| first.len() <= 64)?;
     let mounts = vault.mounts.all();
     let secret = mounts.iter().filter(|mount| mount.entry.class == MountClass::Secret);
-    let names = secret.map(|mount| mount.entry.path.trim_end_matches('/').to_owned());
-    let ranked = names.filter(|name| name.len() <= 64).map(|name| (distance(written, &name), name));
-    let (distance, name) = ranked.min()?;
-    (distance <= written.len().div_ceil(3)).then(|| format!("{name}/"))
-}
-
-/// How many characters must be added, dropped or changed to get from one word to the other.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (line, from) in left.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
-        for (column, to) in right.iter().enumerate() {
-            let change = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = change.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
+    let names = secret.map(|mount| mount.entry.path.trim_end_matches('/'));
+    let name = closest(path.split('/').next()?, names)?;
+    Some(format!("{name}/"))
 }
 
 async fn who(vault: &Vault, pending: &Pending) -> Value {

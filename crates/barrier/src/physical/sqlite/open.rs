@@ -23,7 +23,7 @@ use super::inspect::inspect;
 use super::reader::Readers;
 use super::stop::{Found, StopRecord, hash_file};
 use super::wal::{WalState, check_wal};
-use super::writer::Writer;
+use super::writer::{LOG_BYTES, Writer};
 use super::{Sqlite, files};
 
 /// Why a store was not opened, and what to do.
@@ -194,9 +194,9 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
 pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // The writing thread copies the log into the store itself, between commits.
+    // A thread of its own copies the log into the store.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES as i64)?;
     connection.pragma_update(None, "trusted_schema", false)
 }
 

@@ -11,6 +11,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::cache::Cache;
+use super::checkpointer::{Checkpointer, copy};
 use super::inspect::{checksum, rows_digest};
 use super::stop::StopRecord;
 use super::{OpenError, failure, files};
@@ -23,9 +24,14 @@ const QUEUE: usize = 1024;
 const GROUP: usize = 256;
 /// Bytes that share one transaction, roughly: a flush stays short.
 const GROUP_BYTES: usize = 4 << 20;
-/// After this many bytes the log is copied into the store, between commits. Pages that change often
-/// are copied once for all of them; commits wait for as long as it takes.
-const CHECKPOINT_BYTES: usize = 16 << 20;
+/// After this many bytes the log is copied into the store, beside the commits. Pages that change
+/// often are copied once for all of them.
+const COPY_BYTES: usize = 16 << 20;
+/// A log of this many bytes is begun anew after the next pass.
+pub(super) const LOG_BYTES: usize = 32 << 20;
+/// When so much was written during one pass, the disk does not keep up, and commits wait for it.
+const BEHIND_BYTES: usize = 4 * LOG_BYTES;
+const PAGE: usize = 4096;
 
 /// The way to the writing thread.
 pub(super) struct Writer {
@@ -49,8 +55,9 @@ struct Thread {
     cache: Arc<Cache>,
     /// As stored.
     sum: KeySetSum,
-    /// Bytes written since the last checkpoint, roughly.
-    since_checkpoint: usize,
+    checkpointer: Checkpointer,
+    /// Bytes written since the last pass began, roughly.
+    since_pass: usize,
     /// Held until the connection is closed.
     lock: Flock<File>,
 }
@@ -65,7 +72,8 @@ impl Writer {
     ) -> Result<Self, OpenError> {
         let sum = super::reader::key_set_sum(&connection)?;
         let path = path.to_owned();
-        let thread = Thread { path, connection, cache, sum, since_checkpoint: 0, lock };
+        let checkpointer = Checkpointer::start(&path)?;
+        let thread = Thread { path, connection, cache, sum, checkpointer, since_pass: 0, lock };
         let (queue, receiver) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -125,6 +133,9 @@ impl Thread {
             self.checkpoint_if_due(bytes);
         }
         // Dropped without a clean stop: what is acknowledged is in the log.
+        let Self { connection, checkpointer, lock: _lock, .. } = self;
+        let _descriptor = checkpointer.stop();
+        drop(connection);
     }
 
     /// Commits all of `group` as one transaction, or, when that fails, each on its own, so that
@@ -184,23 +195,33 @@ impl Thread {
         Ok(())
     }
 
-    /// Copies the log into the store now and then, so that it stays short. Failing does no harm:
-    /// all of it stays in the log until the next try.
+    /// Has the log copied into the store now and then, so that it stays short. Failing does no harm:
+    /// all of it stays in the log until the next pass.
     fn checkpoint_if_due(&mut self, bytes: usize) {
-        self.since_checkpoint += bytes;
-        if self.since_checkpoint < CHECKPOINT_BYTES {
-            return;
+        self.since_pass += bytes;
+        let is_behind = self.since_pass >= BEHIND_BYTES;
+        let ended = if is_behind { self.checkpointer.wait() } else { self.checkpointer.ended() };
+        match ended {
+            Some(Ok(pass)) if pass.logged * PAGE >= LOG_BYTES => {
+                // Nothing is committed meanwhile, so this leaves nothing, and the next commit
+                // begins the log anew.
+                if let Err(error) = copy(&self.connection) {
+                    tracing::warn!(%error, "copy the rest of the log into the store");
+                }
+            }
+            Some(Err(error)) => tracing::warn!(%error, "copy the log into the store"),
+            Some(Ok(_)) | None => {}
         }
-        self.since_checkpoint = 0;
-        let copied = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        if let Err(error) = copied {
-            tracing::warn!(%error, "copy the log into the store");
+        if self.since_pass >= COPY_BYTES && !self.checkpointer.is_running() {
+            self.since_pass = 0;
+            self.checkpointer.begin();
         }
     }
 
     /// Empties and removes the log, and records the digest of what is left.
     fn close(self) -> Result<(), PhysicalError> {
-        let Self { path, connection, lock: _lock, .. } = self;
+        let Self { path, connection, checkpointer, lock: _lock, .. } = self;
+        let _descriptor = checkpointer.stop();
         let busy: bool = connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
             .map_err(failure)?;
@@ -256,7 +277,6 @@ fn apply(
 
 /// What a batch adds to the log, roughly: a page for each change, and a few for what lies above.
 fn size(writes: &[Write]) -> usize {
-    const PAGE: usize = 4096;
     let changes = writes.iter().map(|write| PAGE + write.value.as_ref().map_or(0, Vec::len));
     changes.sum::<usize>() + 3 * PAGE
 }

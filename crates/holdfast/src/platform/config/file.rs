@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use holdfast_types::closest;
 use serde::Deserialize;
 
 use super::problems::ConfigError;
-use super::{
-    Database, Engine, HbaRule, Platform, Postgres, Problems, Service, Tier, Vault, closest,
-};
+use super::{Database, Engine, HbaRule, Platform, Postgres, Problems, Service, Tier, Vault};
 
 /// `holdfast.toml`.
 #[derive(Debug, Default, Deserialize)]

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 
 pub(crate) use file::PlatformFile;
-pub(crate) use problems::{ConfigError, Problems, closest, known};
+pub(crate) use problems::{ConfigError, Problems, known};
 
 /// The name of the file in a platform directory.
 pub(crate) const FILE_NAME: &str = "holdfast.toml";

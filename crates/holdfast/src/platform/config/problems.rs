@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use holdfast_types::closest;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -135,16 +136,6 @@ fn closest_expected(message: &str) -> Option<&str> {
     message.starts_with("unknown ").then(|| closest(written, quoted))?
 }
 
-/// The candidate nearest to `written`, when at most a third of it would have to change.
-pub(crate) fn closest<'a>(
-    written: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let (distance, nearest) =
-        candidates.map(|candidate| (distance(written, candidate), candidate)).min()?;
-    (distance <= written.chars().count().div_ceil(3)).then_some(nearest)
-}
-
 /// What to say after a name that is not one of `names`.
 pub(crate) fn known(written: &str, names: &[&str]) -> String {
     match closest(written, names.iter().copied()) {
@@ -153,37 +144,9 @@ pub(crate) fn known(written: &str, names: &[&str]) -> String {
     }
 }
 
-/// How many characters must be added, dropped or changed to get from one word to the other.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (line, from) in left.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
-        for (column, to) in right.iter().enumerate() {
-            let change = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = change.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_name_is_offered_when_it_is_near() {
-        let names = ["engine", "listen", "names", "binary"];
-        for (written, want) in [
-            ("engin", Some("engine")),
-            ("lisen", Some("listen")),
-            ("name", Some("names")),
-            ("quorum", None),
-        ] {
-            assert_eq!(closest(written, names.into_iter()), want, "{written}");
-        }
-    }
 
     #[test]
     fn a_key_is_found_where_it_stands() {

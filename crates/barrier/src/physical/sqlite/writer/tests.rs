@@ -10,7 +10,9 @@ fn thread(directory: &Path) -> Thread {
     FORMATS.bring_up_to_date(&path, &mut connection, Contents::Empty).unwrap();
     let lock = files::lock(&path).unwrap();
     let cache = Arc::new(Cache::new());
-    Thread { path, connection, cache, sum: KeySetSum::default(), since_checkpoint: 0, lock }
+    let checkpointer = Checkpointer::start(&path).unwrap();
+    let sum = KeySetSum::default();
+    Thread { path, connection, cache, sum, checkpointer, since_pass: 0, lock }
 }
 
 fn put(key: &str, length: usize) -> Vec<Write> {
@@ -73,13 +75,14 @@ fn the_log_is_copied_into_the_store_as_it_grows() {
     let directory = tempfile::tempdir().unwrap();
     let mut thread = thread(directory.path());
     let log = |thread: &Thread| std::fs::metadata(files::wal_of(&thread.path)).unwrap().len();
-    for _ in 0..40 {
+    for _ in 0..200 {
         let batch = put("a", 1 << 20);
         let bytes = size(&batch);
         assert!(commit_together(&mut thread, vec![batch]).iter().all(Result::is_ok));
         thread.checkpoint_if_due(bytes);
     }
-    assert!(log(&thread) < 16 << 20, "the log is {} bytes long", log(&thread));
+    let longest = LOG_BYTES + BEHIND_BYTES;
+    assert!(log(&thread) < longest as u64, "the log is {} bytes long", log(&thread));
     thread.close().unwrap();
     assert!(!files::wal_of(&directory.path().join("store.db")).exists());
 }
