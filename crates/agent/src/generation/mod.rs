@@ -26,6 +26,11 @@ pub use publisher::{Change, Content, Published, Publisher, Rejected, Settings};
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Writes a file by itself, in place of what is there, at once.
+pub(crate) fn replace(path: &Path, contents: &[u8], mode: u32, owner: Owner) -> io::Result<()> {
+    directory::replace(path, |temporary| directory::write(temporary, contents, mode, owner))
+}
+
 /// Why nothing was published. What is published already stands.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerationError {

@@ -1,19 +1,21 @@
 //! What the server answered, as templates see it.
 
 use std::fmt;
+use std::ops::Range;
 
 use holdfast_types::SecretBytes;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// An answer: its data as JSON text, which takes a fraction of the room that it takes as a tree.
+/// An answer: the text that came, which takes a fraction of the room that it takes as a tree.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The member `data`, or `null`.
-    pub data: SecretBytes,
-    /// The member `auth`, where it is there.
-    pub auth: Option<SecretBytes>,
+    body: SecretBytes,
+    /// Where the member `data` is in the text; empty where it is not.
+    data: Range<usize>,
+    /// The same of `auth`.
+    auth: Range<usize>,
     /// The version, in KV version 2.
     pub version: Option<u64>,
     /// Its lease, where it has one.
@@ -123,6 +125,14 @@ impl Answer {
         if data == "null" && envelope.auth.is_none() {
             return Ok(None);
         }
+        // A piece of the text knows where it is by its address.
+        let place = |piece: Option<&RawValue>| match piece {
+            None => 0..0,
+            Some(piece) => {
+                let start = piece.get().as_ptr().addr() - body.as_ptr().addr();
+                start..start + piece.get().len()
+            }
+        };
         let lease_duration = envelope.lease_duration.unwrap_or(0);
         let lease = envelope.lease_id.filter(|id| !id.is_empty()).map(|id| Lease {
             id,
@@ -130,19 +140,35 @@ impl Answer {
             renewable: envelope.renewable.unwrap_or(false),
         });
         Ok(Some(Self {
-            data: SecretBytes::new(data.into()),
-            auth: envelope.auth.map(|auth| SecretBytes::new(auth.get().into())),
+            data: place(envelope.data),
+            auth: place(envelope.auth),
             version,
             lease,
             lease_duration,
             life: signs.life(envelope.auth),
+            body: SecretBytes::new(body.to_vec()),
         }))
+    }
+
+    /// The whole answer as JSON.
+    pub fn to_json(&self) -> Value {
+        serde_json::from_slice(self.body.expose()).unwrap_or_default()
+    }
+
+    /// Whether it brought a token.
+    pub fn is_login(&self) -> bool {
+        !self.auth.is_empty()
     }
 
     /// Whether templates would see the same.
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         let id = |answer: &Self| answer.lease.as_ref().map(|lease| lease.id.clone());
-        self.data == other.data && self.auth == other.auth && id(self) == id(other)
+        let same = |mine: &Range<usize>, theirs: &Range<usize>| {
+            let (mine, theirs) =
+                (self.body.expose().get(mine.clone()), other.body.expose().get(theirs.clone()));
+            mine == theirs
+        };
+        same(&self.data, &other.data) && same(&self.auth, &other.auth) && id(self) == id(other)
     }
 }
 

@@ -442,7 +442,7 @@ impl Core {
         self.login = login;
         let hangs_on_older = |entry: &Entry| {
             let hangs = entry.lease.is_some()
-                || entry.answer.as_ref().is_some_and(|answer| answer.auth.is_some());
+                || entry.answer.as_ref().is_some_and(|answer| answer.is_login());
             hangs && entry.login < login
         };
         self.hurry_all(

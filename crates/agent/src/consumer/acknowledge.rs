@@ -1,0 +1,86 @@
+//! Waits for a consumer to say that it has taken up a generation.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::command;
+use crate::config::{AcknowledgeConfig, Acknowledgement, CommandConfig, CommandEnvironment};
+
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Waits until the consumer says that it is on `generation` or later.
+///
+/// # Errors
+/// It did not within its time; what it said last.
+pub async fn acknowledged(config: &AcknowledgeConfig, generation: u64) -> Result<(), String> {
+    let deadline = Instant::now() + config.timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let problem = match &config.by {
+            Acknowledgement::File(file) => look(file, generation),
+            Acknowledgement::Command(words) => ask(words, left, generation).await,
+        };
+        let Err(problem) = problem else { return Ok(()) };
+        if Instant::now() + LOOK >= deadline {
+            return Err(problem);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn look(file: &Path, generation: u64) -> Result<(), String> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("read {}: {error}", file.display()))?;
+    match text.trim().parse::<u64>() {
+        Ok(number) if number >= generation => Ok(()),
+        Ok(number) => Err(format!("{} says {number}, not {generation}", file.display())),
+        Err(_) => Err(format!("{} holds no number", file.display())),
+    }
+}
+
+async fn ask(words: &[String], left: Duration, generation: u64) -> Result<(), String> {
+    let command = CommandConfig {
+        command: words.to_vec(),
+        timeout: left.max(LOOK),
+        kill_signal: nix::sys::signal::Signal::SIGTERM,
+        kill_timeout: Duration::from_secs(5),
+        environment: CommandEnvironment::default(),
+    };
+    command::run(&command, generation).await.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_or_a_command_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("on");
+        let by_file = |milliseconds| AcknowledgeConfig {
+            by: Acknowledgement::File(file.clone()),
+            timeout: Duration::from_millis(milliseconds),
+        };
+        let missing = acknowledged(&by_file(1), 4).await.unwrap_err();
+        assert!(missing.contains("read "), "{missing}");
+        std::fs::write(&file, "3\n").unwrap();
+        let old = acknowledged(&by_file(1), 4).await.unwrap_err();
+        assert!(old.contains("says 3, not 4"), "{old}");
+        let waits = by_file(60_000);
+        let waiting = tokio::spawn(async move { acknowledged(&waits, 4).await });
+        std::fs::write(&file, "5").unwrap();
+        waiting.await.unwrap().unwrap();
+
+        let by_command = |line: String, milliseconds| AcknowledgeConfig {
+            by: Acknowledgement::Command(vec![line]),
+            timeout: Duration::from_millis(milliseconds),
+        };
+        let line = format!("test $HOLDFAST_GENERATION -le $(cat '{}')", file.display());
+        acknowledged(&by_command(line.clone(), 20_000), 5).await.unwrap();
+        let old = acknowledged(&by_command(line, 150), 6).await.unwrap_err();
+        assert!(old.contains("exit status: 1"), "{old}");
+    }
+}

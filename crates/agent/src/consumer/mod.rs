@@ -1,0 +1,17 @@
+//! Processes that use what is delivered: told after the flip, and asked whether they took it up.
+//!
+//! A consumer that has not said so is *stale*: the generation it is on stays, and so do the
+//! credentials in it.
+
+mod acknowledge;
+mod child;
+mod command;
+mod ledger;
+
+pub use acknowledge::acknowledged;
+pub use child::{Child, ChildError, Ended, Grace};
+pub use command::{CommandError, run};
+pub use ledger::{Consumer, Ledger};
+
+/// The variable by which a command learns which generation it is told of.
+pub const GENERATION: &str = "HOLDFAST_GENERATION";

@@ -1,0 +1,108 @@
+//! The agent's own socket: whoever may open it is told how things are.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::Status;
+
+/// A reader that takes longer is not waited for, nor is an agent.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest answer.
+const LONGEST: u64 = 64 << 20;
+
+/// The socket, bound. Each connection is given the status, as JSON, and closed.
+pub struct Listener(UnixListener);
+
+/// Why an agent's status is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// Nobody listens there, or may be asked.
+    #[error("ask {}: {source}", socket.display())]
+    Io {
+        /// The socket.
+        socket: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// What came is no status.
+    #[error("{} does not speak as an agent does", .0.display())]
+    Malformed(PathBuf),
+}
+
+impl Listener {
+    /// Binds the socket, in place of a dead agent's. It is its owner's alone.
+    ///
+    /// # Errors
+    /// It cannot be bound.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let (_directory, short) = short(path)?;
+        let listener = UnixListener::bind(short)?;
+        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        Ok(Self(listener))
+    }
+
+    /// Answers until it is dropped.
+    pub async fn serve(self, status: watch::Receiver<Arc<Status>>) {
+        loop {
+            let Ok((stream, _)) = self.0.accept().await else {
+                // No descriptor is free: others' connections end.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let now = status.borrow().clone();
+            if let Err(error) = timeout(PATIENCE, tell(stream, &now)).await {
+                debug!(%error, "whoever asked does not listen");
+            }
+        }
+    }
+}
+
+async fn tell(mut stream: UnixStream, status: &Status) -> io::Result<()> {
+    let text = serde_json::to_vec(status).map_err(io::Error::other)?;
+    stream.write_all(&text).await?;
+    stream.shutdown().await
+}
+
+/// Asks the agent behind a socket.
+///
+/// # Errors
+/// See [`StatusError`].
+pub async fn read(socket: &Path) -> Result<Status, StatusError> {
+    let ask = async {
+        let socket = fs::canonicalize(socket)?;
+        let (_directory, short) = short(&socket)?;
+        let stream = UnixStream::connect(short).await?;
+        let mut text = Vec::new();
+        stream.take(LONGEST).read_to_end(&mut text).await?;
+        io::Result::Ok(text)
+    };
+    let asked =
+        timeout(PATIENCE, ask).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let text = asked.map_err(|source| StatusError::Io { socket: socket.to_owned(), source })?;
+    serde_json::from_slice(&text).map_err(|_| StatusError::Malformed(socket.to_owned()))
+}
+
+/// A path that fits into a socket's address, which is 108 bytes long, while the directory is open.
+fn short(path: &Path) -> io::Result<(File, PathBuf)> {
+    let parent = path.parent().ok_or(io::ErrorKind::InvalidFilename)?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+    let directory = File::open(parent)?;
+    let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+    Ok((directory, short))
+}
