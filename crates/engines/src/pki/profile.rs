@@ -1,6 +1,7 @@
 //! What a certificate or a request will say: worked out from what is asked, a role, and perhaps a
 //! signing request.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use holdfast_keys::x509::{CertificateRequest, Extension, GeneralName, KeyUsage, Oid, Subject};
@@ -9,6 +10,7 @@ use holdfast_types::Timestamp;
 
 use super::error::fault;
 use super::hostname::{is_hostname, to_ascii};
+use super::issue::check_count;
 use super::names::{Names, OtherNames, other_general_names, parse_other_names};
 use super::role::Role;
 use super::store::Signer;
@@ -134,6 +136,8 @@ impl Asked<'_> {
         }
         if self.csr_for_names().is_none() {
             let given = fields.string("alt_names")?.unwrap_or_default();
+            // Before each of them is looked at.
+            check_count(given.matches(',').count())?;
             let given: Vec<_> = given.trim().split(',').map(str::to_owned).collect();
             for name in unique(&given) {
                 names.add(&name)?;
@@ -291,13 +295,9 @@ impl DnsAndMail {
 
 /// The texts without blanks around them, each once, none empty, in their order.
 fn unique(texts: &[String]) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for text in texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
-        if !found.iter().any(|known| known == text) {
-            found.push(text.to_owned());
-        }
-    }
-    found
+    let mut known = HashSet::new();
+    let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+    texts.filter(|text| known.insert(*text)).map(str::to_owned).collect()
 }
 
 /// Text that can be a URI in a certificate: ASCII, no blanks or control letters, whole escapes.

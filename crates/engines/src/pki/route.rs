@@ -85,7 +85,8 @@ impl<'a> Route<'a> {
         if let Some(question) = path.strip_prefix("ocsp/") {
             return Ok(Self::Ocsp(question));
         }
-        let segments: Vec<_> = path.trim_end_matches('/').split('/').collect();
+        let folder = path.strip_suffix('/');
+        let segments: Vec<_> = folder.unwrap_or(path).split('/').collect();
         let route = match segments.as_slice() {
             ["roles"] => Self::Roles,
             ["roles", name] if is_name(name) => Self::Role(name),
@@ -132,7 +133,7 @@ impl<'a> Route<'a> {
 
             ["issuers"] => Self::Issuers,
             ["issuer", reference, rest @ ..] if is_name(reference) => {
-                return Self::of_issuer(reference, rest);
+                Self::of_issuer(reference, rest)?
             }
             ["keys"] => Self::Keys,
             ["keys", "generate", "internal"] => Self::GenerateKey(KeySource::Internal),
@@ -174,7 +175,24 @@ impl<'a> Route<'a> {
             ["tidy-status"] => Self::TidyStatus,
             _ => return Err(Error::UnsupportedPath),
         };
+        // Only a list ends in a slash: `root/` is not the path that needs sudo, nor `roles/web/` the
+        // one that policies know.
+        if folder.is_some() && !route.is_list() {
+            return Err(Error::UnsupportedPath);
+        }
         Ok(route)
+    }
+
+    fn is_list(&self) -> bool {
+        matches!(
+            self,
+            Self::Roles
+                | Self::Issuers
+                | Self::Keys
+                | Self::Certs
+                | Self::CertsDetailed
+                | Self::CertsRevoked
+        )
     }
 
     fn of_issuer(reference: &'a str, rest: &[&'a str]) -> Result<Self, Error> {

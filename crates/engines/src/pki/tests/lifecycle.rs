@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_logical::Lease;
-use holdfast_logical::Operation::{List, Read, Update};
+use holdfast_logical::Operation::{Delete, List, Read, Update};
 use holdfast_logical::testing::Mount;
 use serde_json::json;
 
@@ -236,4 +236,34 @@ async fn a_name_of_other_letters_that_no_certificate_can_hold_is_refused() {
     let asked = json!({ "common_name": "a.example", "alt_names": "\u{fc}@a.example" });
     let (status, said) = mount.ask(Update, "issue/any", asked).await;
     assert_eq!(status, 400, "{said}");
+}
+
+#[tokio::test]
+async fn only_what_is_listed_ends_in_a_slash() {
+    let mount = mount("ec").await;
+    for (operation, path, want) in [
+        (Delete, "root/", 404),
+        (Delete, "roles/any/", 404),
+        (Read, "roles/any/", 404),
+        (Read, "issuer/default/", 404),
+        (Read, "config/urls/", 404),
+        (Read, "roles/", 405),
+        (List, "roles/", 200),
+        (List, "issuers/", 200),
+        (List, "certs/revoked/", 404),
+        (Read, "roles/any", 200),
+    ] {
+        let (status, answer) = mount.ask(operation, path, json!({})).await;
+        assert_eq!(status, want, "{operation:?} {path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn too_many_names_are_refused_before_they_are_compared() {
+    let mount = mount("ec").await;
+    let names: Vec<_> = (0..500_000).map(|number| format!("{number}.example")).collect();
+    let data = json!({ "common_name": "a.example", "alt_names": names.join(",") });
+    let (status, answer) = mount.ask(Update, "issue/any", data).await;
+    let want = json!("more than 1000 alternative names are asked for");
+    assert_eq!((status, answer), (400, want));
 }
