@@ -148,7 +148,7 @@ pub(super) struct RemoteKeys {
     location: Location,
     fetcher: Fetcher,
     cached: RwLock<Option<Cached>>,
-    /// When the last fetch began. Held during a fetch: whoever waits uses what it brought.
+    /// When the last fetch ended. Held during a fetch: whoever waits uses what it brought.
     last_fetch: Mutex<Option<Instant>>,
 }
 
@@ -187,8 +187,11 @@ impl RemoteKeys {
         if is_newer || last_fetch.is_some_and(|at| at.elapsed() < MIN_INTERVAL) {
             return usable.ok_or(VerifyError::FetchedInVain);
         }
+        let fetched = self.refresh().await;
+        // From its end: where the issuer hangs, those who have waited for this one do not each wait
+        // for one of their own.
         *last_fetch = Some(Instant::now());
-        match (self.refresh().await, usable) {
+        match (fetched, usable) {
             (Ok(fetched), _) => Ok(fetched),
             (Err(error), Some(usable)) => {
                 warn!(error = chain(&error), "fetch the key set");

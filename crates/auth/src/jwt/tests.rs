@@ -493,6 +493,24 @@ async fn a_withdrawn_key_is_forgotten_and_an_outage_outlasted() {
 }
 
 #[tokio::test]
+async fn logins_wait_for_an_issuer_that_hangs_at_once_and_not_one_by_one() {
+    let (known, stranger) = (Signer::new("known"), Signer::new("stranger"));
+    let issuer = Issuer::start(None).await;
+    issuer.publish(&[&known]);
+    let mount = mount(json!({ "jwks_url": format!("{}/keys", issuer.url) })).await;
+    role(&mount, "r", json!({ "bound_audiences": "a" })).await;
+    let token = stranger.sign(&claims(&json!({})));
+    issuer.hang();
+    pass_time(6).await;
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let refused = || refusal(&mount, "r", &token);
+    tokio::join!(refused(), refused(), refused(), refused(), refused());
+    let waited = began.elapsed();
+    assert!(waited <= Duration::from_secs(11), "{waited:?}");
+}
+
+#[tokio::test]
 async fn what_is_fetched_is_bounded() {
     let issuer = Issuer::start(None).await;
     let config = json!({ "jwks_url": format!("{}/keys", issuer.url) });

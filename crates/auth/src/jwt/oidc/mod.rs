@@ -26,6 +26,10 @@ use super::role::Role;
 use super::{Active, Jwt, claims, login};
 use crate::source_address;
 
+/// Anybody can begin a login, and what they say of it is kept for minutes: no longer than this, in
+/// bytes.
+const LONGEST: usize = 2048;
+
 impl Jwt {
     /// `PUT oidc/auth_url {role, redirect_uri, client_nonce}`. A place that the role does not allow
     /// is answered with no URL, as in OpenBao.
@@ -43,9 +47,14 @@ impl Jwt {
             return Err(Error::invalid("OIDC login is not configured for this mount"));
         };
         let (name, role) = self.role_for(&named, &active).await?;
-        let redirect_uri = text("redirect_uri")?;
+        let (redirect_uri, client_nonce) = (text("redirect_uri")?, text("client_nonce")?);
         if redirect_uri.is_empty() {
             return Err(Error::invalid("missing redirect_uri"));
+        }
+        for (name, value) in [("redirect_uri", &redirect_uri), ("client_nonce", &client_nonce)] {
+            if value.len() > LONGEST {
+                return Err(Error::invalid(format!("{name} is longer than {LONGEST} bytes")));
+            }
         }
         if !redirect::is_allowed(&redirect_uri, role.allowed_redirect_uris()) {
             warn!(role = name, redirect_uri, "a redirect that the role does not allow");
@@ -59,7 +68,7 @@ impl Jwt {
         }
         let now = self.clock.now();
         let (state, pending) =
-            self.pending.begin(&name, &redirect_uri, text("client_nonce")?, now, &*self.random);
+            self.pending.begin(&name, &redirect_uri, client_nonce, now, &*self.random);
         let scopes = role.oidc_scopes.as_deref().unwrap_or_default();
         let url = provider.authorization_url(&pending, &state, scopes, role.max_age).await;
         let url = url.map_err(|error| {

@@ -19,6 +19,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+/// In place of a status: there is no answer.
+const HANGS: u16 = 0;
+
 /// A P-256 key that signs tokens.
 pub(super) struct Signer {
     id: &'static str,
@@ -126,6 +129,11 @@ impl Issuer {
         *self.shared.keys.lock().unwrap() = (status, body);
     }
 
+    /// Answers no more to who asks for the keys.
+    pub(super) fn hang(&self) {
+        self.publish_raw(HANGS, String::new());
+    }
+
     pub(super) fn claim_to_be(&self, issuer: &str) {
         *self.shared.other_issuer.lock().unwrap() = Some(issuer.to_owned());
     }
@@ -214,6 +222,9 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared
         "/user" => (200, shared.user.lock().unwrap().to_string()),
         _ => (404, "nothing here".to_owned()),
     };
+    if status == HANGS {
+        return std::future::pending().await;
+    }
     let head = format!(
         "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n",

@@ -183,6 +183,22 @@ async fn a_token_that_was_not_made_for_this_login_is_refused() {
 }
 
 #[tokio::test]
+async fn what_is_kept_of_a_login_is_short() {
+    let world = World::new(json!({ "allowed_redirect_uris": ["http://localhost:1/cb"] })).await;
+    // Line breaks are no part of a URL to those who compare it.
+    let padded = |blanks| format!("http://localhost:1/cb{}", "\n".repeat(blanks));
+    for (data, want) in [
+        (json!({ "redirect_uri": padded(1) }), 200),
+        (json!({ "redirect_uri": padded(5000) }), 400),
+        (json!({ "redirect_uri": padded(0), "client_nonce": "n".repeat(2048) }), 200),
+        (json!({ "redirect_uri": padded(0), "client_nonce": "n".repeat(2049) }), 400),
+    ] {
+        let (status, answer) = world.mount.ask(Update, "oidc/auth_url", data).await;
+        assert_eq!(status, want, "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn what_the_browser_brings_back_is_checked() {
     let world = World::new(json!({})).await;
     let begun = async |more| world.begin(more).await["state"].clone();
