@@ -72,9 +72,12 @@ impl From<AclError> for Error {
 /// The ACL of `token`, as requests of its own meet it.
 ///
 /// # Errors
-/// As [`acl_for`]; the store's.
+/// As [`acl_for`]; 403 where its entity is disabled or gone; the store's.
 pub(crate) async fn acl_of(vault: &Vault, token: &Token) -> Result<Arc<StampedAcl>, Error> {
     let who = vault.identity.who(&token.entry.entity_id).await?;
+    if !who.is_good() {
+        return Err(Error::Denied);
+    }
     Ok(acl_for(vault, token, &who)?)
 }
 

@@ -91,6 +91,9 @@ impl Subscription {
     async fn may_read(&self, path: Option<&str>) -> Result<bool, Ended> {
         let vault = self.vault.upgrade().ok_or(SEALED)?;
         let failed = |error: Error| {
+            if matches!(error, Error::Denied) {
+                return TOKEN_ENDED;
+            }
             warn!(error = %Chain(&error), "look after a subscription");
             FAILED
         };

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::audit::Audit;
 use crate::testing::{Fragile, Server};
+use crate::wire::OutgoingBody;
 use crate::wire::Verb::{Delete, List, Read, Write};
 
 /// A server on which `fake/store/<name>` can be read by whoever has the policy `<name>`.
@@ -129,6 +130,29 @@ async fn a_disabled_entitys_tokens_are_refused_until_it_is_enabled() {
     }
     let server = server.crash().await;
     assert_eq!(server.call(&token, Read, "auth/token/lookup-self", json!({})).await, refused);
+}
+
+#[tokio::test]
+async fn a_disabled_or_removed_entity_is_told_of_no_more_events() {
+    let server = server().await;
+    server.ok(Write, "sys/mounts/kv", json!({ "type": "kv" })).await;
+    let rules = "path \"sys/events/subscribe/*\" { capabilities = [\"read\"] }
+                 path \"kv/*\" { capabilities = [\"read\"] }";
+    server.policy("hear", rules).await;
+    for (verb, data) in [(Write, json!({ "disabled": true })), (Delete, json!({}))] {
+        let login = json!({ "name": format!("{verb:?}"), "policies": "hear" });
+        let (token, entity) = log_in(&server, "fake", login).await;
+        let path = "sys/events/subscribe/*";
+        let asked = server.incoming(&token, Read, path, serde_json::Map::new());
+        let OutgoingBody::Messages(mut messages) = server.core.handle(asked).await.body else {
+            panic!("no subscription");
+        };
+        server.ok(Write, "kv/a", json!({ "x": 1 })).await;
+        assert!(messages.next().await.unwrap().contains("kv/a"));
+        server.ok(verb, &format!("identity/entity/id/{entity}"), data).await;
+        server.ok(Write, "kv/b", json!({ "x": 1 })).await;
+        assert_eq!(messages.next().await.unwrap_err().code, 1008, "{verb:?}");
+    }
 }
 
 #[tokio::test]
