@@ -149,16 +149,22 @@ impl<'v> Attempt<'v> {
         }
     }
 
-    /// Notes what came of it.
-    pub(crate) fn answered(&self, answer: &Result<Answer, Error>) {
+    /// Notes what came of it, and gives what is told of it: of attempts that ran at once, those
+    /// that end when the name is locked already learn no more than those that come later.
+    ///
+    /// # Errors
+    /// The answer's own; 403.
+    pub(crate) fn answered(&self, answer: Result<Answer, Error>) -> Result<Answer, Error> {
+        self.admit()?;
         let Self { vault, accessor, name, rules } = self;
-        match answer {
+        match &answer {
             Err(error) if matches!(error.told(), Error::Credentials(_)) => {
                 vault.lockouts.failed(accessor, name, *rules, vault.clock.now());
             }
             Err(_) => {}
             Ok(_) => vault.lockouts.forget(accessor, name),
         }
+        answer
     }
 }
 
@@ -270,6 +276,30 @@ mod tests {
         // What comes after is counted from the start.
         lockouts.failed("m", "bob", rules, at(62));
         assert!(!lockouts.is_locked("m", "bob", at(62)));
+    }
+
+    #[tokio::test]
+    async fn guesses_at_once_are_no_more_than_guesses_one_by_one() {
+        let vault = crate::testing::Server::new().await.core.vault();
+        let rules = rules(json!({ "lockout_threshold": 3 }));
+        let begin = || Attempt { vault: &vault, accessor: "m".into(), name: "bob".into(), rules };
+        let attempts: Vec<_> = (0..5).map(|_| begin()).collect();
+        assert!(attempts.iter().all(|attempt| attempt.admit().is_ok()));
+        let wrong = || Err(Error::Credentials("wrong".to_owned()));
+        let told = |answer: Result<Answer, Error>| match answer.map(drop) {
+            Ok(()) => "token".to_owned(),
+            Err(error) => error.told().to_string(),
+        };
+        for (attempt, answer, want) in [
+            (&attempts[0], wrong(), "wrong"),
+            (&attempts[1], wrong(), "wrong"),
+            (&attempts[2], wrong(), "wrong"),
+            (&attempts[3], wrong(), "permission denied"),
+            (&attempts[4], Ok(Answer::none()), "permission denied"),
+        ] {
+            assert_eq!(told(attempt.answered(answer)), want);
+        }
+        assert!(begin().admit().is_err());
     }
 
     #[test]

@@ -182,9 +182,10 @@ impl Flow<'_> {
         let began = Instant::now();
         let answer = dispatch(self.vault, &mount, &invocation).await;
         self.count(&mount, &invocation.request, began);
-        if let Some(attempt) = attempt {
-            attempt.answered(&answer);
-        }
+        let answer = match attempt {
+            Some(attempt) => attempt.answered(answer),
+            None => answer,
+        };
         let answer = match answer {
             Ok(answer) => with_field_warnings(answer, &mount, &invocation.request),
             Err(error) => return self.fail(&error).await,
