@@ -41,7 +41,8 @@ pub(super) struct Activity {
     /// Milliseconds after `opened` at which the present state began.
     since: AtomicU64,
     requests: AtomicUsize,
-    /// Bytes have arrived that belong to no request yet.
+    /// A request's head is awaited: the first one from the start, those after it from their first
+    /// byte on. Whoever connects and says nothing takes the place of others.
     reading_head: AtomicBool,
     /// HTTP/2 frames come between requests too, so they say nothing about a head.
     http2: AtomicBool,
@@ -53,7 +54,7 @@ impl Activity {
             opened: Instant::now(),
             since: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
-            reading_head: AtomicBool::new(false),
+            reading_head: AtomicBool::new(true),
             http2: AtomicBool::new(false),
         })
     }
@@ -173,7 +174,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_head_is_cut_off_and_a_resting_connection_is_not() {
+        let silent = Activity::new();
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert!(matches!(silent.verdict(PATIENCE), Verdict::Wait(_)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(silent.verdict(PATIENCE), Verdict::HangUp);
+
         let activity = Activity::new();
+        drop(activity.request());
         tokio::time::advance(Duration::from_secs(60)).await;
         assert!(matches!(activity.verdict(PATIENCE), Verdict::Wait(_)));
 
@@ -198,6 +206,7 @@ mod tests {
     async fn frames_of_http2_between_requests_are_no_head() {
         let activity = Activity::new();
         activity.bytes_read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        drop(activity.request());
         activity.bytes_read(b"frame");
         tokio::time::advance(Duration::from_secs(20)).await;
         assert!(matches!(activity.verdict(PATIENCE), Verdict::Wait(_)));

@@ -7,6 +7,10 @@ use serde_json::{Map, Value};
 /// The longest path in bytes, after decoding. Storage keys are not longer either.
 pub(super) const MAX_PATH: usize = 16 * 1024;
 
+/// How many fields a query or an HTML form may have, as in Go. A parsed field takes up to a hundred
+/// times the memory of its text (`a&a&a&...`), so the bound on bytes alone does not bound memory.
+const MAX_FIELDS: usize = 10_000;
+
 /// Why a path or a query is refused. All are the client's fault: 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PathError {
@@ -28,6 +32,9 @@ pub(super) enum PathError {
     /// Longer than [`MAX_PATH`].
     #[error("path is longer than 16384 bytes")]
     TooLong,
+    /// More than [`MAX_FIELDS`].
+    #[error("more than 10000 fields")]
+    TooMany,
 }
 
 /// Decodes what follows `/v1/` in the target: `kv/data/a%20b` gives `kv/data/a b`.
@@ -60,8 +67,11 @@ pub(super) fn decode(raw: &str) -> Result<String, PathError> {
 /// The query's fields: a name that occurs once gives a string, one that is repeated an array.
 ///
 /// # Errors
-/// A broken escape, or text that is not UTF-8.
+/// A broken escape, text that is not UTF-8, or more than [`MAX_FIELDS`].
 pub(super) fn query(raw: &str) -> Result<Map<String, Value>, PathError> {
+    if raw.split('&').filter(|pair| !pair.is_empty()).nth(MAX_FIELDS).is_some() {
+        return Err(PathError::TooMany);
+    }
     let mut fields = Map::new();
     for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -138,5 +148,7 @@ mod tests {
         assert_eq!(Value::Object(fields), want);
         assert_eq!(query("a=%4"), Err(PathError::Escape));
         assert_eq!(query("a=%ff"), Err(PathError::Utf8));
+        assert_eq!(query(&"a&".repeat(MAX_FIELDS)).unwrap().len(), 1);
+        assert_eq!(query(&"a&".repeat(MAX_FIELDS + 1)), Err(PathError::TooMany));
     }
 }

@@ -275,9 +275,8 @@ impl Acceptor {
             .keep_alive_timeout(self.limits.header_timeout);
         let stream = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
         let mut serving = std::pin::pin!(builder.serve_connection_with_upgrades(stream, service));
-        let patience =
-            Patience { head: self.limits.header_timeout, idle: self.limits.idle_timeout };
-        let mut look = Instant::now() + patience.head.min(patience.idle);
+        let Limits { header_timeout, idle_timeout, .. } = *self.limits;
+        let mut look = Instant::now() + header_timeout.min(idle_timeout);
         loop {
             tokio::select! {
                 biased;
@@ -293,7 +292,7 @@ impl Acceptor {
                     let _ = serving.await;
                     return;
                 }
-                () = tokio::time::sleep_until(look) => match activity.verdict(patience) {
+                () = tokio::time::sleep_until(look) => match activity.verdict(self.patience()) {
                     Verdict::Wait(until) => look = until,
                     Verdict::HangUp => {
                         debug!("a request's head took too long");
@@ -307,6 +306,15 @@ impl Acceptor {
                 }
             }
         }
+    }
+}
+
+impl Acceptor {
+    /// Where others wait for a connection, none rests for long.
+    fn patience(&self) -> Patience {
+        let Limits { header_timeout: head, idle_timeout: idle, .. } = *self.limits;
+        let is_crowded = self.permits.available_permits() == 0;
+        Patience { head, idle: if is_crowded { idle.min(head) } else { idle } }
     }
 }
 

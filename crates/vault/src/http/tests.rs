@@ -360,3 +360,22 @@ async fn what_cannot_be_listened_on_is_refused_at_start() {
         assert!(found, "{socket:?}: {error:?}");
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_rests_makes_room_where_others_wait() {
+    let settings = ListenerSettings {
+        socket: SocketSettings::Tcp(([127, 0, 0, 1], 0).into()),
+        tls: None,
+        cleartext_anywhere: false,
+        limits: Limits { idle_timeout: Duration::from_secs(3600), ..limits() },
+    };
+    let listener = Listener::open(settings, &mut Inherited::default()).unwrap();
+    let capacity = Capacity { connections: 1, ..Capacity::default() };
+    let server = run(listener, &capacity);
+    let mut resting = TcpStream::connect(server.address).await.unwrap();
+    resting.write_all(b"GET /v1/a HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert!(resting.read(&mut [0; 4096]).await.unwrap() > 0);
+    let other =
+        tokio::time::timeout(Duration::from_secs(20), ask(server.address, "GET", "/v1/b", ""));
+    assert_eq!(other.await.unwrap().0, 200);
+}
