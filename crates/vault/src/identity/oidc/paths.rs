@@ -23,9 +23,12 @@ pub(in crate::identity) async fn handle(
     let done = |()| Answer::none();
     let path = rest.strip_suffix('/').unwrap_or(rest);
     let segments: Vec<_> = path.split('/').collect();
+    // What ends in a slash is a list: `token/ops/` is not the role that policies know.
+    let is_list = matches!(request.operation, List | Operation::Scan);
+    let is_other = path.len() < rest.len() && !is_list;
     if let ["key" | "role" | "token" | "provider" | "scope" | "assignment" | "client", name, ..] =
         segments.as_slice()
-        && !is_id(name)
+        && (is_other || !is_id(name))
     {
         return Err(Error::UnsupportedPath);
     }

@@ -5,7 +5,7 @@ use holdfast_keys::{Jwks, SignedToken};
 use serde_json::{Map, Value, json};
 
 use crate::testing::{Server, raw_json};
-use crate::wire::Verb::{Delete, Read, Write};
+use crate::wire::Verb::{Delete, List, Read, Write};
 
 /// A server with a caller that acts for an entity `ann` of a group `ops`.
 async fn server() -> (Server, String, String) {
@@ -114,6 +114,28 @@ async fn introspection_knows_what_became_of_the_entity() {
     assert!(active().await);
     server.ok(Delete, &path, json!({})).await;
     assert!(!active().await);
+}
+
+#[tokio::test]
+async fn no_name_has_another_spelling_with_a_slash() {
+    let (server, caller, _) = server().await;
+    server.ok(Write, "identity/oidc/role/r", json!({ "key": "default" })).await;
+    server.ok(Write, "identity/oidc/client/r", json!({ "key": "default" })).await;
+    let root = server.root.clone();
+    for (token, verb, path, want) in [
+        (&caller, Read, "token/r", 200),
+        (&root, Read, "token/r/", 404),
+        (&root, Read, "client/r/", 404),
+        (&root, Delete, "client/r/", 404),
+        (&root, Delete, "role/r/", 404),
+        (&root, Read, "client/r", 200),
+        (&root, Read, "role/r", 200),
+        (&root, List, "role/", 200),
+        (&root, List, "client", 200),
+    ] {
+        let path = format!("identity/oidc/{path}");
+        assert_eq!(server.call(token, verb, &path, json!({})).await.0, want, "{verb:?} {path}");
+    }
 }
 
 #[tokio::test]
