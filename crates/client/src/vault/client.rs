@@ -47,6 +47,11 @@ impl VaultClient {
         self.token.as_ref()
     }
 
+    /// The namespace that requests name.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
     /// The same client with another token, or none.
     #[must_use]
     pub fn with_token(&self, token: Option<SecretString>) -> Self {

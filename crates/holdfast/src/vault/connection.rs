@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
+use holdfast_agent::config::Overrides;
 use holdfast_client::vault::{
     Address, Rehearsal, Trust, Unreachable, VaultClient, VaultConfig, VaultError,
 };
@@ -193,6 +194,28 @@ impl Connection {
         config.follow_redirects =
             !(self.disable_redirects || environment::read_bool("DISABLE_REDIRECTS")?);
         Ok(config)
+    }
+
+    /// What flags and the environment say against the files of an agent. An agent asks the server
+    /// itself, never another agent.
+    pub(super) fn overrides(&self) -> Result<Overrides, Failure> {
+        let text = |flag: &Option<String>, name| flag.clone().or_else(|| environment::read(name));
+        let retries = environment::read("MAX_RETRIES").map(|text| text.parse()).transpose();
+        let max_retries = retries
+            .map_err(|error| Failure::Usage(format!("could not parse BAO_MAX_RETRIES: {error}")))?;
+        let anyone = self.tls_skip_verify || environment::read_bool("SKIP_VERIFY")?;
+        Ok(Overrides {
+            address: text(&self.address, "ADDR"),
+            ca_cert: text(&self.ca_cert, "CACERT"),
+            ca_path: text(&self.ca_path, "CAPATH"),
+            client_cert: text(&self.client_cert, "CLIENT_CERT"),
+            client_key: text(&self.client_key, "CLIENT_KEY"),
+            tls_skip_verify: anyone.then_some(true),
+            tls_server_name: text(&self.tls_server_name, "TLS_SERVER_NAME"),
+            namespace: text(&self.namespace, "NAMESPACE"),
+            max_retries,
+            ..Overrides::default()
+        })
     }
 
     fn trust(&self) -> Result<Trust, Failure> {

@@ -3,6 +3,7 @@
 //! Commands, flags, output and exit codes are those of OpenBao's `bao`, so that scripts written
 //! for it run. Help texts are our own.
 
+mod agent;
 mod argv;
 mod audit;
 mod auth_help;
@@ -115,6 +116,7 @@ enum Command {
     #[command(subcommand)]
     Events(events::Events),
     Server(server::Server),
+    Agent(agent::Agent),
     /// Bring keys to a transit mount.
     #[command(subcommand)]
     Transit(transit::Transit),
@@ -201,6 +203,7 @@ fn report_clap(error: &clap::Error) -> ExitCode {
 fn run(command: Command) -> Outcome {
     match command {
         Command::Server(server) => server.run(),
+        Command::Agent(agent) => agent.run(),
         client => block_on(call(client)),
     }
 }
@@ -231,8 +234,8 @@ async fn call(command: Command) -> Outcome {
         Command::Unwrap(command) => command.run().await,
         Command::PathHelp(command) => command.run().await,
         Command::Print(command) => command.run(),
-        // Caught above: it runs on threads of its own.
-        Command::Server(_) => Ok(ExitCode::FAILURE),
+        // Caught above: they run on threads of their own.
+        Command::Server(_) | Command::Agent(_) => Ok(ExitCode::FAILURE),
         Command::Version => output::print_line(concat!("Holdfast v", env!("CARGO_PKG_VERSION"))),
     }
 }
