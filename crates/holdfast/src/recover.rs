@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::ValueEnum;
 use holdfast_vault::config::{self, StorageSettings};
-use holdfast_vault::space::Reserve;
-use serde_json::json;
+use holdfast_vault::space::Reserves;
+use serde_json::{Value, json};
 
 use crate::platform::verbs::Place;
 
@@ -20,9 +20,9 @@ pub(crate) enum Recover {
 /// Free the room that a secrets server set aside for when its disk is full.
 ///
 /// On a full disk the audit log cannot be written, so the server refuses every request. This removes
-/// the reserve, a file beside the store, and the server goes on at once, without a restart. Then make
-/// room: the reserve alone does not last. The server sets it aside again at a later start, when ten
-/// times its size is free.
+/// the reserves, a file beside the store and one on each other disk with an audit log, and the server
+/// goes on at once, without a restart. Then make room: a reserve alone does not last. The server sets it
+/// aside again at a later start, when ten times its size is free.
 ///
 /// It works while the server runs and while it is stopped, as the server's user or as root, and asks
 /// no server. Doing it again does no harm.
@@ -69,15 +69,21 @@ impl Recover {
 impl Space {
     fn run(self) -> anyhow::Result<()> {
         let store = std::path::absolute(self.store()?)?;
-        let reserve = Reserve::beside(&store);
-        let file = reserve.path();
-        let freed = reserve.free().with_context(|| format!("remove {}", file.display()))?;
-        match self.output {
-            Output::Json => {
-                let answer = json!({ "path": file, "freed_bytes": freed.unwrap_or(0) });
-                println!("{}", serde_json::to_string_pretty(&answer)?);
+        let mut freed = Vec::new();
+        let mut failures = Vec::new();
+        // One that cannot be freed keeps nobody from the room of the others.
+        for (path, result) in Reserves::of(&store, None).free() {
+            match result {
+                Ok(bytes) => freed.extend(bytes.map(|bytes| (path, bytes))),
+                Err(error) => failures.push(format!("remove {}: {error}", path.display())),
             }
-            Output::Table => println!("{}", told(file, freed)),
+        }
+        match self.output {
+            Output::Json => println!("{}", serde_json::to_string_pretty(&answer(&freed))?),
+            Output::Table => println!("{}", told(&store, &freed)),
+        }
+        if !failures.is_empty() {
+            bail!("{}", failures.join("\n"));
         }
         Ok(())
     }
@@ -101,20 +107,27 @@ impl Space {
     }
 }
 
+fn answer(freed: &[(PathBuf, u64)]) -> Value {
+    let files = freed.iter().map(|(path, bytes)| json!({ "path": path, "freed_bytes": bytes }));
+    let total: u64 = freed.iter().map(|(_, bytes)| bytes).sum();
+    json!({ "freed_bytes": total, "files": files.collect::<Vec<_>>() })
+}
+
 /// What was done, and what is to be done now.
-fn told(file: &Path, freed: Option<u64>) -> String {
-    match freed {
-        Some(bytes) => format!(
-            "freed {bytes} bytes: removed {}\n\
-             A running server goes on by itself. Make room now, for these bytes do not last: move\n\
-             old audit logs to another disk (then send the server SIGHUP), or enlarge this one. The\n\
-             server sets room aside again at a start that finds ten times as much free.",
-            file.display()
-        ),
-        None => format!(
-            "nothing to free: there is no {}\n\
-             Move old audit logs to another disk (then send the server SIGHUP), or enlarge this one.",
-            file.display()
-        ),
+fn told(store: &Path, freed: &[(PathBuf, u64)]) -> String {
+    let advice =
+        "old audit logs to another disk (then send the server SIGHUP), or enlarge this one.";
+    if freed.is_empty() {
+        let store = store.display();
+        return format!("nothing to free: the server of {store} holds no reserve\nMove {advice}");
     }
+    let removed: Vec<_> = freed
+        .iter()
+        .map(|(path, bytes)| format!("freed {bytes} bytes: removed {}\n", path.display()))
+        .collect();
+    format!(
+        "{}A running server goes on by itself. Make room now, for these bytes do not last: move\n\
+         {advice} The\nserver sets room aside again at a start that finds ten times as much free.",
+        removed.concat()
+    )
 }

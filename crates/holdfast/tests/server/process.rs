@@ -42,6 +42,18 @@ impl Server {
         .await
     }
 
+    /// A server whose audit log has a disk of its own.
+    pub(crate) async fn audited_on(disk: &Path, reserve: u64) -> Self {
+        let disk = disk.display();
+        Self::with(&format!(
+            r#"
+            storage "sqlite" {{ path = "FOLDER/vault.db" reserve_bytes = {reserve} }}
+            audit "file" "file" {{ options {{ file_path = "{disk}/audit.log" }} }}
+            "#
+        ))
+        .await
+    }
+
     async fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("seal.key"), [7; 32]).unwrap();

@@ -86,8 +86,8 @@ pub struct Server {
     listeners: Vec<Listener>,
     tls: Vec<Arc<Tls>>,
     pid_file: Option<PidFile>,
-    /// The store's file, where it has one.
-    store: Option<PathBuf>,
+    /// The store's file, where it has one, and how much room to set aside beside it.
+    store: Option<(PathBuf, Option<u64>)>,
     dev: Option<DevCredentials>,
 }
 
@@ -110,7 +110,7 @@ impl Server {
         let in_flight = Arc::<InFlight>::default();
         let (seal, static_key) = seal_config(config.seal)?;
         let store = match &config.storage {
-            StorageSettings::Sqlite { path, .. } => Some(path.clone()),
+            StorageSettings::Sqlite { path, reserve_bytes } => Some((path.clone(), *reserve_bytes)),
             StorageSettings::Inmem => None,
         };
         let physical = open_storage(config.storage).await?;

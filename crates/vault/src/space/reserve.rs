@@ -18,7 +18,7 @@ const SHARE: u64 = 100;
 /// It is made where this many times its size is free.
 const ROOM: u64 = 10;
 
-/// The file beside a store: `vault.db.reserve` beside `vault.db`. Nobody keeps it open, so that
+/// The file beside a store or an audit log: `vault.db.reserve` beside `vault.db`. Nobody keeps it open, so that
 /// removing it frees its room at once.
 #[derive(Debug, Clone)]
 pub struct Reserve {
@@ -48,11 +48,16 @@ pub enum ReserveError {
 }
 
 impl Reserve {
-    /// That of the store at `store`.
-    pub fn beside(store: &Path) -> Self {
-        let mut path = OsString::from(store);
+    /// That of what grows at `file`.
+    pub fn beside(file: &Path) -> Self {
+        let mut path = OsString::from(file);
         path.push(".reserve");
         Self { path: path.into() }
+    }
+
+    /// The one that is the file at `path`.
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self { path }
     }
 
     /// The file, whether it is there or not.

@@ -10,7 +10,9 @@ use tracing::{debug, warn};
 
 use super::level::Level;
 use super::reserve::Reserve;
+use super::reserves::Reserves;
 use super::usage::{self, Usage};
+use crate::front::Chain;
 
 /// How often the disks are looked at.
 const EVERY: Duration = Duration::from_secs(60);
@@ -24,6 +26,18 @@ pub(crate) struct Watched {
     pub(crate) path: PathBuf,
 }
 
+const STORE: &str = "the store";
+
+impl Watched {
+    fn store(path: PathBuf) -> Self {
+        Self { name: STORE.to_owned(), path }
+    }
+
+    fn is_store(&self) -> bool {
+        self.name == STORE
+    }
+}
+
 /// A file system and what of ours lies on it.
 #[derive(Debug, PartialEq, Eq)]
 struct Disk {
@@ -31,21 +45,46 @@ struct Disk {
     watched: Vec<Watched>,
 }
 
-/// Warns of disks that fill up, from now on: of the store's, and of those that hold what `more`
-/// names at the time.
-pub(crate) async fn watch(store: Option<PathBuf>, more: impl Fn() -> Vec<Watched>) -> Infallible {
+/// Warns of disks that fill up, from now on: of that of the store at `store`, and of those that hold
+/// what `more` names at the time; on those, room is set aside when they are first seen.
+pub(crate) async fn watch(
+    store: Option<(PathBuf, Option<u64>)>,
+    more: impl Fn() -> Vec<Watched>,
+) -> Infallible {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut said = Said::default();
+    let mut reserves = store.as_ref().map(|(path, bytes)| Reserves::of(path, *bytes));
     loop {
         tick.tick().await;
-        let of_store = store.iter().cloned().map(|path| Watched { name: "the store".into(), path });
+        let of_store = store.iter().map(|(path, _)| Watched::store(path.clone()));
         let watched: Vec<_> = of_store.chain(more()).collect();
         // A file system on a network may keep us waiting.
-        let looked = tokio::task::spawn_blocking(move || measure(watched)).await;
-        let disks = looked.unwrap_or_default();
+        let looked = tokio::task::spawn_blocking(move || {
+            let disks = measure(watched);
+            if let Some(reserves) = &mut reserves {
+                hold(reserves, &disks);
+            }
+            (disks, reserves)
+        });
+        let disks;
+        (disks, reserves) = looked.await.unwrap_or_default();
         for disk in said.news(&disks) {
-            tell(disk, store.as_ref().map(|store| Reserve::beside(store)));
+            tell(disk);
+        }
+    }
+}
+
+/// Sets room aside on the disks that have nothing but audit files; the store's has its own.
+fn hold(reserves: &mut Reserves, disks: &BTreeMap<u64, Disk>) {
+    for (number, disk) in disks {
+        let [first, ..] = disk.watched.as_slice() else { continue };
+        if disk.watched.iter().any(Watched::is_store) {
+            continue;
+        }
+        if let Err(error) = reserves.hold(*number, &first.path) {
+            let error = Chain(&error);
+            warn!(path = %first.path.display(), %error, "no room is set aside for when the disk is full");
         }
     }
 }
@@ -88,15 +127,15 @@ impl Said {
     }
 }
 
-fn tell(disk: &Disk, reserve: Option<Reserve>) {
+fn tell(disk: &Disk) {
     let names: Vec<_> = disk.watched.iter().map(|watched| watched.name.as_str()).collect();
     let paths: Vec<_> = disk.watched.iter().map(|it| it.path.display().to_string()).collect();
-    let way_out = match reserve {
-        Some(reserve) if names.contains(&"the store") && reserve.is_there() => {
-            "; should it become full, `holdfast recover space` with this server's configuration \
-             frees a reserve"
-        }
-        _ => "",
+    let has_reserve = disk.watched.iter().any(|it| Reserve::beside(&it.path).is_there());
+    let way_out = if has_reserve {
+        "; should it become full, `holdfast recover space` with this server's configuration \
+         frees a reserve"
+    } else {
+        ""
     };
     warn!(
         paths = paths.join(" "),
