@@ -1,0 +1,3 @@
+module holdfast/oracle
+
+go 1.26
