@@ -244,7 +244,8 @@ impl Settling<'_> {
             self.undo(&made).await;
             return Err(error.into());
         }
-        self.vault.events.lease("lease/issue", &self.mount.info, &made.path, &lease.id);
+        let (mount, id) = (&self.mount.info, &lease.id);
+        self.vault.events.lease("lease/issue", mount, &made.path, id, owner);
         warnings.extend(lease.warning);
         Ok(LeaseAnswer {
             id: lease.id,
