@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod config;
 pub mod consumer;
+pub mod delivery;
 mod files;
 pub mod generation;
 mod run;

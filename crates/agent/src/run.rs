@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::auth::{Authenticator, LoginError};
 use crate::config::{AgentConfig, AutoAuthConfig, ServerConfig};
+use crate::delivery::{Delivery, DeliveryError, Exit, Parts};
 use crate::session::{Keeper, Rules, Session, State};
 use crate::sink::{SinkError, Sinks};
 
@@ -33,6 +34,12 @@ pub enum AgentError {
         #[source]
         source: io::Error,
     },
+    /// There is no place for files.
+    #[error(transparent)]
+    Files(#[from] DeliveryError),
+    /// What the operator wants no agent to go on without.
+    #[error("deliver: {0}")]
+    Delivery(String),
     /// A part of it panicked.
     #[error("a part of the agent failed")]
     Part(#[source] tokio::task::JoinError),
@@ -58,6 +65,7 @@ pub struct Agent {
     surroundings: Surroundings,
     keeper: Option<(Keeper, Session)>,
     sinks: Sinks,
+    delivery: Option<(Parts, Delivery)>,
     servers: watch::Sender<ServerConfig>,
 }
 
@@ -87,7 +95,16 @@ impl Agent {
         };
         let sinks = config.auto_auth.as_ref().map_or(&[][..], |auth| &auth.sinks);
         let sinks = Sinks::open(sinks)?;
-        Ok(Self { config, surroundings, keeper, sinks, servers })
+        let delivery = keeper.as_ref().map(|(_, session)| {
+            let parts = Parts {
+                session: session.clone(),
+                clock: surroundings.clock.clone(),
+                random: surroundings.random.clone(),
+            };
+            parts.build(&config).map(|delivery| (parts, delivery))
+        });
+        let delivery = delivery.transpose()?;
+        Ok(Self { config, surroundings, keeper, sinks, delivery, servers })
     }
 
     /// Runs until it is told to end, or has nothing more to do. Gives the exit code: that of the
@@ -96,14 +113,22 @@ impl Agent {
     /// # Errors
     /// What keeps it from going on.
     pub async fn run(self) -> Result<u8, AgentError> {
-        let Self { config, surroundings, keeper, sinks, servers } = self;
+        let Self { config, surroundings, keeper, sinks, delivery, servers } = self;
         let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
         let shutdown = surroundings.shutdown.clone();
         let mut parts: JoinSet<Ended> = JoinSet::new();
         let (written, in_sinks) = watch::channel(0);
-        // Templates are rendered by a part of their own, which says so here.
-        let nothing_to_render = config.templates.is_empty() && config.env_templates.is_empty();
-        let (_rendered, all_rendered) = watch::channel(nothing_to_render);
+        let (rendered, all_rendered) = watch::channel(false);
+        if let Some((made_of, delivery)) = delivery {
+            let (reloads, ending) = (surroundings.reloads.clone(), shutdown.clone());
+            parts.spawn(async move {
+                match made_of.run(delivery, reloads, rendered, ending).await {
+                    Exit::Stopped => Ok(None),
+                    Exit::Process(code) => Ok(Some(code)),
+                    Exit::Failed(why) => Err(AgentError::Delivery(why)),
+                }
+            });
+        }
         if let Some((keeper, session)) = keeper {
             let ending = shutdown.clone();
             parts.spawn(async move { Ok(keeper.run(ending).await.map(|()| None)?) });

@@ -28,6 +28,8 @@ enum Command {
     Platform(platform::verbs::Verb),
     Why(Box<crate::why::Why>),
     #[command(subcommand)]
+    Trace(crate::delivery::trace::Trace),
+    #[command(subcommand)]
     Policy(Box<crate::policy::PolicyCommand>),
     #[command(subcommand)]
     Recover(crate::recover::Recover),
@@ -73,6 +75,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match Cli::parse_from(arguments).command {
         Command::Platform(verb) => verb.run(),
         Command::Why(why) => why.run(),
+        Command::Trace(trace) => trace.run(),
         Command::Policy(policy) => policy.run(),
         Command::Recover(recover) => recover.run(),
         // Caught above, before clap could take its flags for its own.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod apply;
 mod cli;
+mod delivery;
 mod platform;
 mod policy;
 mod recover;

@@ -144,6 +144,7 @@ impl AgentFile {
             log,
             state_dir: self.state_dir,
             warnings,
+            read_from: Vec::new(),
         })
     }
 

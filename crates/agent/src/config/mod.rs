@@ -68,6 +68,8 @@ pub struct AgentConfig {
     pub state_dir: Option<PathBuf>,
     /// What an operator should know but need not change.
     pub warnings: Vec<String>,
+    /// The files and folders that all of this was read from.
+    pub read_from: Vec<PathBuf>,
 }
 
 /// What flags and environment variables say. Each wins over the files.
@@ -123,7 +125,9 @@ pub fn load(paths: &[PathBuf], overrides: &Overrides) -> Result<AgentConfig, Con
         return Err(problems);
     }
     match whole.resolve(overrides, &mut problems) {
-        Some(config) if problems.0.is_empty() => Ok(config),
+        Some(config) if problems.0.is_empty() => {
+            Ok(AgentConfig { read_from: paths.to_vec(), ..config })
+        }
         _ => Err(problems),
     }
 }

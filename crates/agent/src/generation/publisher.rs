@@ -176,6 +176,17 @@ impl Publisher {
         self.manifest.as_ref()
     }
 
+    /// The record of a generation that is still there.
+    pub fn manifest_of(&self, number: u64) -> Option<Manifest> {
+        match &self.manifest {
+            Some(manifest) if manifest.generation == number => Some(manifest.clone()),
+            _ if self.old.iter().any(|old| old.number == number) => {
+                read_manifest(&self.place, number)
+            }
+            _ => None,
+        }
+    }
+
     /// The record of the file at destination `index`, where it was ever delivered.
     pub fn file(&self, index: usize) -> Option<&FileRecord> {
         self.manifest.as_ref()?.file(&self.files[index].destination.path)

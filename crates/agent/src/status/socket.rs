@@ -5,12 +5,11 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -57,16 +56,20 @@ impl Listener {
         Ok(Self(listener))
     }
 
-    /// Answers until it is dropped.
-    pub async fn serve(self, status: watch::Receiver<Arc<Status>>) {
+    /// Answers with what `agent` says, until it is dropped.
+    pub async fn serve(self, agent: mpsc::Sender<oneshot::Sender<Status>>) {
         loop {
             let Ok((stream, _)) = self.0.accept().await else {
                 // No descriptor is free: others' connections end.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let now = status.borrow().clone();
-            if let Err(error) = timeout(PATIENCE, tell(stream, &now)).await {
+            let (question, answer) = oneshot::channel();
+            if agent.send(question).await.is_err() {
+                return;
+            }
+            let Ok(status) = answer.await else { continue };
+            if let Err(error) = timeout(PATIENCE, tell(stream, &status)).await {
                 debug!(%error, "whoever asked does not listen");
             }
         }

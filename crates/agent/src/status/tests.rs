@@ -1,6 +1,4 @@
-use std::sync::Arc;
-
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 
@@ -37,12 +35,17 @@ async fn whoever_may_open_the_socket_is_told() {
     std::fs::create_dir(&deep).unwrap();
     let path = deep.join("control.sock");
     let listener = Listener::bind(&path).unwrap();
-    let (sender, receiver) = watch::channel(Arc::new(status()));
-    let serving = tokio::spawn(listener.serve(receiver));
+    let (ask, mut questions) = mpsc::channel::<oneshot::Sender<Status>>(1);
+    let serving = tokio::spawn(listener.serve(ask));
+    let agent = tokio::spawn(async move {
+        for pid in [7, 8] {
+            let question = questions.recv().await.unwrap();
+            question.send(Status { pid, ..status() }).unwrap();
+        }
+    });
     assert_eq!(read(&path).await.unwrap(), status());
-    let later = Status { pid: 8, ..status() };
-    sender.send(Arc::new(later.clone())).unwrap();
-    assert_eq!(read(&path).await.unwrap(), later);
+    assert_eq!(read(&path).await.unwrap(), Status { pid: 8, ..status() });
+    agent.await.unwrap();
     use std::os::unix::fs::MetadataExt as _;
     assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     serving.abort();

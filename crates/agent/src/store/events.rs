@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_client::vault::{EventStream, StreamEnd, SubscribeError, VaultConfig};
+use holdfast_client::vault::{EventStream, StreamEnd, SubscribeError, VaultConfig, VaultError};
 use holdfast_types::{Random as _, SystemRandom};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
@@ -23,8 +23,13 @@ pub enum Heard {
     Connected,
     /// The secret at this path changed.
     Changed(String),
-    /// From now on nothing is told of, and why.
-    Lost(String),
+    /// From now on nothing is told of.
+    Lost {
+        /// Why.
+        why: String,
+        /// Whether the server does not answer at all.
+        away: bool,
+    },
 }
 
 /// Hears until nobody takes it any more. `config` gives the configuration with the token of now,
@@ -47,7 +52,8 @@ pub async fn listen(mut config: watch::Receiver<Option<VaultConfig>>, heard: mps
                 };
                 failures += 1;
                 debug!(why = %ended.why, "no events");
-                if heard.send(Heard::Lost(ended.why)).await.is_err() {
+                let lost = Heard::Lost { why: ended.why, away: ended.is_away };
+                if heard.send(lost).await.is_err() {
                     return;
                 }
                 Some(if ended.is_refusal { REFUSED_WAIT } else { backoff(failures) })
@@ -71,6 +77,14 @@ struct Ended {
     why: String,
     /// Asking again soon will not help.
     is_refusal: bool,
+    /// The server does not answer at all.
+    is_away: bool,
+}
+
+impl Ended {
+    fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_refusal: false, is_away: false }
+    }
 }
 
 async fn follow(config: &VaultConfig, heard: &mpsc::Sender<Heard>, failures: &mut u32) -> Ended {
@@ -80,7 +94,7 @@ async fn follow(config: &VaultConfig, heard: &mpsc::Sender<Heard>, failures: &mu
     };
     info!("the server tells of changes");
     if heard.send(Heard::Connected).await.is_err() {
-        return Ended { why: "the agent stops".into(), is_refusal: false };
+        return Ended::new("the agent stops");
     }
     loop {
         match stream.next().await {
@@ -88,16 +102,15 @@ async fn follow(config: &VaultConfig, heard: &mpsc::Sender<Heard>, failures: &mu
                 *failures = 0;
                 let Some(path) = path_of(&event) else { continue };
                 if heard.send(Heard::Changed(path.to_owned())).await.is_err() {
-                    return Ended { why: "the agent stops".into(), is_refusal: false };
+                    return Ended::new("the agent stops");
                 }
             }
             Err(StreamEnd::Lost) => {
-                let why = "the stream of events was lost".to_owned();
-                return Ended { why, is_refusal: false };
+                return Ended::new("the stream of events was lost");
             }
             Err(closed @ StreamEnd::Closed { code, .. }) => {
                 // 1008: the token may no more. A new one comes by itself.
-                return Ended { why: closed.to_string(), is_refusal: code == 1008 };
+                return Ended { is_refusal: code == 1008, ..Ended::new(closed.to_string()) };
             }
         }
     }
@@ -115,7 +128,11 @@ fn refused(error: &SubscribeError) -> Ended {
         Some(404 | 405) => "the server has no events".to_owned(),
         _ => error.to_string(),
     };
-    Ended { why, is_refusal: matches!(status, Some(400..500)) }
+    let is_away = matches!(
+        error,
+        SubscribeError::Server(VaultError::Unreachable { .. } | VaultError::Sealed(_))
+    );
+    Ended { why, is_refusal: matches!(status, Some(400..500)), is_away }
 }
 
 /// The path of what changed. Its own, where the event has one: data, not metadata.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use holdfast_agent::config::{self, AgentConfig, Overrides};
 use holdfast_agent::{Agent as Running, Surroundings};
 use holdfast_types::{SystemClock, SystemRandom};
@@ -20,6 +20,7 @@ use super::{Failure, Outcome, environment};
 use logging::Logging;
 
 mod logging;
+mod status;
 
 /// Run an agent, which logs in for programs that cannot, and brings them what they need.
 ///
@@ -27,9 +28,14 @@ mod logging;
 /// writes it to files (sinks), and passes requests on at its listeners. Flags and environment
 /// variables win over the files. SIGHUP reads the files anew: the log level, certificates, templates.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  vault agent -config=/etc/agent.hcl\n  \
-                        vault agent -config=/etc/agent.d -exit-after-auth")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  vault agent -config=/etc/agent.hcl\n  \
+                  vault agent -config=/etc/agent.d -exit-after-auth"
+)]
 pub(super) struct Agent {
+    #[command(subcommand)]
+    other: Option<Other>,
     #[command(flatten)]
     connection: Connection,
     /// A configuration file, or a folder of them; can be given several times
@@ -59,9 +65,18 @@ pub(super) struct Agent {
     log_rotate_max_files: Option<String>,
 }
 
+/// What else there is to an agent than to run it.
+#[derive(Debug, Subcommand)]
+enum Other {
+    Status(status::Status),
+}
+
 impl Agent {
     /// Runs until a signal ends it, or it has done what it was to do.
     pub(super) fn run(mut self) -> Outcome {
+        if let Some(Other::Status(status)) = &self.other {
+            return status.run();
+        }
         // Neither core dumps nor other processes of the user get to see tokens. The umask stays: a
         // process that the agent starts inherits it.
         let protected = prctl::set_dumpable(false);

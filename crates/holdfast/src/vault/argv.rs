@@ -35,10 +35,12 @@ pub(super) fn normalise(
     let mut command = command;
     let mut path = Vec::new();
     while command.has_subcommands() {
-        let word = words.1.next().and_then(|word| word.to_str());
+        let mut rest = words.1.clone();
+        let word = rest.next().and_then(|word| word.to_str());
         let found = word.and_then(|word| command.find_subcommand(word));
         match (word, found) {
             (_, Some(found)) => {
+                words.1 = rest;
                 command = found;
                 path.push(found.get_name().to_owned());
                 words.0.push(found.get_name().into());
@@ -47,6 +49,8 @@ pub(super) fn normalise(
             (Some("-v" | "-version" | "--version"), None) if path.is_empty() => {
                 return Ok(words.with("version"));
             }
+            // One that does something by itself, too.
+            (_, None) if command.get_arguments().next().is_some() => break,
             (_, None) => return Err(Problem::NoCommand(path)),
         }
     }

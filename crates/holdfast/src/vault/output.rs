@@ -56,13 +56,19 @@ impl FormatFlag {
     /// The same for the command that can print the body as it came.
     pub(super) fn resolve_with_raw(&self) -> Result<Format, Failure> {
         let name = self.format.clone().filter(|name| !name.is_empty());
-        let name = name.or_else(|| environment::read("FORMAT")).unwrap_or_default().to_lowercase();
-        match name.as_str() {
-            "" | "table" => Ok(Format::Table),
-            "json" => Ok(Format::Json),
-            "yaml" | "yml" => Ok(Format::Yaml),
-            "raw" => Ok(Format::Raw),
-            _ => Err(Failure::Usage(format!("Invalid output format: {name}"))),
+        Format::parse(&name.or_else(|| environment::read("FORMAT")).unwrap_or_default())
+    }
+}
+
+impl Format {
+    /// The format of this name; a table for none.
+    pub(super) fn parse(name: &str) -> Result<Self, Failure> {
+        match name.to_lowercase().as_str() {
+            "" | "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            "yaml" | "yml" => Ok(Self::Yaml),
+            "raw" => Ok(Self::Raw),
+            name => Err(Failure::Usage(format!("Invalid output format: {name}"))),
         }
     }
 }

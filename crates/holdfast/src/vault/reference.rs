@@ -35,7 +35,9 @@ fn page() -> String {
 fn write_commands(page: &mut String, group: &Command, prefix: &str) {
     for command in group.get_subcommands().filter(|command| !command.is_hide_set()) {
         let name = format!("{prefix}{}", command.get_name());
-        if command.has_subcommands() {
+        // A group is only a name for its commands, unless it does something by itself, too.
+        let own = command.get_arguments().any(|arg| arg.get_id() != "help");
+        if command.has_subcommands() && !own {
             write_commands(page, command, &format!("{name} "));
             continue;
         }
@@ -66,6 +68,7 @@ fn write_commands(page: &mut String, group: &Command, prefix: &str) {
             let lines: Vec<_> = lines.collect();
             let _ = write!(page, "\n```sh\n{}\n```\n", lines.join("\n"));
         }
+        write_commands(page, command, &format!("{name} "));
     }
 }
 

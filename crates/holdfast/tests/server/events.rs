@@ -87,41 +87,6 @@ async fn a_reader_is_told_of_what_it_may_read_alone() {
     assert_eq!(told(&next(&mut mine).await.unwrap()).1, "events/data/mine/end");
 }
 
-/// Whoever knows a lease's id may look it up, so it is not for everybody who may read there.
-#[tokio::test]
-async fn the_id_of_a_lease_is_for_its_owner() {
-    let (server, root, reader) = start().await;
-    root.write("sys/mounts/ca", &json!({ "type": "pki" })).await.unwrap();
-    let body = json!({ "common_name": "ca.example", "ttl": "1h" });
-    root.write("ca/root/generate/internal", &body).await.unwrap();
-    let role = json!({ "allow_any_name": true, "generate_lease": true, "ttl": "60s" });
-    root.write("ca/roles/web", &role).await.unwrap();
-    let policy =
-        format!("{READER}\npath \"ca/issue/web\" {{ capabilities = [\"read\", \"update\"] }}");
-    root.write("sys/policies/acl/reader", &json!({ "policy": policy })).await.unwrap();
-    let body = json!({ "policies": ["reader"] });
-    let other = root.write("auth/token/create", &body).await.unwrap().auth.unwrap();
-
-    let subscribe = async |token: &str| {
-        EventStream::subscribe(&config(&server, token), "lease/*").await.unwrap()
-    };
-    let own_token = other.client_token.expose().clone();
-    let mut own = subscribe(&own_token).await;
-    let mut strange = subscribe(&reader).await;
-    let mut operator = subscribe(StockServer::ROOT_TOKEN).await;
-    let client = VaultClient::new(&config(&server, &own_token)).unwrap();
-    let body = json!({ "common_name": "web.example" });
-    let id = client.write("ca/issue/web", &body).await.unwrap().lease_id;
-    assert!(!id.is_empty());
-    for (events, want) in [(&mut own, Some(&id)), (&mut operator, Some(&id)), (&mut strange, None)]
-    {
-        let event = next(events).await.unwrap();
-        assert_eq!(told(&event), ("lease/issue", "ca/issue/web"));
-        let told = event["data"]["event"]["metadata"].get("lease_id");
-        assert_eq!(told.and_then(Value::as_str), want.map(String::as_str));
-    }
-}
-
 #[tokio::test]
 async fn a_stream_ends_with_its_token() {
     let (server, root, token) = start().await;

@@ -244,8 +244,7 @@ impl Settling<'_> {
             self.undo(&made).await;
             return Err(error.into());
         }
-        let (mount, id) = (&self.mount.info, &lease.id);
-        self.vault.events.lease("lease/issue", mount, &made.path, id, owner);
+        self.vault.events.lease("lease/issue", &self.mount.info, &made.path, &lease.id);
         warnings.extend(lease.warning);
         Ok(LeaseAnswer {
             id: lease.id,

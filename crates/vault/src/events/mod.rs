@@ -15,8 +15,6 @@ use holdfast_types::{Clock, Random, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
-use crate::tokens::TokenHash;
-
 pub(crate) use self::subscription::subscribe;
 
 /// How far the slowest reader may be behind, in events.
@@ -40,17 +38,8 @@ struct Published {
     /// The whole path.
     data_path: String,
     metadata: BTreeMap<&'static str, String>,
-    lease: Option<ToldLease>,
     mount: MountInfo,
     class: &'static str,
-}
-
-/// The lease of an event. Its id is enough to look it up, so not every reader of its path gets it.
-#[derive(Debug)]
-struct ToldLease {
-    id: String,
-    /// The token that it dies with.
-    owner: Option<TokenHash>,
 }
 
 impl Events {
@@ -65,17 +54,12 @@ impl Events {
 
     /// Tells of a change at `mount`. Never waits.
     pub(crate) fn publish(&self, mount: &MountInfo, event: Event) {
-        self.send(mount, event, None);
-    }
-
-    fn send(&self, mount: &MountInfo, event: Event, lease: Option<ToldLease>) {
         let published = Published {
             id: self.random.uuid(),
             time: self.clock.now(),
             kind: event.kind,
             data_path: format!("{}{}", mount.path, event.data_path),
             metadata: event.metadata,
-            lease,
             mount: mount.clone(),
             class: if mount.path.starts_with("auth/") { "auth" } else { "secret" },
         };
@@ -84,18 +68,10 @@ impl Events {
     }
 
     /// Tells what becomes of a lease: `lease/issue`, `lease/renew` or `lease/revoke`. `path` is what
-    /// was asked for it, below its mount; `owner` the token that it dies with.
-    pub(crate) fn lease(
-        &self,
-        kind: &'static str,
-        mount: &MountInfo,
-        path: &str,
-        id: &str,
-        owner: Option<TokenHash>,
-    ) {
+    /// was asked for it, below its mount.
+    pub(crate) fn lease(&self, kind: &'static str, mount: &MountInfo, path: &str, id: &str) {
         if self.is_heard() {
-            let lease = ToldLease { id: id.to_owned(), owner };
-            self.send(mount, Event::new(kind, path), Some(lease));
+            self.publish(mount, Event::new(kind, path).with("lease_id", id));
         }
     }
 
@@ -106,13 +82,9 @@ impl Events {
 }
 
 impl Published {
-    /// As `CloudEvents` in JSON, with the members that Vault's clients read; with the lease's id
-    /// where `shows_lease`.
-    fn to_json(&self, shows_lease: bool) -> Value {
+    /// As `CloudEvents` in JSON, with the members that Vault's clients read.
+    fn to_json(&self) -> Value {
         let mut metadata = json!(self.metadata);
-        if let Some(lease) = self.lease.as_ref().filter(|_| shows_lease) {
-            metadata["lease_id"] = json!(lease.id);
-        }
         metadata["path"] = json!(self.data_path);
         metadata["data_path"] = json!(self.data_path);
         metadata["modified"] = json!("true");

@@ -12,11 +12,10 @@ use tokio::sync::broadcast::error::RecvError;
 use tracing::warn;
 
 use super::Published;
-use crate::core::acl::{StampedAcl, acl_of};
+use crate::core::acl::acl_of;
 use crate::core::answer::Chain;
 use crate::core::invocation::Invocation;
 use crate::core::vault::Vault;
-use crate::tokens::Token;
 use crate::wire::{Ended, Messages};
 
 /// How often a token is looked at while nothing happens.
@@ -70,47 +69,26 @@ impl Messages for Subscription {
         loop {
             let event = match tokio::time::timeout(LOOK, self.events.recv()).await {
                 Err(_) => {
-                    self.may_listen().await?;
+                    self.may_read(None).await?;
                     continue;
                 }
                 Ok(Err(RecvError::Closed)) => return Err(SEALED),
                 Ok(Err(RecvError::Lagged(_))) => return Err(BEHIND),
                 Ok(Ok(event)) => event,
             };
-            if !matches(&self.pattern, event.kind) {
-                continue;
-            }
-            if let Some(shows_lease) = self.may_read(&event).await? {
-                return Ok(event.to_json(shows_lease).to_string());
+            if matches(&self.pattern, event.kind) && self.may_read(Some(&event.data_path)).await? {
+                return Ok(event.to_json().to_string());
             }
         }
     }
 }
 
 impl Subscription {
-    /// Whether the token may be told of `event`, and then, whether of its lease's id: that is for
-    /// the token that has the lease, and for whoever may list the leases there.
+    /// Whether the token may read `path`.
     ///
     /// # Errors
     /// It may no longer listen at all.
-    async fn may_read(&self, event: &Published) -> Result<Option<bool>, Ended> {
-        let (token, stamped) = self.may_listen().await?;
-        let acl = &stamped.acl;
-        if !acl.check(&AccessRequest::new(Operation::Read, &event.data_path)).allowed {
-            return Ok(None);
-        }
-        let Some(lease) = &event.lease else { return Ok(Some(false)) };
-        let leases = format!("sys/leases/lookup/{}/", event.data_path);
-        let listing = acl.check(&AccessRequest::new(Operation::List, &leases));
-        let is_own = lease.owner.is_some_and(|owner| owner == token.hash);
-        Ok(Some(is_own || listing.allowed && listing.sudo))
-    }
-
-    /// The token and its rights.
-    ///
-    /// # Errors
-    /// It may no longer listen at all.
-    async fn may_listen(&self) -> Result<(Arc<Token>, Arc<StampedAcl>), Ended> {
+    async fn may_read(&self, path: Option<&str>) -> Result<bool, Ended> {
         let vault = self.vault.upgrade().ok_or(SEALED)?;
         let failed = |error: Error| {
             if matches!(error, Error::Denied) {
@@ -122,11 +100,11 @@ impl Subscription {
         let token = vault.tokens.lookup(self.token.expose()).await;
         let token = token.map_err(|error| failed(error.into()))?.ok_or(TOKEN_ENDED)?;
         let acl = acl_of(&vault, &token).await.map_err(failed)?;
-        let subscription = format!("sys/events/subscribe/{}", self.pattern);
-        if !acl.acl.check(&AccessRequest::new(Operation::Read, &subscription)).allowed {
+        let may = |path: &str| acl.acl.check(&AccessRequest::new(Operation::Read, path)).allowed;
+        if !may(&format!("sys/events/subscribe/{}", self.pattern)) {
             return Err(TOKEN_ENDED);
         }
-        Ok((token, acl))
+        Ok(path.is_none_or(may))
     }
 }
 

@@ -12,8 +12,7 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes};
 use serde_json::{Map, Value};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::{Limits, json, path};
@@ -21,11 +20,6 @@ use crate::wire::{Incoming, Outgoing, Verb};
 
 /// Bodies up to this size are read without asking; the larger ones take a permit each.
 const SMALL_BODY: usize = 256 * 1024;
-
-/// Whoever holds such a permit sends so many bytes a second, or gives it back: others wait for it.
-const LARGE_BODY_RATE: f64 = 256.0 * 1024.0;
-/// For so long it may be slower.
-const LARGE_BODY_GRACE: Duration = Duration::from_secs(3);
 
 /// The only content type that a PATCH may have.
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -227,17 +221,9 @@ where
         .unwrap_or(0);
     let read = async {
         let mut bytes = Zeroizing::new(Vec::with_capacity(declared.min(SMALL_BODY)));
-        let mut permit: Option<(SemaphorePermit<'_>, Instant)> = None;
+        let mut permit = None;
         let mut discarded = 0;
-        loop {
-            let next = match &permit {
-                None => body.frame().await,
-                Some((_, since)) => {
-                    let due = *since + time_for(bytes.len() + discarded);
-                    timeout_at(due, body.frame()).await.map_err(|_| late())?
-                }
-            };
-            let Some(frame) = next else { break };
+        while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
                 return Err(Outgoing::errors(400, ["the request body ended early"]));
             };
@@ -253,8 +239,7 @@ where
                 continue;
             }
             if permit.is_none() && bytes.len() + data.len() > SMALL_BODY {
-                let acquired = large_bodies.acquire().await.ok();
-                permit = acquired.map(|permit| (permit, Instant::now()));
+                permit = large_bodies.acquire().await.ok();
                 bytes = enlarged(&bytes, declared.min(limits.body));
             }
             bytes.extend_from_slice(&data);
@@ -264,18 +249,14 @@ where
             _ => Err(Outgoing::errors(413, ["http: request body too large"])),
         }
     };
-    timeout(limits.body_timeout, read).await.unwrap_or_else(|_| Err(late()))
-}
-
-/// How long after it got a permit a body may take until it has more than `bytes`.
-fn time_for(bytes: usize) -> Duration {
-    LARGE_BODY_GRACE + Duration::from_secs_f64(bytes as f64 / LARGE_BODY_RATE)
-}
-
-fn late() -> Outgoing {
-    let mut late = Outgoing::errors(408, ["the request body did not arrive in time"]);
-    late.headers.push(("connection", "close".to_owned()));
-    late
+    match tokio::time::timeout(limits.body_timeout, read).await {
+        Ok(result) => result,
+        Err(_) => {
+            let mut late = Outgoing::errors(408, ["the request body did not arrive in time"]);
+            late.headers.push(("connection", "close".to_owned()));
+            Err(late)
+        }
+    }
 }
 
 /// A copy with room for the whole body, so that it grows once and leaves no more copies behind.

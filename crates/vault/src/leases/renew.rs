@@ -62,7 +62,7 @@ pub(super) async fn renew_lease(
         next.internal = internal;
     }
     vault.leases.write(id, &record, &next, Batch::new()).await?;
-    vault.events.lease("lease/renew", &mount.info, &path, id, next.owner);
+    vault.events.lease("lease/renew", &mount.info, &path, id);
     let seconds = seconds_until(next.expires_at, now);
     Ok(Renewed {
         lease: LeaseAnswer { id: id.to_owned(), renewable: true, seconds },

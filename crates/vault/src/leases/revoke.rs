@@ -126,7 +126,7 @@ async fn revoke_secret(
             vault.leases.remove(id, record).await?;
             info!(lease = id, "lease revoked");
             if let Some((mount, path)) = vault.mounts.of_lease(id) {
-                vault.events.lease("lease/revoke", &mount.info, &path, id, record.owner);
+                vault.events.lease("lease/revoke", &mount.info, &path, id);
             }
             Ok(())
         }

@@ -130,31 +130,3 @@ async fn wrapping_and_namespaces_are_checked() {
         assert_eq!(got, want, "{name}: {value}");
     }
 }
-
-/// Reads a large body of which `piece` bytes come each second, and says after how many it ended.
-async fn read_slowly(piece: usize) -> (Result<usize, u16>, u64) {
-    let pieces = futures_util::stream::unfold(Some(SMALL_BODY + 1), move |next| async move {
-        let sent = next?;
-        if sent > SMALL_BODY + 1 {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        let more = (sent < 8 * SMALL_BODY).then_some(sent + piece);
-        let size = if sent == SMALL_BODY + 1 { sent } else { piece };
-        let frame = hyper::body::Frame::data(Bytes::from(vec![b' '; size]));
-        Some((Ok::<_, std::convert::Infallible>(frame), more))
-    });
-    let body = http_body_util::StreamBody::new(Box::pin(pieces));
-    let permits = Semaphore::new(1);
-    let start = Instant::now();
-    let read = collect(body, &HeaderMap::new(), &Limits::default(), &permits).await;
-    assert_eq!(permits.available_permits(), 1, "given back");
-    (read.map(|bytes| bytes.len()).map_err(|late| late.status), start.elapsed().as_secs())
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_large_body_that_comes_slowly_gives_its_place_to_others() {
-    let (read, seconds) = read_slowly(SMALL_BODY / 8).await;
-    assert_eq!((read, seconds), (Err(408), 4));
-    let (read, _) = read_slowly(2 * SMALL_BODY).await;
-    assert!(read.is_ok_and(|length| length > 8 * SMALL_BODY));
-}

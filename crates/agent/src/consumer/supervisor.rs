@@ -1,0 +1,150 @@
+//! Keeps the agent's process as it was ordered to be, beside everything else that the agent does.
+
+use holdfast_types::SecretString;
+use nix::sys::signal::Signal;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::child::{Child, Grace};
+use crate::config::ExecConfig;
+
+/// What is wanted of the process.
+#[derive(Debug)]
+pub enum Order {
+    /// Run with these variables, in place of whatever runs.
+    Run {
+        /// Names and values.
+        variables: Vec<(String, SecretString)>,
+        /// Comes back in [`Report::Running`].
+        revision: u64,
+    },
+    /// Send it a signal.
+    Signal(Signal),
+}
+
+/// What became of the process.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Report {
+    /// It runs.
+    Running {
+        /// Its process id.
+        pid: i32,
+        /// That of the order.
+        revision: u64,
+    },
+    /// It could not be started, and why.
+    NotStarted(String),
+    /// It ended by itself, with this code.
+    Ended(u8),
+}
+
+/// Obeys until there are no more orders; then the process is ended.
+pub async fn supervise(
+    config: ExecConfig,
+    mut orders: mpsc::Receiver<Order>,
+    reports: mpsc::Sender<Report>,
+) {
+    let grace = Grace::of(&config);
+    let mut child: Option<Child> = None;
+    loop {
+        let ended = async {
+            match &mut child {
+                Some(child) => child.wait().await,
+                None => std::future::pending().await,
+            }
+        };
+        let order = tokio::select! {
+            ended = ended => {
+                child = None;
+                info!(code = ended.code(), "the process ended");
+                let _ = reports.send(Report::Ended(ended.code())).await;
+                continue;
+            }
+            order = orders.recv() => order,
+        };
+        match order {
+            None => break,
+            Some(Order::Signal(signal)) => {
+                if let Some(child) = &child {
+                    child.signal(signal);
+                }
+            }
+            Some(Order::Run { variables, revision }) => {
+                if let Some(mut old) = child.take() {
+                    info!(pid = old.pid(), "a secret changed: the process is started anew");
+                    old.stop(grace).await;
+                }
+                let report = match Child::start(&config, &variables) {
+                    Ok(new) => {
+                        let pid = new.pid();
+                        info!(pid, "the process runs");
+                        child = Some(new);
+                        Report::Running { pid, revision }
+                    }
+                    Err(error) => {
+                        warn!(%error, "the process does not run");
+                        Report::NotStarted(error.to_string())
+                    }
+                };
+                let _ = reports.send(report).await;
+            }
+        }
+    }
+    if let Some(mut child) = child {
+        child.stop(grace).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RestartOn;
+
+    #[tokio::test]
+    async fn the_process_is_as_it_was_ordered() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("output");
+        let line = "echo \"$A\"; trap 'echo told' HUP; trap 'exit 5' USR1; \
+                    while :; do sleep 0.02; done";
+        let config = ExecConfig {
+            command: vec![line.into()],
+            restart_on_secret_changes: RestartOn::Always,
+            restart_stop_signal: Signal::SIGTERM,
+            reload_signal: None,
+            acknowledge: None,
+            stdout: Some(output.clone()),
+            stderr: None,
+        };
+        let (order, orders) = mpsc::channel(4);
+        let (report, mut reports) = mpsc::channel(4);
+        let task = tokio::spawn(supervise(config, orders, report));
+        let says = async |text: &str| {
+            while !std::fs::read_to_string(&output).is_ok_and(|said| said.contains(text)) {
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        };
+        let run = |value: &str, revision| {
+            let variables = vec![("A".to_owned(), SecretString::from(value))];
+            Order::Run { variables, revision }
+        };
+        order.send(run("one", 1)).await.unwrap();
+        let Some(Report::Running { pid: first, revision: 1 }) = reports.recv().await else {
+            panic!("it runs")
+        };
+        says("one").await;
+        order.send(Order::Signal(Signal::SIGHUP)).await.unwrap();
+        says("told").await;
+        order.send(run("two", 2)).await.unwrap();
+        let Some(Report::Running { pid: second, revision: 2 }) = reports.recv().await else {
+            panic!("it runs again")
+        };
+        assert_ne!(first, second);
+        says("two").await;
+        // Its traps stand once it has spoken, but the one for this may come later.
+        order.send(Order::Signal(Signal::SIGHUP)).await.unwrap();
+        order.send(Order::Signal(Signal::SIGUSR1)).await.unwrap();
+        assert!(matches!(reports.recv().await, Some(Report::Ended(_))));
+        drop(order);
+        task.await.unwrap();
+    }
+}
