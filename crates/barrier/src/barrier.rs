@@ -12,7 +12,7 @@ use holdfast_types::{Clock, Random};
 use zeroize::Zeroizing;
 
 pub use initialize::{InitializeError, Initialized};
-pub use rekey::QuorumError;
+pub use rekey::{NewShares, QuorumError};
 pub use unseal::UnsealError;
 
 use crate::keyring::{Due, KEYRING_PATH, Keyring};

@@ -18,7 +18,9 @@ mod root_key;
 mod seal;
 mod view;
 
-pub use barrier::{Barrier, InitializeError, Initialized, QuorumError, SealStatus, UnsealError};
+pub use barrier::{
+    Barrier, InitializeError, Initialized, NewShares, QuorumError, SealStatus, UnsealError,
+};
 pub use entries::{Batch, Change, Entries, EntryError};
 pub use key_set::KeySetSum;
 pub use keyring::KeyStatus;

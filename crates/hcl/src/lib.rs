@@ -12,6 +12,7 @@
 
 mod ast;
 mod error;
+mod format;
 mod json;
 mod parser;
 mod problem;
@@ -22,6 +23,7 @@ mod token;
 pub use ast::{Body, Item, Key, Position, Value, ValueKind};
 pub use error::Error;
 pub use problem::{FileProblem, FileProblems};
+pub use format::format;
 pub use settings::{Block, Problem, Problems, Settings};
 
 /// The longest text that is read, in bytes.

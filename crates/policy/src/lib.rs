@@ -25,6 +25,7 @@ mod acl;
 mod capability;
 mod check;
 mod explain;
+mod format;
 mod index;
 mod lint;
 mod merge;
@@ -44,6 +45,7 @@ pub use check::{AccessRequest, Decision, Verdict};
 pub use explain::{
     Cause, Explanation, Facts, Fix, MountFacts, NearRule, Question, Target, explain,
 };
+pub use format::{FormatError, format};
 pub use lint::{Finding, SeenMount, lint, position_of};
 pub use parse::PolicyError;
 pub use pattern::Pattern;

@@ -10,6 +10,7 @@ pub mod http;
 mod identity;
 mod leases;
 mod lockout;
+pub mod logs;
 mod metrics;
 pub mod mounts;
 mod passwords;

@@ -213,6 +213,7 @@ impl Server {
                 .secret("fake", factory.clone())
                 .auth("fake", factory),
             limits: Limits::default(),
+            logs: crate::logs::Logs::detached(),
             api_addr: "https://holdfast.test".to_owned(),
         });
         core.post_unseal().await.unwrap();
@@ -333,7 +334,7 @@ pub(crate) async fn raw_json(server: &Server, path: &str) -> Value {
 
 fn split(outgoing: Outgoing) -> (u16, Value) {
     let body = match outgoing.body {
-        OutgoingBody::Empty | OutgoingBody::Messages(_) => Value::Null,
+        OutgoingBody::Empty | OutgoingBody::Messages(_) | OutgoingBody::Lines(_) => Value::Null,
         OutgoingBody::Json(body) => body,
         OutgoingBody::Raw(..) => json!("raw"),
     };

@@ -74,6 +74,8 @@ pub enum OutgoingBody {
     Raw(String, Vec<u8>),
     /// Messages that come as they come, over a WebSocket.
     Messages(Box<dyn Messages>),
+    /// Text that comes as it comes, its end with the connection's.
+    Lines(Box<dyn Messages>),
 }
 
 /// What goes on after an answer.

@@ -83,7 +83,10 @@ async fn a_threshold_of_shares_unseals() {
     assert!(matches!(barrier.commit(Batch::new()).await, Err(EntryError::Sealed)));
     assert!(matches!(barrier.key_status(), Err(EntryError::Sealed)));
     assert!(matches!(barrier.rotate().await, Err(EntryError::Sealed)));
-    assert!(matches!(barrier.rekey(plan(1, 1)).await, Err(EntryError::Sealed)));
+    assert!(matches!(
+        barrier.rekey(&NewShares::generate(plan(1, 1), &SystemRandom)).await,
+        Err(EntryError::Sealed)
+    ));
 }
 
 #[tokio::test]
@@ -153,8 +156,9 @@ async fn recovery_shares_prove_a_quorum_but_do_not_unseal() {
     assert!(matches!(unseal, Err(UnsealError::OtherWay("static"))));
     barrier.auto_unseal().await.unwrap();
     barrier.check_quorum(&shares[1..]).await.unwrap();
-    let new = barrier.rekey(plan(2, 2)).await.unwrap();
-    barrier.check_quorum(&new).await.unwrap();
+    let new = NewShares::generate(plan(2, 2), &SystemRandom);
+    barrier.rekey(&new).await.unwrap();
+    barrier.check_quorum(new.shares()).await.unwrap();
     let old = barrier.check_quorum(&shares[1..]).await;
     assert!(matches!(old, Err(QuorumError::Share(ShareError::Wrong))));
 }
@@ -164,10 +168,13 @@ async fn rekeying_replaces_the_shares_and_keeps_the_entries() {
     let physical = memory();
     let (barrier, old) = unsealed(&physical).await;
     barrier.check_quorum(&old[1..4]).await.unwrap();
-    let new = barrier.rekey(plan(2, 2)).await.unwrap();
+    let new = NewShares::generate(plan(2, 2), &SystemRandom);
+    barrier.check_quorum(&old[1..4]).await.unwrap();
+    barrier.rekey(&new).await.unwrap();
+    let new = new.shares();
     let stale = barrier.check_quorum(&old[1..3]).await;
     assert!(matches!(stale, Err(QuorumError::Share(ShareError::Wrong))));
-    barrier.check_quorum(&new).await.unwrap();
+    barrier.check_quorum(new).await.unwrap();
     barrier.commit(batch(&[("kv/second", "after")])).await.unwrap();
 
     let barrier = open(&physical, SealConfig::Shamir).await;
@@ -177,6 +184,38 @@ async fn rekeying_replaces_the_shares_and_keeps_the_entries() {
     assert!(!barrier.unseal(new[1].clone()).await.unwrap().sealed);
     assert_eq!(text(&barrier, "kv/first").await, "written at initialisation");
     assert_eq!(text(&barrier, "kv/second").await, "after");
+}
+
+#[test]
+fn new_shares_know_a_quorum_of_their_own() {
+    let new = NewShares::generate(plan(3, 2), &SystemRandom);
+    let other = NewShares::generate(plan(3, 2), &SystemRandom);
+    new.check(&new.shares()[1..]).unwrap();
+    for wrong in [&other.shares()[1..], &[new.shares()[0].clone(), other.shares()[1].clone()]] {
+        assert!(matches!(new.check(wrong), Err(ShareError::Wrong)));
+    }
+}
+
+#[tokio::test]
+async fn the_root_key_of_a_seal_that_has_its_key_is_replaced() {
+    let physical = memory();
+    let seal = || static_seal(static_key("k1", 1), None);
+    let barrier = open(&physical, seal()).await;
+    let shares = barrier.initialize(Some(plan(3, 2)), Batch::new()).await.unwrap().shares;
+    barrier.auto_unseal().await.unwrap();
+    barrier.commit(batch(&[("kv/first", "before")])).await.unwrap();
+    let before = physical.get(SEAL_PATH).await.unwrap();
+    assert!(barrier.rotate_root().await.unwrap());
+    assert_ne!(physical.get(SEAL_PATH).await.unwrap(), before);
+    barrier.check_quorum(&shares[1..]).await.unwrap();
+
+    let again = open(&physical, seal()).await;
+    again.auto_unseal().await.unwrap();
+    assert_eq!(text(&again, "kv/first").await, "before");
+    again.check_quorum(&shares[1..]).await.unwrap();
+
+    let (shamir, _) = unsealed(&memory()).await;
+    assert!(!shamir.rotate_root().await.unwrap());
 }
 
 #[tokio::test]

@@ -90,7 +90,35 @@ impl VaultClient {
         body: Option<&Value>,
         query: &[(&str, &str)],
     ) -> Result<Response, VaultError> {
-        let outgoing = Outgoing {
+        let outgoing = self.outgoing(method, path, body, query);
+        if let Some(rehearsal) = &self.rehearsal {
+            rehearsal.show(&self.transport, &outgoing)?;
+            return Err(VaultError::Rehearsed);
+        }
+        self.transport.send(&outgoing).await
+    }
+
+    /// Shows a request that is sent by other means than [`Self::request`], to the rehearsal of this
+    /// client. Without one it does nothing.
+    pub(super) fn rehearse(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<(), VaultError> {
+        let Some(rehearsal) = &self.rehearsal else { return Ok(()) };
+        rehearsal.show(&self.transport, &self.outgoing(method, path, None, query))?;
+        Err(VaultError::Rehearsed)
+    }
+
+    fn outgoing<'a>(
+        &'a self,
+        method: Method,
+        path: &'a str,
+        body: Option<&'a Value>,
+        query: &'a [(&'a str, &'a str)],
+    ) -> Outgoing<'a> {
+        Outgoing {
             method,
             path,
             query,
@@ -98,12 +126,7 @@ impl VaultClient {
             token: self.token.as_ref(),
             namespace: self.namespace.as_deref(),
             wrap_ttl: self.wrap_ttl.as_deref(),
-        };
-        if let Some(rehearsal) = &self.rehearsal {
-            rehearsal.show(&self.transport, &outgoing)?;
-            return Err(VaultError::Rehearsed);
         }
-        self.transport.send(&outgoing).await
     }
 
     /// Reads `path`. `None` when nothing is there; a 404 that carries data (a deleted version) or

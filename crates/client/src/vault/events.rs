@@ -15,12 +15,18 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::transport::{Outgoing, Transport};
-use super::{ConfigError, Method, VaultConfig, VaultError};
+use super::{ConfigError, Method, VaultClient, VaultConfig, VaultError};
 
 /// The largest event.
 const EVENT: usize = 1 << 20;
 /// A server that is silent for so long is gone: it asks every 20 seconds whether we are there.
 const SILENCE: Duration = Duration::from_secs(60);
+
+const QUERY: &[(&str, &str)] = &[("json", "true")];
+
+fn path(kinds: &str) -> String {
+    format!("sys/events/subscribe/{kinds}")
+}
 
 /// Events as they come.
 pub struct EventStream {
@@ -53,13 +59,13 @@ impl fmt::Display for StreamEnd {
 
 impl std::error::Error for StreamEnd {}
 
-/// Why there is no stream of events.
+/// Why there is no stream.
 #[derive(Debug, thiserror::Error)]
 pub enum SubscribeError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The server cannot be reached, or refuses: a 404 is a server that has no events.
+    /// The server cannot be reached, or refuses: a 404 is a server that has none.
     #[error(transparent)]
     Server(#[from] VaultError),
 }
@@ -80,8 +86,8 @@ impl EventStream {
         asking.insert(SEC_WEBSOCKET_KEY, key.map_err(|_| VaultError::Header("key"))?);
         let outgoing = Outgoing {
             method: Method::GET,
-            path: &format!("sys/events/subscribe/{kinds}"),
-            query: &[("json", "true")],
+            path: &path(kinds),
+            query: QUERY,
             body: None,
             token: config.token.as_ref(),
             namespace: config.namespace.as_deref(),
@@ -92,6 +98,14 @@ impl EventStream {
             WebSocketConfig::default().max_message_size(Some(EVENT)).max_frame_size(Some(EVENT));
         let socket = WebSocketStream::from_raw_socket(connection, Role::Client, Some(bounds)).await;
         Ok(Self { socket })
+    }
+
+    /// Shows what [`Self::subscribe`] would ask, where `client` shows its requests and sends none.
+    ///
+    /// # Errors
+    /// [`VaultError::Rehearsed`]: it was shown.
+    pub fn rehearse(client: &VaultClient, kinds: &str) -> Result<(), VaultError> {
+        client.rehearse(Method::GET, &path(kinds), QUERY)
     }
 
     /// The next event: `CloudEvents` in JSON. May be dropped while it waits.

@@ -269,6 +269,25 @@ impl Transport {
         Err(response.map_err(|failure| failure.error)?.failure())
     }
 
+    /// Sends `outgoing` once, and gives the answer with its body still to come.
+    ///
+    /// # Errors
+    /// As for [`Self::send`]; the server's refusal.
+    pub(super) async fn stream(
+        &self,
+        outgoing: &Outgoing<'_>,
+    ) -> Result<reqwest::Response, VaultError> {
+        let url = self.address.url(outgoing.path, outgoing.query)?;
+        let failed = |error: reqwest::Error| self.failed(outgoing, &url, error).error;
+        let dialled = self.dial(outgoing, &outgoing.headers()?, &url);
+        let response = dialled.send().await.map_err(failed)?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let response = self.read(outgoing, &url, response).await;
+        Err(response.map_err(|failure| failure.error)?.failure())
+    }
+
     fn failed(&self, outgoing: &Outgoing<'_>, url: &Url, error: reqwest::Error) -> Failure {
         let cause = classify(&error, self.address.socket().is_some());
         Failure {

@@ -47,6 +47,8 @@ impl Events {
 
 impl Subscribe {
     async fn run(&self) -> Outcome {
+        let shown = EventStream::rehearse(&self.connection.client()?, &self.kinds);
+        shown.map_err(Failure::doing("Error subscribing to events"))?;
         let mut config = self.connection.config()?;
         config.token = stored_token()?;
         let mut events = match EventStream::subscribe(&config, &self.kinds).await {

@@ -10,6 +10,7 @@ mod auth_help;
 mod complete;
 mod connection;
 mod data;
+mod debug;
 mod delete;
 mod environment;
 mod events;
@@ -19,6 +20,7 @@ mod kv;
 mod lease;
 mod list;
 mod login;
+mod monitor;
 mod mounts;
 mod namespace;
 mod operator;
@@ -115,6 +117,8 @@ enum Command {
     /// Be told of changes as they happen.
     #[command(subcommand)]
     Events(events::Events),
+    Monitor(monitor::Monitor),
+    Debug(debug::Debug),
     Server(server::Server),
     Agent(agent::Agent),
     /// Bring keys to a transit mount.
@@ -231,6 +235,8 @@ async fn call(command: Command) -> Outcome {
         Command::Operator(command) => command.run().await,
         Command::Transit(command) => command.run().await,
         Command::Events(command) => command.run().await,
+        Command::Monitor(command) => command.run().await,
+        Command::Debug(command) => command.run().await,
         Command::Unwrap(command) => command.run().await,
         Command::PathHelp(command) => command.run().await,
         Command::Print(command) => command.run(),

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use holdfast_policy::FormatError;
 use serde_json::{Value, json};
 
 use super::connection::Connection;
@@ -19,6 +20,7 @@ pub(super) enum Policy {
     Read(ReadPolicy),
     Write(Write),
     Delete(Delete),
+    Fmt(Fmt),
 }
 
 /// List the names of policies.
@@ -68,6 +70,16 @@ pub(super) struct Delete {
     connection: Connection,
 }
 
+/// Write a policy's file anew in its canonical form. Comments stay.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  vault policy fmt policies/web.hcl")]
+pub(super) struct Fmt {
+    /// The file
+    file: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
 impl Policy {
     pub(super) async fn run(&self) -> Outcome {
         match self {
@@ -75,6 +87,7 @@ impl Policy {
             Self::Read(command) => command.run().await,
             Self::Write(command) => command.run().await,
             Self::Delete(command) => command.run().await,
+            Self::Fmt(command) => command.run(),
         }
     }
 }
@@ -125,11 +138,7 @@ impl Write {
             path => fs::read_to_string(path),
         };
         let rules = rules.map_err(|error| {
-            let path = self.file.trim();
-            let cause = match error.kind() {
-                io::ErrorKind::NotFound => format!("open {path}: no such file or directory"),
-                _ => format!("{path}: {error}"),
-            };
+            let cause = cause(self.file.trim(), &error);
             Failure::Request(format!("Error opening policy file: {cause}"))
         })?;
         let body = json!({ "policy": rules });
@@ -149,6 +158,36 @@ impl Delete {
         let answer = Secret::delete(&client, &format!("sys/policies/acl/{name}"), &[]).await;
         answer.map_err(Failure::doing(format!("Error deleting {name}")))?;
         print_line(&format!("Success! Deleted policy: {name}"))
+    }
+}
+
+impl Fmt {
+    fn run(&self) -> Outcome {
+        // Its flags are those of all commands; none of them is of use here.
+        let Self { file, connection: _ } = self;
+        let path = file.trim();
+        let text = fs::read_to_string(path).map_err(|error| {
+            Failure::Usage(format!("Error reading source file: {}", cause(path, &error)))
+        })?;
+        let formatted = holdfast_policy::format(&text).map_err(|error| {
+            Failure::Usage(match error {
+                FormatError::Policy(error) => error.to_string(),
+                FormatError::Form(error) => format!("Error printing result: {error}"),
+            })
+        })?;
+        fs::write(path, formatted).map_err(|error| {
+            Failure::Usage(format!("Error writing result: {}", cause(path, &error)))
+        })?;
+        print_line(&format!("Success! Formatted policy: {path}"))
+    }
+}
+
+/// Why a file cannot be read, in Go's words where it is just not there.
+fn cause(path: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => format!("open {path}: no such file or directory"),
+        io::ErrorKind::IsADirectory => format!("read {path}: is a directory"),
+        _ => format!("{path}: {error}"),
     }
 }
 

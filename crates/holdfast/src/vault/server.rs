@@ -3,19 +3,20 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 use holdfast_barrier::process::{self, Dumpable};
 use holdfast_types::{SystemClock, SystemRandom};
 use holdfast_vault::config::{self, ServerConfig};
 use holdfast_vault::http::Inherited;
+use holdfast_vault::logs::{LogFormat, Logs};
 use holdfast_vault::server::{DevSettings, Server as VaultServer, ServerOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 use super::connection::chain;
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, values};
 
 mod dev;
 
@@ -47,11 +48,11 @@ impl Server {
         // Before anything opens a descriptor that could be taken for one of them.
         let inherited = Inherited::take_from_environment();
         let (config, dev) = self.config()?;
-        self.log(&config)?;
+        let logs = self.log(&config)?;
         if let Err(error) = protected {
             tracing::warn!(%error, "this process's memory is not kept from others");
         }
-        let options = ServerOptions { dev, inherited, ..ServerOptions::new(config) };
+        let options = ServerOptions { dev, logs, inherited, ..ServerOptions::new(config) };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -79,28 +80,21 @@ impl Server {
     }
 
     /// Log lines go to stderr.
-    fn log(&self, config: &ServerConfig) -> Result<(), Failure> {
-        let level = self.log_level.as_deref().unwrap_or(&config.log_level).to_ascii_lowercase();
-        if !["trace", "debug", "info", "warn", "error"].contains(&level.as_str()) {
-            let text = "-log-level is one of trace, debug, info, warn and error";
-            return Err(Failure::Usage(text.to_owned()));
-        }
-        let json = match self.log_format.as_deref() {
-            None => config.log_json,
-            Some("standard") => false,
-            Some("json") => true,
+    fn log(&self, config: &ServerConfig) -> Result<Arc<Logs>, Failure> {
+        let level = self.log_level.as_deref().unwrap_or(&config.log_level);
+        let level = values::log_level(level).ok_or_else(|| {
+            Failure::Usage("-log-level is one of trace, debug, info, warn and error".to_owned())
+        })?;
+        let format = match self.log_format.as_deref() {
+            None if config.log_json => LogFormat::Json,
+            None | Some("standard") => LogFormat::Standard,
+            Some("json") => LogFormat::Json,
             Some(_) => {
                 return Err(Failure::Usage("-log-format is standard or json".to_owned()));
             }
         };
-        let filter = log_filter(&level);
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-        if json {
-            lines.json().init();
-        } else {
-            lines.with_ansi(false).init();
-        }
-        Ok(())
+        let logs = Logs::install(level, format, Arc::new(SystemClock));
+        logs.map_err(|error| Failure::Usage(format!("write the log: {error}")))
     }
 
     async fn serve(&self, options: ServerOptions) -> Outcome {
@@ -115,16 +109,6 @@ impl Server {
         server.run(shutdown).await.map_err(|error| failed(&error))?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// The server's own parts at `level`. Libraries below it warn and no more, whatever the level: what
-/// they have to say of a request, such as the statements that a database is sent, is not theirs to
-/// write down.
-fn log_filter(level: &str) -> EnvFilter {
-    let own =
-        ["holdfast", "holdfast_auth", "holdfast_barrier", "holdfast_engines", "holdfast_vault"];
-    let own = own.map(|part| format!("{part}={level}")).join(",");
-    EnvFilter::new(format!("warn,{own}"))
 }
 
 /// Cancels `shutdown` on SIGTERM and SIGINT. A second signal does not wait for the first.
@@ -147,30 +131,4 @@ fn stop_on_signal(shutdown: &CancellationToken) -> io::Result<()> {
         std::process::exit(1);
     });
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use tracing::{Level, enabled};
-
-    use super::log_filter;
-
-    #[test]
-    fn no_level_makes_libraries_talk() {
-        for level in ["info", "debug", "trace"] {
-            let lines = tracing_subscriber::fmt().with_env_filter(log_filter(level));
-            tracing::subscriber::with_default(lines.finish(), || {
-                assert!(enabled!(target: "holdfast_vault::core", Level::INFO));
-                assert!(enabled!(target: "holdfast_engines::database", Level::INFO));
-                assert_eq!(
-                    enabled!(target: "holdfast_vault::core", Level::TRACE),
-                    level == "trace"
-                );
-                assert!(!enabled!(target: "tokio_postgres::query", Level::DEBUG));
-                assert!(!enabled!(target: "tokio_postgres::prepare", Level::INFO));
-                assert!(!enabled!(target: "hyper::proto", Level::INFO));
-                assert!(enabled!(target: "tokio_postgres::connection", Level::WARN));
-            });
-        }
-    }
 }

@@ -10,6 +10,7 @@ mod durable;
 mod events;
 mod explain;
 mod keep_alive;
+mod monitor;
 mod process;
 mod refusals;
 mod routes;

@@ -57,8 +57,8 @@ const OPEN: &[&str] = &[
 /// the slash at its end.
 const OPEN_BESIDES: &[&str] = &["sys/metrics", "pki/issuers"];
 
-/// What would end the server or the token that asks.
-const NOT_FOR_ROOT: &[&str] = &["sys/seal", "auth/token/revoke-self"];
+/// What would end the server or the token that asks, and what answers without an end.
+const NOT_FOR_ROOT: &[&str] = &["sys/seal", "auth/token/revoke-self", "sys/monitor"];
 
 struct Row {
     pattern: &'static str,

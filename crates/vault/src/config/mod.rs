@@ -13,6 +13,7 @@ use crate::http::ListenerSettings;
 mod file;
 mod initialize;
 mod listener;
+mod sanitized;
 mod seal;
 
 /// What is wrong with the configuration.

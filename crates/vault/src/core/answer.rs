@@ -12,7 +12,7 @@ use tracing::error;
 
 use super::wrapping::WrapInfo;
 use crate::tokens::{TokenEntry, TokenHash};
-use crate::wire::{Messages, Outgoing, OutgoingBody};
+use crate::wire::{Outgoing, OutgoingBody};
 
 /// What a path answers, before leases, audit and wrapping.
 pub(crate) struct Answer {
@@ -26,8 +26,8 @@ pub(crate) struct Answer {
     pub envelope: Option<Value>,
     /// Wrap this answer as the answer to that path, whatever the request asked: a rewrap.
     pub wrap: Option<(std::time::Duration, String)>,
-    /// What goes on after the answer.
-    pub messages: Option<Box<dyn Messages>>,
+    /// A body that goes on after the answer.
+    pub ongoing: Option<OutgoingBody>,
 }
 
 /// The token in an answer.
@@ -54,14 +54,7 @@ impl TokenAnswer {
 impl Answer {
     /// An empty success.
     pub(crate) fn none() -> Self {
-        Self {
-            response: None,
-            token: None,
-            lease: None,
-            envelope: None,
-            wrap: None,
-            messages: None,
-        }
+        Self { response: None, token: None, lease: None, envelope: None, wrap: None, ongoing: None }
     }
 }
 

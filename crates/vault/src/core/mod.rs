@@ -6,6 +6,7 @@ pub(crate) mod answer;
 mod audit;
 pub(crate) mod invocation;
 mod limits;
+pub(crate) mod ongoing;
 mod path;
 pub(crate) mod pipeline;
 mod settle;
@@ -42,6 +43,7 @@ use crate::events::Events;
 use crate::identity::Identity;
 use crate::leases::{self, Leases};
 use crate::lockout::Lockouts;
+use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
 use crate::mounts::{Mounts, Registry, finish_disabling, finish_moves};
 use crate::passwords::PasswordPolicies;
@@ -72,6 +74,8 @@ pub struct Deps {
     pub limits: Limits,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The log of the process.
+    pub logs: Arc<Logs>,
     /// Where clients reach the server, such as `https://vault.example:8200`; empty where that is
     /// not known.
     pub api_addr: String,
@@ -152,7 +156,7 @@ impl Core {
     }
 
     async fn load(&self) -> Result<Vault, Error> {
-        let Deps { entries, clock, random, audit, registry, limits, metrics, api_addr } =
+        let Deps { entries, clock, random, audit, registry, limits, metrics, logs, api_addr } =
             &self.deps;
         let root = View::new(entries.clone(), "");
         let system = self.system.get();
@@ -182,6 +186,7 @@ impl Core {
             lockouts: Lockouts::default(),
             settings: Settings::load(&root).await?,
             metrics: metrics.clone(),
+            logs: logs.clone(),
             quotas: Quotas::load(&root).await?,
             versions: Versions::load(&root, clock.now()).await?,
             denials: Denials::new(&root),

@@ -81,11 +81,11 @@ impl Settling<'_> {
         operation: Operation,
         carried: &mut Carried,
     ) -> Result<Outgoing, Option<Error>> {
-        let Answer { response, token, envelope: ready, wrap, messages, .. } = answer;
-        if let Some(messages) = messages {
+        let Answer { response, token, envelope: ready, wrap, ongoing, .. } = answer;
+        if let Some(body) = ongoing {
             self.write_down(&ResponseRecord::default()).await?;
-            let body = OutgoingBody::Messages(messages);
-            return Ok(Outgoing { status: 101, body, headers: Vec::new() });
+            let status = if matches!(body, OutgoingBody::Messages(_)) { 101 } else { 200 };
+            return Ok(Outgoing { status, body, headers: Vec::new() });
         }
         let nothing = token.is_none() && ready.is_none() && lease.id.is_empty();
         if response.is_none() && nothing {

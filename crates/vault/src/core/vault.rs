@@ -14,6 +14,7 @@ use crate::events::Events;
 use crate::identity::Identity;
 use crate::leases::Leases;
 use crate::lockout::Lockouts;
+use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::mounts::Mounts;
 use crate::passwords::PasswordPolicies;
@@ -39,6 +40,7 @@ pub(crate) struct Vault {
     pub lockouts: Lockouts,
     pub settings: Settings,
     pub metrics: Arc<Metrics>,
+    pub logs: Arc<Logs>,
     pub quotas: Quotas,
     pub versions: Versions,
     /// Why requests were refused.

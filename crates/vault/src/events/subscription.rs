@@ -1,25 +1,18 @@
 //! One reader of events: what it may know, and until when.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_logical::Error;
-use holdfast_policy::{AccessRequest, Operation};
 use holdfast_types::SecretString;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tracing::warn;
 
 use super::Published;
-use crate::core::acl::acl_of;
-use crate::core::answer::Chain;
 use crate::core::invocation::Invocation;
+use crate::core::ongoing::{LOOK, SEALED, may_still_read};
 use crate::core::vault::Vault;
 use crate::wire::{Ended, Messages};
-
-/// How often a token is looked at while nothing happens.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// A reader, as long as it may read.
 struct Subscription {
@@ -58,10 +51,7 @@ pub(crate) fn subscribe(
     Ok(Box::new(Subscription { vault, token, pattern: pattern.to_owned(), events }))
 }
 
-const SEALED: Ended = Ended { code: 1001, reason: "the server is sealed or stops" };
-const TOKEN_ENDED: Ended = Ended { code: 1008, reason: "the token has ended, or may no more" };
 const BEHIND: Ended = Ended { code: 1013, reason: "too slow: read anew, then subscribe again" };
-const FAILED: Ended = Ended { code: 1011, reason: "internal error" };
 
 #[async_trait]
 impl Messages for Subscription {
@@ -90,21 +80,9 @@ impl Subscription {
     /// It may no longer listen at all.
     async fn may_read(&self, path: Option<&str>) -> Result<bool, Ended> {
         let vault = self.vault.upgrade().ok_or(SEALED)?;
-        let failed = |error: Error| {
-            if matches!(error, Error::Denied) {
-                return TOKEN_ENDED;
-            }
-            warn!(error = %Chain(&error), "look after a subscription");
-            FAILED
-        };
-        let token = vault.tokens.lookup(self.token.expose()).await;
-        let token = token.map_err(|error| failed(error.into()))?.ok_or(TOKEN_ENDED)?;
-        let acl = acl_of(&vault, &token).await.map_err(failed)?;
-        let may = |path: &str| acl.acl.check(&AccessRequest::new(Operation::Read, path)).allowed;
-        if !may(&format!("sys/events/subscribe/{}", self.pattern)) {
-            return Err(TOKEN_ENDED);
-        }
-        Ok(path.is_none_or(may))
+        let own = format!("sys/events/subscribe/{}", self.pattern);
+        let acl = may_still_read(&vault, &self.token, &own).await?;
+        Ok(path.is_none_or(|path| acl.may_read(path)))
     }
 }
 

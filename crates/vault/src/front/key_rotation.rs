@@ -11,7 +11,6 @@ use holdfast_logical::{Error, Operation, Reply, Request, Response};
 use holdfast_types::{Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tracing::info;
 
 const KEY: &str = "core/key-rotation";
 /// What the barrier bears: 90% of the 2^32 encryptions that AES-GCM with random nonces does.
@@ -77,19 +76,11 @@ impl KeyRotation {
         }
     }
 
-    /// Rotates, if it is time.
-    pub(super) async fn tick(&self) -> Result<(), Error> {
+    /// Whether it is time to rotate.
+    pub(super) async fn is_due(&self) -> Result<bool, Error> {
         let status = self.barrier.key_status()?;
-        let due = self.schedule().await?.is_due(
-            status.install_time,
-            status.encryptions,
-            self.clock.now(),
-        );
-        if due {
-            let status = self.barrier.rotate().await?;
-            info!(term = status.term, "the encryption key rotated as configured");
-        }
-        Ok(())
+        let schedule = self.schedule().await?;
+        Ok(schedule.is_due(status.install_time, status.encryptions, self.clock.now()))
     }
 
     async fn schedule(&self) -> Result<Schedule, Error> {

@@ -19,6 +19,7 @@ use crate::audit::{Allowances, Audit, DeviceError, DeviceSpec};
 use crate::config::InitRequest;
 use crate::core::{Core, Deps, Limits};
 use crate::http::InFlight;
+use crate::logs::Logs;
 use crate::metrics::{Measured, Metrics};
 use crate::mounts::Registry;
 use crate::wire::{Outgoing, OutgoingBody};
@@ -48,6 +49,10 @@ pub struct LifecycleParts {
     pub audit_allowances: Allowances,
     /// The name of the installation; random where none is set.
     pub cluster_name: Option<String>,
+    /// The log of the process.
+    pub logs: Arc<Logs>,
+    /// The configuration as `sys/config/state/sanitized` tells it.
+    pub sanitized: Value,
     /// The requests under way.
     pub in_flight: Arc<InFlight>,
     /// The time.
@@ -344,6 +349,7 @@ fn assemble(parts: &LifecycleParts, entries: Arc<dyn Entries>) -> (Arc<Core>, Ar
         audit: Arc::clone(&audit),
         registry: parts.registry.clone(),
         limits: parts.limits,
+        logs: Arc::clone(&parts.logs),
         api_addr: parts.api_addr.clone(),
     }));
     core.extend_system(Arc::new(ServerPaths::new(parts, &core, Arc::clone(&audit))));

@@ -10,6 +10,7 @@ use holdfast_logical::{
 };
 use holdfast_types::{Random, rfc3339};
 use serde_json::{Map, Value, json};
+use tracing::info;
 
 use super::key_rotation::KeyRotation;
 use super::lifecycle::LifecycleParts;
@@ -18,6 +19,7 @@ use super::rotation::Rotations;
 use crate::audit::{Audit, DeviceError, DeviceSpec};
 use crate::core::Core;
 use crate::http::InFlight;
+use crate::logs::{self, Logs};
 
 /// Part of the mount `sys/`; paths are relative to it.
 pub struct ServerPaths {
@@ -25,6 +27,8 @@ pub struct ServerPaths {
     core: Weak<Core>,
     audit: Arc<Audit>,
     in_flight: Arc<InFlight>,
+    logs: Arc<Logs>,
+    sanitized: Value,
     random: Arc<dyn Random>,
     rotations: Rotations,
     key_rotation: KeyRotation,
@@ -40,6 +44,8 @@ impl ServerPaths {
             core: core.clone(),
             audit,
             in_flight: Arc::clone(&parts.in_flight),
+            logs: Arc::clone(&parts.logs),
+            sanitized: parts.sanitized.clone(),
             random: Arc::clone(&parts.random),
             key_rotation: KeyRotation::new(Arc::clone(&parts.barrier), Arc::clone(&parts.clock)),
             rotations: Rotations::new(Arc::clone(&parts.barrier), Arc::clone(&parts.random)),
@@ -73,12 +79,16 @@ impl Backend for ServerPaths {
                 self.hash(&name.join("/"), request)
             }
             (["rotate"] | ["rotate", "keyring"], _) if write => {
-                self.barrier.rotate().await?;
-                if let Some(core) = self.core.upgrade() {
-                    core.rotate_keys().await?;
-                }
+                self.rotate().await?;
                 Ok(None)
             }
+            (["rotate", "root"], _) if write => match self.barrier.rotate_root().await? {
+                true => Ok(None),
+                false => Err(Error::invalid(
+                    "the root key of a Shamir seal is replaced together with its shares: begin \
+                     with sys/rotate/root/init",
+                )),
+            },
             (["rotate", "config"] | ["rotate", "keyring", "config"], _) => {
                 self.key_rotation.handle(request).await
             }
@@ -87,13 +97,19 @@ impl Backend for ServerPaths {
             }
             (["generate-root-token", step], _) => self.root_tokens.handle(step, request).await,
             (["key-status"], _) if read => self.key_status(),
+            (["loggers"], _) => logs::loggers(&self.logs, None, request),
+            (["loggers", name], _) => logs::loggers(&self.logs, Some(name), request),
+            (["config", "state", "sanitized"], _) if read => {
+                Ok(Some(Response::data(self.sanitized.clone())))
+            }
             (["in-flight-req"], _) if read => Ok(Some(self.requests_under_way())),
             (
                 [
                     "seal" | "step-down" | "audit" | "audit-hash" | "rotate" | "key-status"
                     | "in-flight-req",
                     ..,
-                ],
+                ]
+                | ["config", "state", "sanitized"],
                 _,
             ) => Err(Error::UnsupportedOperation),
             _ => Err(Error::UnsupportedPath),
@@ -105,7 +121,11 @@ impl Backend for ServerPaths {
     }
 
     async fn tick(&self) -> Result<(), Error> {
-        self.key_rotation.tick().await
+        if self.key_rotation.is_due().await? {
+            let term = self.rotate().await?;
+            info!(term, "the encryption key rotated as configured");
+        }
+        Ok(())
     }
 }
 
@@ -133,6 +153,16 @@ pub(crate) fn special_paths_of_sys() -> SpecialPaths {
 }
 
 impl ServerPaths {
+    /// A new encryption key, and with it a new key of each kind that the core makes its own tokens
+    /// with. Gives the number of the first.
+    async fn rotate(&self) -> Result<u32, Error> {
+        let status = self.barrier.rotate().await?;
+        if let Some(core) = self.core.upgrade() {
+            core.rotate_keys().await?;
+        }
+        Ok(status.term)
+    }
+
     fn list_devices(&self) -> Response {
         let row = |spec: DeviceSpec| {
             let row = json!({

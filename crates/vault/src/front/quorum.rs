@@ -2,7 +2,7 @@
 
 use holdfast_barrier::{Barrier, QuorumError, ShareError, SharePlan, ShareProgress};
 use holdfast_logical::{Error, Request};
-use holdfast_types::Random;
+use holdfast_types::{Random, SecretBytes};
 
 use super::status::{NO_SHARE, share, share_error};
 
@@ -10,7 +10,7 @@ use super::status::{NO_SHARE, share, share_error};
 pub(super) struct Quorum {
     /// Names the attempt, so that shares are not spent on another one.
     pub(super) nonce: String,
-    progress: ShareProgress,
+    pub(super) progress: ShareProgress,
 }
 
 impl Quorum {
@@ -28,15 +28,14 @@ impl Quorum {
         barrier.share_plan().map_or(0, SharePlan::threshold)
     }
 
-    /// Takes the request's share. True once a whole quorum of right ones is in; a whole quorum that
-    /// is wrong starts over.
-    pub(super) async fn submit(
+    /// Takes the request's share of `required`. All of them once the last is in.
+    pub(super) fn collect(
         &mut self,
         request: &Request,
         doing: &str,
-        barrier: &Barrier,
+        required: u8,
         random: &dyn Random,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<Vec<SecretBytes>>, Error> {
         let fields = request.fields();
         let text = fields.string("key")?.unwrap_or_default();
         if text.is_empty() {
@@ -52,15 +51,26 @@ impl Quorum {
         }
         let share = share(&text).ok_or_else(|| Error::invalid(NO_SHARE))?;
         let before = self.progress.count();
-        let complete = self
-            .progress
-            .submit(share, Self::required(barrier), random)
-            .map_err(|error| refused(&error))?;
-        let Some(shares) = complete else {
-            if self.progress.count() == before {
-                let words = format!("given key has already been provided during {doing}");
-                return Err(Error::invalid(words));
-            }
+        let complete = self.progress.submit(share, required, random);
+        let complete = complete.map_err(|error| refused(&error))?;
+        if complete.is_none() && self.progress.count() == before {
+            let words = format!("given key has already been provided during {doing}");
+            return Err(Error::invalid(words));
+        }
+        Ok(complete)
+    }
+
+    /// The same for a quorum of the shares in use. True once a whole quorum of right ones is in; a whole quorum that
+    /// is wrong starts over.
+    pub(super) async fn submit(
+        &mut self,
+        request: &Request,
+        doing: &str,
+        barrier: &Barrier,
+        random: &dyn Random,
+    ) -> Result<bool, Error> {
+        let required = Self::required(barrier);
+        let Some(shares) = self.collect(request, doing, required, random)? else {
             return Ok(false);
         };
         match barrier.check_quorum(&shares).await {

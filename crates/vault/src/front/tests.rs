@@ -1,12 +1,14 @@
 //! The life cycle and the server's own paths, over a barrier in memory.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use holdfast_barrier::physical::InMemory;
 use holdfast_barrier::{Barrier, Physical, SealConfig, StaticKey};
 use holdfast_logical::Connection;
+use holdfast_testkit::FakeClock;
 use holdfast_types::{Random, SecretBytes, SecretString, SystemClock, SystemRandom};
 use serde_json::{Value, json};
 
@@ -27,6 +29,15 @@ struct Server {
 
 /// A server over this storage, as a process that starts makes it.
 async fn open(physical: Arc<dyn Physical>, with_static_seal: bool, audit: &[DeviceSpec]) -> Server {
+    open_at(physical, with_static_seal, audit, Arc::new(SystemClock)).await
+}
+
+async fn open_at(
+    physical: Arc<dyn Physical>,
+    with_static_seal: bool,
+    audit: &[DeviceSpec],
+    clock: Arc<dyn Clock>,
+) -> Server {
     let key = || SecretBytes::new(SEAL_KEY.to_vec());
     let seal = match with_static_seal {
         false => SealConfig::Shamir,
@@ -34,7 +45,6 @@ async fn open(physical: Arc<dyn Physical>, with_static_seal: bool, audit: &[Devi
             SealConfig::Static { current: StaticKey::parse("k1", &key()).unwrap(), previous: None }
         }
     };
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let barrier =
         Barrier::open(physical.clone(), seal, clock.clone(), random.clone()).await.unwrap();
@@ -47,6 +57,8 @@ async fn open(physical: Arc<dyn Physical>, with_static_seal: bool, audit: &[Devi
         audit: audit.to_vec(),
         audit_allowances: Allowances { creation_by_api: true, ..Allowances::default() },
         cluster_name: None,
+        logs: crate::logs::Logs::detached(),
+        sanitized: Value::Null,
         in_flight: Arc::default(),
         clock: clock.clone(),
         random,
@@ -74,7 +86,7 @@ impl Server {
         let body = match answer.body {
             OutgoingBody::Json(body) => body,
             OutgoingBody::Raw(_, bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
-            OutgoingBody::Empty | OutgoingBody::Messages(_) => Value::Null,
+            OutgoingBody::Empty | OutgoingBody::Messages(_) | OutgoingBody::Lines(_) => Value::Null,
         };
         (answer.status, body)
     }
@@ -399,6 +411,76 @@ async fn keys_rotate_and_shares_are_replaced_by_a_quorum() {
 }
 
 #[tokio::test]
+async fn new_shares_that_have_to_be_shown_first_are_not_in_use_before() {
+    let mut server = shamir().await;
+    let old = server.initialize(1, 1).await;
+    server.write("sys/unseal", json!({"key": old[0]})).await;
+    let root = "sys/rotate/root";
+    let nothing = (400, "no rotation configuration found".to_owned());
+    let verify = format!("{root}/verify");
+    assert_eq!(server.refusal(&verify, json!({"key": "00", "nonce": "x"})).await, nothing);
+
+    let plan = json!({"secret_shares": 3, "secret_threshold": 2, "require_verification": true});
+    let (_, body) = server.write(&format!("{root}/init"), plan).await;
+    let wants = (&body["data"]["verification_required"], &body["data"]["verification_nonce"]);
+    assert_eq!(wants, (&json!(true), &json!("")));
+    assert_eq!(server.read(&verify).await.1["data"]["started"], false);
+    let share = |key: &str, nonce: &Value| json!({"key": key, "nonce": nonce});
+    let old_share = share(&old[0], &body["data"]["nonce"]);
+    let (_, body) = server.write(&format!("{root}/update"), old_share.clone()).await;
+    assert_eq!(body["data"]["complete"], true, "{body}");
+    let new = texts(&body["data"]["keys"]);
+    let nonce = &body["data"]["verification_nonce"];
+    let (_, words) = server.refusal(&format!("{root}/update"), old_share).await;
+    assert!(words.starts_with("rotation already finished; verification must be"), "{words}");
+
+    // A quorum of something else, and all begins anew under another nonce.
+    assert_eq!(server.write(&verify, share(&new[0], nonce)).await.1["data"]["progress"], 1);
+    assert_eq!(
+        server.refusal(&verify, share(&old[0], nonce)).await,
+        (400, "rotation verification failed; incorrect key shares supplied".to_owned())
+    );
+    let (_, status) = server.read(&verify).await;
+    assert_ne!(&status["data"]["nonce"], nonce);
+    assert_eq!(status["data"]["progress"], 0);
+    assert_eq!(server.read("sys/seal-status").await.1["n"], 1, "the old shares are in use");
+
+    let nonce = &status["data"]["nonce"];
+    server.write(&verify, share(&new[2], nonce)).await;
+    let (_, body) = server.write(&verify, share(&new[0], nonce)).await;
+    assert_eq!(body["data"], json!({"complete": true, "nonce": nonce}));
+    assert_eq!(server.refusal(&verify, share(&new[0], nonce)).await, nothing);
+    assert_eq!(server.read("sys/seal-status").await.1["n"], 3);
+    let (status, words) = server.refusal(root, Value::Null).await;
+    assert!(status == 400 && words.starts_with("the root key of a Shamir seal"), "{words}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_rotate_by_themselves_take_the_batch_tokens_key_along() {
+    let clock = Arc::new(FakeClock::at(1_800_000_000));
+    let memory = Arc::new(InMemory::new());
+    let server = open_at(memory, false, &[], clock.clone()).await.unsealed().await;
+    server.write("sys/rotate/config", json!({"interval": "24h"})).await;
+    let make = async || {
+        let asked = json!({"type": "batch", "policies": ["default"], "ttl": "100h"});
+        let (_, body) = server.write("auth/token/create", asked).await;
+        body["auth"]["client_token"].as_str().unwrap().to_owned()
+    };
+    let first = make().await;
+    clock.advance(Duration::from_secs(25 * 3600));
+    // The server looks once a minute.
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(server.read("sys/key-status").await.1["data"]["term"], 2);
+    let second = make().await;
+    // The key's number stands in clear: `b.` and base64 of the version and the number.
+    assert_ne!(first[..9], second[..9]);
+    for token in [first, second] {
+        let (status, body) = server.write("auth/token/lookup", json!({ "token": token })).await;
+        assert_eq!(status, 200, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_quorum_makes_a_root_token_under_a_one_time_pad() {
     let mut server = shamir().await;
     let keys = server.initialize(1, 1).await;
@@ -433,4 +515,8 @@ async fn a_static_seal_gets_its_first_recovery_shares_from_whoever_may() {
     assert_eq!(texts(&body["data"]["keys"]).len(), 2);
     let (_, status) = server.read("sys/seal-status").await;
     assert_eq!((&status["t"], &status["n"]), (&json!(2), &json!(2)));
+    assert_eq!(server.write("sys/rotate/root", Value::Null).await.0, 204);
+    let again = open(server.physical.clone(), true, &[]).await;
+    again.front.lifecycle.start(&[]).await.unwrap();
+    assert_eq!(again.read("sys/health").await.0, 200, "it opens by itself");
 }

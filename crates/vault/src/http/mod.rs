@@ -14,6 +14,7 @@ use crate::wire::{Incoming, Outgoing};
 
 mod activity;
 mod bind;
+mod body;
 mod detachable;
 mod in_flight;
 mod inherited;

@@ -8,10 +8,11 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use tracing::error;
 
+use super::body::AnswerBody;
 use crate::wire::{Outgoing, OutgoingBody};
 
 /// Writes `outgoing` as HTTP, with the header fields that every answer carries.
-pub(super) fn to_http(outgoing: Outgoing) -> Response<Full<Bytes>> {
+pub(super) fn to_http(outgoing: Outgoing) -> Response<AnswerBody> {
     let status = StatusCode::from_u16(outgoing.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (content_type, body) = match outgoing.body {
         OutgoingBody::Empty => (None, Vec::new()),
@@ -21,8 +22,10 @@ pub(super) fn to_http(outgoing: Outgoing) -> Response<Full<Bytes>> {
         OutgoingBody::Messages(_) => {
             return to_http(Outgoing::errors(426, ["this path is read over a WebSocket"]));
         }
+        // Their body is not of one piece: whoever has it writes the head with an empty one.
+        OutgoingBody::Lines(_) => (None, Vec::new()),
     };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(AnswerBody::Whole(Full::new(Bytes::from(body))));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -9,8 +9,6 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use holdfast_logical::Connection;
 use http::{Method, Request, Response};
-use http_body_util::Full;
-use hyper::body::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -21,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug, error, field, info_span, warn};
 
-use super::activity::{Activity, Patience, Verdict, Watched};
+use super::activity::{ActiveRequest, Activity, Patience, Verdict, Watched};
 use super::bind::{self, ACCEPT_PAUSE, BindError, Socket};
+use super::body::AnswerBody;
 use super::detachable::Detachable;
 use super::response::to_http;
 use super::tls::{Tls, TlsError};
@@ -258,11 +257,7 @@ impl Acceptor {
             let active = activity.request();
             let (shared, limits) = (Arc::clone(&self.shared), Arc::clone(&self.limits));
             let connection = connection.clone();
-            async move {
-                let response = shared.answer(request, connection, &limits).await;
-                drop(active);
-                Ok::<_, Infallible>(response)
-            }
+            async move { Ok::<_, Infallible>(shared.answer(request, connection, &limits, active).await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // The watchdog below takes this over.
@@ -324,7 +319,8 @@ impl Shared {
         mut request: Request<hyper::body::Incoming>,
         connection: Connection,
         limits: &Limits,
-    ) -> Response<Full<Bytes>> {
+        active: ActiveRequest,
+    ) -> Response<AnswerBody> {
         let upgrade = Upgrade::wanted(&mut request);
         let id = self.parts.random.uuid();
         let path = request.uri().path().to_owned();
@@ -382,6 +378,12 @@ impl Shared {
             {
                 self.go_on(upgrade, messages)
             }
+            Ok(Ok(Outgoing { body: OutgoingBody::Lines(lines), status, headers })) => {
+                let (body, write) = AnswerBody::of_lines(lines, active, self.stopping.clone());
+                self.work.spawn(write);
+                let head = Outgoing { status, body: OutgoingBody::Empty, headers };
+                to_http(head).map(|_| body)
+            }
             Ok(Ok(outgoing)) => to_http(outgoing),
             Ok(Err(_)) => {
                 error!(path, "a request's handler panicked");
@@ -397,16 +399,12 @@ impl Shared {
 
 impl Shared {
     /// Lets a connection go on as a WebSocket that `messages` are written to.
-    fn go_on(
-        &self,
-        upgrade: Option<Upgrade>,
-        messages: Box<dyn Messages>,
-    ) -> Response<Full<Bytes>> {
+    fn go_on(&self, upgrade: Option<Upgrade>, messages: Box<dyn Messages>) -> Response<AnswerBody> {
         let Some(Upgrade { connection, answer }) = upgrade else {
             return to_http(Outgoing::errors(426, ["this path is read over a WebSocket"]));
         };
         self.work.spawn(websocket::write(connection, messages, self.stopping.clone()));
-        answer
+        answer.map(AnswerBody::Whole)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::{InitRequest, SealKey, SealSettings, ServerConfig, StorageSet
 use crate::core::Limits;
 use crate::front::{Chain, Front, Lifecycle, LifecycleError, LifecycleParts};
 use crate::http::{self, Capacity, InFlight, Inherited, Listener, ListenerError, Tls};
+use crate::logs::Logs;
 use crate::space::{self, Reserve};
 
 mod dev;
@@ -34,6 +35,8 @@ pub struct ServerOptions {
     pub config: ServerConfig,
     /// Sets it up for development: initialised, unsealed, with a `secret/`.
     pub dev: Option<DevSettings>,
+    /// The log of the process, which the server's operators read and set.
+    pub logs: Arc<Logs>,
     /// Sockets that were passed on to this process.
     pub inherited: Inherited,
     /// What the process bears with.
@@ -43,7 +46,13 @@ pub struct ServerOptions {
 impl ServerOptions {
     /// The usual ones with this configuration.
     pub fn new(config: ServerConfig) -> Self {
-        Self { config, dev: None, inherited: Inherited::default(), capacity: Capacity::default() }
+        Self {
+            config,
+            dev: None,
+            logs: Logs::detached(),
+            inherited: Inherited::default(),
+            capacity: Capacity::default(),
+        }
     }
 }
 
@@ -98,7 +107,8 @@ impl Server {
     /// # Errors
     /// What stopped it, before anything is served.
     pub async fn build(options: ServerOptions) -> Result<Self, ServerError> {
-        let ServerOptions { config, dev, mut inherited, capacity } = options;
+        let ServerOptions { config, dev, logs, mut inherited, capacity } = options;
+        let sanitized = config.sanitized();
         config.warnings.iter().for_each(|warning| warn!("{warning}"));
         let listeners = config
             .listeners
@@ -128,6 +138,8 @@ impl Server {
             audit: config.audit,
             audit_allowances: config.audit_allowances,
             cluster_name: config.cluster_name,
+            logs,
+            sanitized,
             in_flight: Arc::clone(&in_flight),
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),

@@ -28,11 +28,13 @@ use crate::core::invocation::Invocation;
 use crate::core::vault::Vault;
 use crate::events;
 use crate::leases;
+use crate::logs;
 use crate::metrics;
 use crate::mounts::MountClass;
 use crate::passwords;
 use crate::policies::{self, PolicyStyle};
 use crate::quotas;
+use crate::wire::OutgoingBody;
 
 /// Paths with rules of their own, as OpenBao has them.
 pub(crate) fn special_paths() -> SpecialPaths {
@@ -120,6 +122,7 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
             capabilities::handle(vault, invocation, first).await
         }
         "locked-users" => locked_users::handle(vault, invocation, rest).map(Answer::from),
+        "config" if rest == "state/sanitized" => elsewhere(vault, invocation).await,
         "config" if !rest.is_empty() => config::handle(vault, invocation, rest).await,
         "quotas" => quotas::handle(vault, invocation, rest).await,
         "remount" => remount::handle(vault, invocation, rest).await,
@@ -133,11 +136,18 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
         "metrics" if rest.is_empty() => metrics::handle(vault, invocation).await,
         "events" => match (rest.strip_prefix("subscribe/"), invocation.request.operation) {
             (Some(kinds), Operation::Read) => {
-                let messages = Some(events::subscribe(vault, invocation, kinds)?);
-                Ok(Answer { messages, ..Answer::none() })
+                let messages = events::subscribe(vault, invocation, kinds)?;
+                Ok(Answer { ongoing: Some(OutgoingBody::Messages(messages)), ..Answer::none() })
             }
             (Some(_), _) => Err(Error::UnsupportedOperation),
             (None, _) => Err(Error::UnsupportedPath),
+        },
+        "monitor" if rest.is_empty() => match invocation.request.operation {
+            Operation::Read => {
+                let lines = logs::monitor(vault, invocation)?;
+                Ok(Answer { ongoing: Some(OutgoingBody::Lines(lines)), ..Answer::none() })
+            }
+            _ => Err(Error::UnsupportedOperation),
         },
         "wrapping" => wrapping::handle(vault, invocation, rest).await,
         "internal" if rest == "explain" || rest.starts_with("explain/") => {

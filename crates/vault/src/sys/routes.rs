@@ -59,6 +59,7 @@ const KEYRING: &[Field] = &[
     Field::integer("max_operations", "How much it may encrypt."),
 ];
 const TOKEN: Field = Field::string("token", "The wrapping token; the request's own by default.");
+const LEVEL: Field = Field::string("level", "`trace`, `debug`, `info`, `warn` or `error`.");
 const FORMAT: Field = Field::string("format", "`hex` or `base64`.");
 
 /// All of them.
@@ -93,6 +94,7 @@ pub(crate) const ROUTES: &[Route] = &[
         Field::strings("allowed_headers", "Header fields that they may send besides the usual."),
         Field::bool("allow_credentials", "Whether browsers may send their credentials."),
     ]),
+    Route::new("config/state/sanitized", &[Read], "The configuration in use, without secrets."),
     Route::new("config/ui/headers", &[List], "List the header fields of every answer."),
     Route::new("config/ui/headers/{header}", CHANGE, "A header field of every answer.").fields(&[
         HEADER,
@@ -176,8 +178,17 @@ pub(crate) const ROUTES: &[Route] = &[
         Field::string("mount_accessor", "Accessor of the login method."),
         Field::string("alias_identifier", "The name there."),
     ]),
+    Route::new("loggers", CHANGE, "How much the server logs, by its parts, until the next start.")
+        .fields(&[LEVEL]),
+    Route::new("loggers/{name}", CHANGE, "How much one part of the server logs.")
+        .fields(&[Field::string("name", "The part."), LEVEL]),
     Route::new("metrics", &[Read], "Numbers for monitoring.")
         .fields(&[Field::string("format", "`prometheus`, or JSON where it is empty.")]),
+    Route::new("monitor", &[Read], "The server's log from now on, as text that comes as it comes.")
+        .fields(&[
+            Field::string("log_level", "`trace`, `debug`, `info`, `warn` or `error`."),
+            Field::string("log_format", "`standard` or `json`."),
+        ]),
     Route::new("mounts", &[Read], "List the engines."),
     Route::new("mounts/{path*}/tune", &[Read, Update], "An engine's settings.").fields(TUNING),
     Route::new("mounts/{path*}", CHANGE, "Enable, show or disable an engine.").fields(ENABLE),
@@ -244,6 +255,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::new("rotate/recovery/init", CHANGE, "New recovery shares for the old.").fields(SHARES),
     Route::new("rotate/recovery/verify", CHANGE, "Show that the new shares work.").fields(SHARE),
     Route::new("rotate/recovery/update", &[Update], "Hand in a share for new ones.").fields(SHARE),
+    Route::new("rotate/root", &[Update], "A new root key, where the seal has its key at hand."),
     Route::new("rotate/root/backup", &[Read, Delete], "Copies of shares: none are kept."),
     Route::new("rotate/root/init", CHANGE, "New unseal shares for the old.").fields(SHARES),
     Route::new("rotate/root/verify", CHANGE, "Show that the new shares work.").fields(SHARE),
