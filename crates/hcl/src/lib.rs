@@ -22,8 +22,8 @@ mod token;
 
 pub use ast::{Body, Item, Key, Position, Value, ValueKind};
 pub use error::Error;
-pub use problem::{FileProblem, FileProblems};
 pub use format::format;
+pub use problem::{FileProblem, FileProblems};
 pub use settings::{Block, Problem, Problems, Settings};
 
 /// The longest text that is read, in bytes.

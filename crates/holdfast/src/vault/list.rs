@@ -1,12 +1,17 @@
 //! `list`: the names below a path.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::connection::Connection;
-use super::output::{Format, FormatFlag, print_document, print_keys, print_secret};
+use super::output::{
+    Format, FormatFlag, print_document, print_keys, print_rows, print_secret, print_warnings,
+};
 use super::path::sanitize;
 use super::secret::Secret;
+use super::table::go_value;
 use super::{Failure, Outcome};
 
 /// List the names below a path; folders end with a slash.
@@ -21,7 +26,7 @@ pub(super) struct List {
     /// List this many names at most, where the path supports it
     #[arg(long, value_name = "COUNT")]
     limit: Option<u64>,
-    /// Show what else the server says of each name, as JSON or YAML the whole answer
+    /// Show what else the server says of each name; as JSON the whole answer
     #[arg(long)]
     detailed: bool,
     #[command(flatten)]
@@ -79,11 +84,31 @@ pub(super) fn print_listing(
     };
     match secret.keys() {
         Some(_) if detailed && format == Format::Json => print_document(format, &secret),
+        Some(keys) if detailed && format == Format::Table => match secret.key_info() {
+            Some(info) => print_detailed(&secret, keys, info),
+            None => print_keys(format, &secret, keys),
+        },
         Some(keys) => print_keys(format, &secret, keys),
         // Nothing but warnings, perhaps.
         None if format == Format::Table && secret.data.is_none() => print_secret(format, &secret),
         None => nothing(format, "entries", path),
     }
+}
+
+/// A row a name, a column for everything that is said of any of them.
+fn print_detailed(secret: &Secret, keys: &[Value], info: &Map<String, Value>) -> Outcome {
+    print_warnings(secret);
+    let rows = info.values().filter_map(Value::as_object);
+    let columns: BTreeSet<&str> = rows.flat_map(Map::keys).map(String::as_str).collect();
+    let mut names: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
+    names.sort_unstable();
+    let rows = names.into_iter().map(|name| {
+        let said = |column: &&str| info.get(name).and_then(|row| row.get(column));
+        let cells = columns.iter().map(|column| said(column).map(go_value).unwrap_or_default());
+        [name.to_owned()].into_iter().chain(cells).collect()
+    });
+    let heading: Vec<_> = ["Keys"].into_iter().chain(columns.iter().copied()).collect();
+    print_rows(&heading, rows.collect())
 }
 
 fn nothing(format: Format, what: &str, path: &str) -> Outcome {

@@ -27,6 +27,7 @@ mod operator;
 mod output;
 mod path;
 mod path_help;
+mod pki;
 mod plugin;
 mod policy;
 mod print;
@@ -124,6 +125,9 @@ enum Command {
     /// Bring keys to a transit mount.
     #[command(subcommand)]
     Transit(transit::Transit),
+    /// Look at certificate authorities, and have them sign others.
+    #[command(subcommand)]
+    Pki(pki::Pki),
     Unwrap(unwrap::Unwrap),
     PathHelp(path_help::PathHelp),
     /// Print what commands would use.
@@ -234,6 +238,7 @@ async fn call(command: Command) -> Outcome {
         Command::Audit(command) => command.run().await,
         Command::Operator(command) => command.run().await,
         Command::Transit(command) => command.run().await,
+        Command::Pki(command) => command.run().await,
         Command::Events(command) => command.run().await,
         Command::Monitor(command) => command.run().await,
         Command::Debug(command) => command.run().await,

@@ -129,6 +129,11 @@ impl Secret {
         self.data.as_ref()?.get("keys")?.as_array()
     }
 
+    /// What it says of each of those names.
+    pub(super) fn key_info(&self) -> Option<&Map<String, Value>> {
+        self.data.as_ref()?.get("key_info")?.as_object()
+    }
+
     /// Whether it stands for another answer.
     pub(super) fn is_wrapped(&self) -> bool {
         self.wrap_info.as_ref().is_some_and(|wrap| wrap.ttl != 0)

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
 mod audit;
+mod audit_lines;
 mod clients;
 mod conformance;
 mod durable;

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use holdfast_client::vault::{LogStream, SubscribeError, VaultClient, VaultConfig, VaultError};
+use holdfast_client::vault::{LogStream, SubscribeError, VaultClient, VaultConfig};
 use holdfast_testkit::StockServer;
 use serde_json::{Value, json};
 

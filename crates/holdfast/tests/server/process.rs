@@ -29,6 +29,18 @@ impl Server {
         Self::with(r#"audit "file" "file" { options { file_path = "FOLDER/audit.log" } }"#).await
     }
 
+    /// The same, and of lists it writes the number of their names alone.
+    pub(crate) async fn audited_eliding() -> Self {
+        Self::with(
+            r#"
+            audit "file" "file" {
+              options { file_path = "FOLDER/audit.log" elide_list_responses = "true" }
+            }
+            "#,
+        )
+        .await
+    }
+
     /// The same with its store and its log on `disk`, of which it sets `reserve` bytes aside.
     pub(crate) async fn on_disk(disk: &Path, reserve: u64) -> Self {
         let disk = disk.display();

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::connection::Connection;
-use super::super::output::{Format, FormatFlag, print_document, print_line, print_rows, warn};
+use super::super::output::{
+    Format, FormatFlag, print_document, print_line, print_rows, print_secret, warn,
+};
+use super::super::secret::Secret;
 use super::super::{Failure, Outcome, values};
 use super::payload;
 use super::quorum::Share;
@@ -48,6 +51,18 @@ pub(in super::super) struct RotateKeys {
     /// Take the new shares into use only once a quorum of them was given back
     #[arg(long)]
     verify: bool,
+    /// Encrypt the new shares for their holders; not supported
+    #[arg(long, value_name = "KEYS")]
+    pgp_keys: Option<String>,
+    /// Keep copies of the new shares; not supported
+    #[arg(long)]
+    backup: bool,
+    /// Show the copies that the server keeps
+    #[arg(long)]
+    backup_retrieve: bool,
+    /// Delete the copies that the server keeps
+    #[arg(long)]
+    backup_delete: bool,
     #[command(flatten)]
     format: FormatFlag,
     #[command(flatten)]
@@ -96,16 +111,54 @@ impl RotateKeys {
             "recovery" | "hsm" => "sys/rotate/recovery",
             _ => return Err(Failure::Usage(format!("Unknown target: {}", self.target))),
         };
-        if self.cancel {
+        if self.pgp_keys.is_some() || self.backup {
+            let text = "-pgp-keys and -backup are not supported: the server does not encrypt shares \
+                        for their holders";
+            return Err(Failure::Usage(text.into()));
+        }
+        if self.backup_retrieve {
+            self.retrieve_backup(&client, base, format).await
+        } else if self.backup_delete {
+            self.delete_backup(&client, base).await
+        } else if self.cancel {
             self.cancel(&client, base).await
         } else if self.init {
             self.init(&client, base, format).await
         } else if self.status {
             let status = self.fetch(&client, base).await;
-            status.map_err(Failure::doing("Error reading rotate status"))?.print(format)
+            let status = status.map_err(Failure::doing("Error reading rotate status"))?;
+            self.print(&status, format)
         } else {
             self.provide(&client, base, format).await
         }
+    }
+
+    async fn retrieve_backup(&self, client: &VaultClient, base: &str, format: Format) -> Outcome {
+        let kept = Secret::read(client, &format!("{base}/backup"), &[]).await;
+        let kept = kept.map_err(Failure::doing("Error retrieving rotation backed up keys"))?;
+        print_secret(format, &kept.unwrap_or_default())
+    }
+
+    async fn delete_backup(&self, client: &VaultClient, base: &str) -> Outcome {
+        let done = Secret::delete(client, &format!("{base}/backup"), &[]).await;
+        done.map_err(Failure::doing("Error deleting rotation backed up keys"))?;
+        print_line("Success! Deleted backed up keys (if they existed)")
+    }
+
+    /// How far the attempt is, or the verification of its outcome.
+    fn print(&self, status: &Status, format: Format) -> Outcome {
+        if !self.verify || format != Format::Table {
+            return status.print(format);
+        }
+        let rows = [
+            ("Started", status.started.to_string()),
+            ("New Shares", status.n.to_string()),
+            ("New Threshold", status.t.to_string()),
+            ("Verification Nonce", status.nonce.clone()),
+            ("Verification Progress", format!("{}/{}", status.progress, status.t)),
+        ];
+        let rows = rows.map(|(key, value)| vec![key.to_owned(), value]);
+        print_rows(&["Key", "Value"], rows.to_vec())
     }
 
     async fn cancel(&self, client: &VaultClient, base: &str) -> Outcome {
@@ -161,7 +214,8 @@ impl RotateKeys {
             .map_err(Failure::doing("Error posting unseal key"))?;
         if !update.complete {
             let status = self.fetch(client, base).await;
-            return status.map_err(Failure::doing("Error reading rotate status"))?.print(format);
+            let status = status.map_err(Failure::doing("Error reading rotate status"))?;
+            return self.print(&status, format);
         }
         if format != Format::Table {
             return print_document(format, &update);

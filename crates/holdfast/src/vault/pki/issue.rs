@@ -1,0 +1,107 @@
+//! `pki issue`: a new authority on one mount, signed by another.
+
+use clap::Args;
+use holdfast_client::vault::VaultClient;
+use serde_json::{Map, Value, json};
+
+use super::certificate::Issuer;
+use crate::vault::connection::Connection;
+use crate::vault::output::{FormatFlag, print_secret};
+use crate::vault::path::sanitize;
+use crate::vault::secret::Secret;
+use crate::vault::{Failure, Outcome, data};
+
+/// Make an intermediate authority on one mount, and have an issuer of another sign it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  vault pki issue -issuer_name=web pki/issuer/root pki_int common_name=web.example ttl=8760h")]
+pub(in crate::vault) struct Issue {
+    /// The issuer that signs, such as `pki/issuer/root`
+    parent: String,
+    /// The mount that the new authority belongs to
+    child_mount: String,
+    /// `key=value`, as `generate/intermediate` and `sign-intermediate` take it
+    #[arg(required = true)]
+    options: Vec<String>,
+    /// What the new issuer is called
+    #[arg(
+        long = "issuer_name",
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    issuer_name: String,
+    /// `internal` for a new key, `existing` for one that the mount has
+    #[arg(long = "type", value_name = "KIND", default_value = "internal")]
+    kind: String,
+    #[command(flatten)]
+    format: FormatFlag,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Issue {
+    pub(super) async fn run(&self) -> Outcome {
+        let format = self.format.resolve()?;
+        let client = self.connection.client()?;
+        let (parent, mount) = (sanitize(&self.parent), sanitize(&self.child_mount));
+        let mount = mount.trim_end_matches('/');
+        let options = data::parse(&self.options, !self.connection.non_interactive)?;
+        let failed = |text: String| Failure::Usage(format!("Failed to read issuer: {text}"));
+        Issuer::read(&client, parent).await.map_err(failed)?;
+
+        let path = format!("{mount}/intermediate/generate/{}", self.kind);
+        let made = ask(&client, &path, options.clone(), "failed to generate the request").await?;
+        let mut options = options;
+        options.insert("csr".to_owned(), field(&made, "csr")?.into());
+        let path = format!("{parent}/sign-intermediate");
+        let signed = ask(&client, &path, options, "failed to sign the request").await?;
+
+        let mut bundle = field(&signed, "certificate")?;
+        for above in signed.get("ca_chain").and_then(Value::as_array).into_iter().flatten() {
+            bundle.push('\n');
+            bundle.push_str(above.as_str().unwrap_or_default());
+        }
+        let import = Map::from_iter([("pem_bundle".to_owned(), bundle.into())]);
+        let path = format!("{mount}/issuers/import/bundle");
+        let imported = ask(&client, &path, import, "failed to import the certificate").await?;
+        let issuer = new_issuer(&imported, &field(&made, "key_id")?).ok_or_else(|| {
+            Failure::Usage("the imported certificate belongs to no key of the mount".into())
+        })?;
+        let path = format!("{mount}/issuer/{issuer}");
+        if !self.issuer_name.is_empty() {
+            let body = json!({ "issuer_name": self.issuer_name });
+            let named = Secret::patch(&client, &path, &body).await;
+            named
+                .map_err(Failure::doing("failed to name the issuer"))
+                .map_err(Failure::into_usage)?;
+        }
+        let issuer = Secret::read(&client, &path, &[]).await;
+        let issuer = issuer.map_err(Failure::doing("failed to read the issuer"))?;
+        print_secret(format, &issuer.unwrap_or_default())
+    }
+}
+
+/// What a write answers; every step needs the one before.
+async fn ask(
+    client: &VaultClient,
+    path: &str,
+    body: Map<String, Value>,
+    doing: &str,
+) -> Result<Map<String, Value>, Failure> {
+    let answer = Secret::write(client, path, &Value::Object(body)).await;
+    let answer = answer.map_err(Failure::doing(doing)).map_err(Failure::into_usage)?;
+    Ok(answer.and_then(|secret| secret.data).unwrap_or_default())
+}
+
+fn field(data: &Map<String, Value>, name: &str) -> Result<String, Failure> {
+    let text = data.get(name).and_then(Value::as_str).map(str::to_owned);
+    text.ok_or_else(|| Failure::Usage(format!("the server's answer holds no {name}")))
+}
+
+/// The issuer whose certificate belongs to the key.
+fn new_issuer(imported: &Map<String, Value>, key: &str) -> Option<String> {
+    let keys = imported.get("mapping")?.as_object()?;
+    keys.iter().find(|(_, of)| of.as_str() == Some(key)).map(|(issuer, _)| issuer.clone())
+}
