@@ -111,7 +111,8 @@ fn print_detailed(secret: &Secret, keys: &[Value], info: &Map<String, Value>) ->
     print_rows(&heading, rows.collect())
 }
 
-fn nothing(format: Format, what: &str, path: &str) -> Outcome {
+/// Says that there is nothing.
+pub(super) fn nothing(format: Format, what: &str, path: &str) -> Outcome {
     if format != Format::Table {
         print_document(format, &json!({}))?;
         return Err(Failure::Told(2));

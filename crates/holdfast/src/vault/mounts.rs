@@ -52,7 +52,7 @@ pub(super) enum Auth {
     List(List),
     /// Change the settings of a mounted login method.
     #[command(after_help = "Example:\n  vault auth tune -default-lease-ttl=20m apps")]
-    Tune(Tune),
+    Tune(TuneAuth),
     /// Move a login method to another path.
     #[command(after_help = "Example:\n  vault auth move auth/apps auth/services")]
     Move(Move),
@@ -114,6 +114,25 @@ pub(super) struct Tune {
     max_lease_ttl: Option<String>,
     #[command(flatten)]
     connection: Connection,
+}
+
+/// The flags of login methods, which lock users out that fail too often.
+#[derive(Debug, Args)]
+pub(super) struct TuneAuth {
+    #[command(flatten)]
+    tune: Tune,
+    /// After how many failed logins a user is locked out
+    #[arg(long, value_name = "COUNT", value_parser = values::integer)]
+    user_lockout_threshold: Option<i64>,
+    /// For how long a user is locked out
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    user_lockout_duration: Option<Duration>,
+    /// How long after a failed login it is forgotten
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    user_lockout_counter_reset_duration: Option<Duration>,
+    /// Lock nobody out
+    #[arg(long)]
+    user_lockout_disable: bool,
 }
 
 /// What can be set on mounting and later.
@@ -232,7 +251,7 @@ impl Secrets {
             Self::Enable(command) => command.run(Kind::Secrets).await,
             Self::Disable(command) => command.run(Kind::Secrets).await,
             Self::List(command) => command.run(Kind::Secrets).await,
-            Self::Tune(command) => command.run(Kind::Secrets).await,
+            Self::Tune(command) => command.run(Kind::Secrets, Map::new()).await,
             Self::Move(command) => command.run(Kind::Secrets).await,
         }
     }
@@ -244,7 +263,7 @@ impl Auth {
             Self::Enable(command) => command.run(Kind::Auth).await,
             Self::Disable(command) => command.run(Kind::Auth).await,
             Self::List(command) => command.run(Kind::Auth).await,
-            Self::Tune(command) => command.run(Kind::Auth).await,
+            Self::Tune(command) => command.run().await,
             Self::Move(command) => command.run(Kind::Auth).await,
             Self::Help(command) => command.run().await,
         }
@@ -309,11 +328,33 @@ impl Enable {
     }
 }
 
+impl TuneAuth {
+    async fn run(&self) -> Outcome {
+        let duration = |value: Option<Duration>| value.map(|it| json!(format_go_duration(it)));
+        let threshold = self.user_lockout_threshold.map(|count| json!(count.to_string()));
+        let lockout = [
+            ("lockout_threshold", threshold),
+            ("lockout_duration", duration(self.user_lockout_duration)),
+            ("lockout_counter_reset_duration", duration(self.user_lockout_counter_reset_duration)),
+            ("lockout_disable", self.user_lockout_disable.then_some(json!(true))),
+        ];
+        let lockout = lockout.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        let lockout: Map<String, Value> = lockout.collect();
+        let mut more = Map::new();
+        if !lockout.is_empty() {
+            more.insert("user_lockout_config".to_owned(), lockout.into());
+        }
+        self.tune.run(Kind::Auth, more).await
+    }
+}
+
 impl Tune {
-    async fn run(&self, kind: Kind) -> Outcome {
+    /// Sets what the flags say, and `more`.
+    async fn run(&self, kind: Kind, more: Map<String, Value>) -> Outcome {
         let client = self.connection.client()?;
         let path = mount(&self.path);
         let mut body = self.settings.config();
+        body.extend(more);
         for (key, value) in [
             ("description", &self.description),
             ("default_lease_ttl", &self.default_lease_ttl),

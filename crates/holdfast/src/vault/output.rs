@@ -42,6 +42,12 @@ pub(super) enum Format {
 }
 
 impl FormatFlag {
+    /// The flag with this value.
+    #[cfg(test)]
+    pub(super) fn of(format: &str) -> Self {
+        Self { format: Some(format.to_owned()) }
+    }
+
     /// The format asked for by flag, else by the environment.
     pub(super) fn resolve(&self) -> Result<Format, Failure> {
         match self.resolve_with_raw()? {

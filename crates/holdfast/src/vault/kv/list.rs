@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::super::connection::Connection;
-use super::super::list::print_listing;
+use super::super::list::{nothing, print_listing};
 use super::super::output::FormatFlag;
 use super::super::secret::Secret;
 use super::super::{Failure, Outcome};
@@ -23,8 +23,26 @@ pub(in super::super) struct List {
     connection: Connection,
 }
 
+/// List the names of secrets in a folder and in all that lie below it. Values are not shown.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  vault kv scan -mount=secret\n  vault kv scan secret/web/")]
+pub(in super::super) struct Scan {
+    #[command(flatten)]
+    list: List,
+}
+
+impl Scan {
+    pub(super) async fn run(&self) -> Outcome {
+        self.list.ask("scan", "scanning").await
+    }
+}
+
 impl List {
     pub(super) async fn run(&self) -> Outcome {
+        self.ask("list", "listing").await
+    }
+
+    async fn ask(&self, verb: &str, doing: &str) -> Outcome {
         let format = self.format.resolve()?;
         let path = match (&self.path, &self.mount.mount) {
             (Some(path), _) => path.as_str(),
@@ -36,8 +54,11 @@ impl List {
         };
         let client = self.connection.client()?;
         let path = self.mount.locate(&client, path).await?.face("metadata");
-        let secret = Secret::list(&client, &path, &[]).await;
-        let secret = secret.map_err(Failure::doing(format!("Error listing {path}")))?;
+        let secret = Secret::read(&client, &path, &[(verb, "true")]).await;
+        let secret = secret.map_err(Failure::doing(format!("Error {doing} {path}")))?;
+        if secret.is_none() && verb == "scan" {
+            return nothing(format, "entries", &path);
+        }
         print_listing(format, secret, &path, false)
     }
 }

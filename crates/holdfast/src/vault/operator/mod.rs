@@ -7,6 +7,7 @@ mod members;
 mod quorum;
 mod rotate_keys;
 mod seal;
+mod validate_config;
 
 use clap::Subcommand;
 use holdfast_client::vault::{Response, VaultError};
@@ -27,6 +28,7 @@ pub(super) enum Operator {
     Rotate(keys::Rotate),
     RotateKeys(rotate_keys::RotateKeys),
     GenerateRoot(generate_root::GenerateRoot),
+    ValidateConfig(validate_config::ValidateConfig),
 }
 
 impl Operator {
@@ -41,6 +43,7 @@ impl Operator {
             Self::Rotate(command) => command.run().await,
             Self::RotateKeys(command) => command.run().await,
             Self::GenerateRoot(command) => command.run().await,
+            Self::ValidateConfig(command) => command.run(),
         }
     }
 }

@@ -56,6 +56,11 @@ impl Issuer {
         Some(Self { certificate, chain })
     }
 
+    /// Whether both are the same certificate.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.certificate.contents == other.certificate.contents
+    }
+
     /// How `issued` stands to this one. None where a certificate cannot be read.
     pub(super) fn relation_to(&self, issued: &Self) -> Option<Relation> {
         let parent = self.certificate.parse_x509().ok()?;

@@ -48,8 +48,9 @@ impl Issue {
         let (parent, mount) = (sanitize(&self.parent), sanitize(&self.child_mount));
         let mount = mount.trim_end_matches('/');
         let options = data::parse(&self.options, !self.connection.non_interactive)?;
-        let failed = |text: String| Failure::Usage(format!("Failed to read issuer: {text}"));
-        Issuer::read(&client, parent).await.map_err(failed)?;
+        let failed =
+            |text: String| Failure::Usage(format!("Unable to access parent issuer {text}"));
+        let above = Issuer::read(&client, parent).await.map_err(failed)?;
 
         let path = format!("{mount}/intermediate/generate/{}", self.kind);
         let made = ask(&client, &path, options.clone(), "failed to generate the request").await?;
@@ -70,17 +71,38 @@ impl Issue {
             Failure::Usage("the imported certificate belongs to no key of the mount".into())
         })?;
         let path = format!("{mount}/issuer/{issuer}");
-        if !self.issuer_name.is_empty() {
-            let body = json!({ "issuer_name": self.issuer_name });
-            let named = Secret::patch(&client, &path, &body).await;
-            named
-                .map_err(Failure::doing("failed to name the issuer"))
-                .map_err(Failure::into_usage)?;
+        name(&client, &path, &self.issuer_name).await?;
+        // Its parent came along: it is called there what it is called here.
+        let called = Secret::read(&client, parent, &[]).await;
+        let called = called.ok().flatten().and_then(|secret| secret.field("issuer_name"));
+        for other in others(&imported, &issuer) {
+            let path = format!("{mount}/issuer/{other}");
+            let is_parent = Issuer::read(&client, &path).await.is_ok_and(|it| it.is(&above));
+            if let Some(called) = called.as_ref().and_then(Value::as_str).filter(|_| is_parent) {
+                name(&client, &path, called).await?;
+            }
         }
         let issuer = Secret::read(&client, &path, &[]).await;
         let issuer = issuer.map_err(Failure::doing("failed to read the issuer"))?;
         print_secret(format, &issuer.unwrap_or_default())
     }
+}
+
+/// Gives an issuer its name, if it is to have one.
+async fn name(client: &VaultClient, path: &str, name: &str) -> Result<(), Failure> {
+    if name.is_empty() {
+        return Ok(());
+    }
+    let named = Secret::patch(client, path, &json!({ "issuer_name": name })).await;
+    let named = named.map_err(Failure::doing("failed to name the issuer"));
+    named.map(drop).map_err(Failure::into_usage)
+}
+
+/// The issuers that came in beside this one.
+fn others(imported: &Map<String, Value>, issuer: &str) -> Vec<String> {
+    let all = imported.get("imported_issuers").and_then(Value::as_array);
+    let all = all.into_iter().flatten().filter_map(Value::as_str);
+    all.filter(|other| *other != issuer).map(str::to_owned).collect()
 }
 
 /// What a write answers; every step needs the one before.

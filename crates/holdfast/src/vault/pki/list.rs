@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::certificate::{Issuer, Relation};
 use crate::vault::connection::{Connection, explain};
-use crate::vault::output::{Format, FormatFlag, print_document, print_line};
+use crate::vault::output::{Format, FormatFlag, print_line};
 use crate::vault::path::sanitize;
 use crate::vault::secret::Secret;
 use crate::vault::{Failure, Outcome, table, values};
@@ -72,7 +72,7 @@ impl ListIntermediates {
             all.insert(path, relation.is_some_and(|relation| self.is_met(&relation)));
         }
         if format != Format::Table {
-            return print_document(format, &all);
+            return super::print_answer(format, &all);
         }
         let rows = all.into_iter().map(|(path, met)| vec![path, met.to_string()]);
         print_line(&(table::write(&["intermediate", "match?"], rows.collect()) + "\n\n"))

@@ -6,8 +6,10 @@ mod list;
 mod verify;
 
 use clap::Subcommand;
+use serde::Serialize;
 
 use super::Outcome;
+use super::output::{Format, print_document, print_line};
 
 /// Look at certificate authorities, and have them sign others.
 #[derive(Debug, Subcommand)]
@@ -25,4 +27,10 @@ impl Pki {
             Self::Issue(command) => command.run().await,
         }
     }
+}
+
+/// Prints a document; below YAML the official client leaves a line empty here.
+fn print_answer(format: Format, document: &impl Serialize) -> Outcome {
+    let done = print_document(format, document)?;
+    if format == Format::Yaml { print_line("") } else { Ok(done) }
 }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::certificate::{Issuer, Relation};
 use crate::vault::connection::Connection;
-use crate::vault::output::{Format, FormatFlag, print_document, print_line};
+use crate::vault::output::{Format, FormatFlag, print_line};
 use crate::vault::path::sanitize;
 use crate::vault::{Failure, Outcome, table};
 
@@ -34,7 +34,7 @@ impl VerifySign {
         let relation =
             relation.ok_or_else(|| Failure::Usage("the certificates cannot be read".into()))?;
         if format != Format::Table {
-            return print_document(format, &relation);
+            return super::print_answer(format, &relation);
         }
         print_line(&format!("issuer:{issuer}\nissued:{issued}\n"))?;
         let rows = rows(&relation).map(|(name, holds)| vec![name.to_owned(), holds.to_string()]);
