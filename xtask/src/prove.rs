@@ -25,6 +25,8 @@ enum Proof {
     Policy,
     /// Refusals: every route 300 times, what exists against what does not, by time
     Refusals,
+    /// Delivered files: 1,000 rotations of 50 under readers that never rest, agent and server killed
+    Delivery,
     /// Database users: 500, and rotated passwords, with kills between the steps
     Database,
     /// The platform: its supervisor killed at 30 random moments of its bootstrap
@@ -53,6 +55,12 @@ impl Proof {
                 "refusals::what_exists",
                 "HOLDFAST_PROVE_REFUSALS_ROUNDS",
                 300,
+            ),
+            Self::Delivery => (
+                &["-p", "holdfast", "--test=server"],
+                "delivery::prove",
+                "HOLDFAST_PROVE_ROTATIONS",
+                1000,
             ),
             Self::Database => (&["-p", "holdfast-engines"], "kill", "HOLDFAST_PROVE_USERS", 500),
             Self::Bootstrap => (platform, "bootstrap_kill", "HOLDFAST_PROVE_BOOTS", 30),

@@ -145,6 +145,7 @@ impl Delivery {
             heard,
             server,
             probed: None,
+            looked: now,
             publisher,
             rejected: BTreeMap::new(),
             publish_problem: None,

@@ -67,6 +67,8 @@ pub struct Delivery {
     heard: mpsc::Receiver<Heard>,
     server: Server,
     probed: Option<Instant>,
+    /// When what time alone changes was last looked after.
+    looked: Instant,
 
     units: Vec<Unit>,
     publisher: Publisher,
@@ -340,6 +342,10 @@ impl Delivery {
     /// Looks after what time alone changes.
     fn look_after(&mut self) {
         let now = Instant::now();
+        if now < self.looked + LOOK {
+            return;
+        }
+        self.looked = now;
         let publisher = &self.publisher;
         self.consumers.tell(|file| publisher.file(file).map(|record| record.since), now);
         self.retire();
@@ -389,7 +395,7 @@ impl Delivery {
             || !self.publisher.old().is_empty()
             || !self.watched.is_empty()
             || self.consumers.next().is_some();
-        let looks = waits.then(|| now + LOOK);
+        let looks = waits.then(|| self.looked + LOOK);
         [asks, renders, caps, looks].into_iter().flatten().min()
     }
 

@@ -7,6 +7,7 @@ mod audit;
 mod audit_lines;
 mod clients;
 mod conformance;
+mod delivery;
 mod durable;
 mod events;
 mod explain;

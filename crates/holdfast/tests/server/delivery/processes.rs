@@ -1,0 +1,126 @@
+//! Processes that the agent runs, and those that it tells.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::world::{Program, World, until};
+
+#[tokio::test]
+async fn a_process_runs_with_secrets_and_is_started_anew() {
+    let world = World::ours().await;
+    world.put("app", json!({ "n": "1", "code": "7" })).await;
+    let mut agent = world.agent(
+        Program::Ours,
+        "agent",
+        r#"
+        env_template "NUMBER" { contents = "{{ with secret \"kv/app\" }}{{ .Data.data.n }}{{ end }}" }
+        env_template "CODE"   { contents = "{{ with secret \"kv/app\" }}{{ .Data.data.code }}{{ end }}" }
+        exec {
+          command = ["sh", "-c", "echo $NUMBER >> FOLDER/started; while [ ! -e FOLDER/end ]; do sleep 0.05; done; exit $CODE"]
+          restart_on_secret_changes = "always"
+          restart_stop_signal       = "SIGTERM"
+        }
+        "#,
+    );
+    world.until(&agent, "started", "1\n").await;
+    let first = agent.status().await.consumers[0].pid;
+    world.put("app", json!({ "n": "2", "code": "9" })).await;
+    world.until(&agent, "started", "1\n2\n").await;
+    let status = agent.until("the other process", |status| status.consumers[0].pid != first).await;
+    let process = &status.consumers[0];
+    assert_eq!((process.name.as_str(), process.holds[0].version), ("process", Some(2)));
+    assert!(status.notices.iter().any(|notice| notice.contains("environ")), "it is pointed out");
+    // Its end is the agent's.
+    fs::write(world.path("end"), "").unwrap();
+    assert_eq!(agent.ended().await, 9);
+}
+
+#[tokio::test]
+async fn a_process_that_is_not_to_be_started_anew_is_named() {
+    let world = World::ours().await;
+    world.put("app", json!({ "n": "1" })).await;
+    let agent = world.agent(
+        Program::Ours,
+        "agent",
+        r#"
+        env_template "NUMBER" { contents = "{{ with secret \"kv/app\" }}{{ .Data.data.n }}{{ end }}" }
+        exec {
+          command = ["sh", "-c", "echo $NUMBER >> FOLDER/started; exec sleep 600"]
+          restart_on_secret_changes = "never"
+        }
+        "#,
+    );
+    world.until(&agent, "started", "1\n").await;
+    world.put("app", json!({ "n": "2" })).await;
+    let status = agent.until("a stale process", |status| status.consumers[0].stale).await;
+    assert_eq!(status.consumers[0].holds[0].version, Some(1), "what it was started with");
+    assert_eq!(world.text("started"), "1\n");
+}
+
+#[tokio::test]
+async fn a_consumer_that_acknowledges_lets_the_old_generation_go() {
+    let world = World::ours().await;
+    world.put("app", json!({ "n": "1" })).await;
+    let agent = world.agent(
+        Program::Ours,
+        "agent",
+        r#"
+        template {
+          contents    = "{{ with secret \"kv/app\" }}{{ .Data.data.n }}{{ end }}"
+          destination = "FOLDER/agent/one"
+          command     = "cat FOLDER/agent/one >> FOLDER/told"
+          acknowledge {
+            file    = "FOLDER/on"
+            timeout = "60s"
+          }
+        }
+        "#,
+    );
+    for round in 1..4_u64 {
+        // Told after the flip: what it reads then is what there is.
+        let told: String = (1..=round).map(|number| number.to_string()).collect();
+        world.until(&agent, "told", &told).await;
+        let status = agent.status().await;
+        let consumer = &status.consumers[0];
+        assert!(consumer.stale && consumer.generation == round - 1, "{consumer:?}");
+        if round > 1 {
+            let kept = status.generation.unwrap().kept;
+            assert!(kept.contains(&(round - 1)), "what it is on stays: {kept:?}");
+        }
+        fs::write(world.path("on"), round.to_string()).unwrap();
+        agent.until("the acknowledgement", |status| !status.consumers[0].stale).await;
+        world.put("app", json!({ "n": (round + 1).to_string() })).await;
+    }
+    agent
+        .until("the old ones to go", |status| {
+            status.generation.as_ref().is_some_and(|all| !all.kept.contains(&1))
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn whoever_missed_a_change_is_told_by_the_next_agent() {
+    let world = World::ours().await;
+    world.put("app", json!({ "n": "1" })).await;
+    let mut agent = world.agent(
+        Program::Ours,
+        "agent",
+        r#"
+        template {
+          contents    = "{{ with secret \"kv/app\" }}{{ .Data.data.n }}{{ end }}"
+          destination = "FOLDER/agent/one"
+          exec {
+            command = ["sh", "-c", "test -e FOLDER/works && cat FOLDER/agent/one > FOLDER/told"]
+            timeout = "20s"
+          }
+        }
+        "#,
+    );
+    agent.until("a failure", |status| status.consumers[0].problem.is_some()).await;
+    agent.kill();
+    fs::write(world.path("works"), "").unwrap();
+    agent.start();
+    world.until(&agent, "told", "1").await;
+    until("no more than that", &agent, || !agent.log().contains("panicked")).await;
+}
