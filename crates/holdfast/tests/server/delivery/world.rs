@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use holdfast_agent::status::{self, Status};
+use holdfast_agent::status::{self, StatePlace, Status};
 use holdfast_client::vault::{VaultClient, VaultConfig};
 use holdfast_testkit::{Stock, StockServer};
 use serde_json::{Value, json};
@@ -232,6 +232,10 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         self.kill();
+        if self.program == Program::Ours {
+            // A killed agent leaves its socket.
+            StatePlace::of(std::slice::from_ref(&self.file), None).clear();
+        }
     }
 }
 
