@@ -27,9 +27,12 @@ const GROUP_BYTES: usize = 4 << 20;
 /// After this many bytes the log is copied into the store, beside the commits. Pages that change
 /// often are copied once for all of them.
 const COPY_BYTES: usize = 16 << 20;
-/// A log of this many bytes is begun anew after the next pass.
+/// A log of this many bytes is begun anew, once nearly all of it is copied.
 pub(super) const LOG_BYTES: usize = 32 << 20;
-/// When so much was written during one pass, the disk does not keep up, and commits wait for it.
+/// What the writing thread copies itself before it does: commits wait for this much, not for more.
+const REST_BYTES: usize = 256 << 10;
+/// When so much was written during one pass, or is in the log, the disk does not keep up, and commits
+/// wait for it.
 const BEHIND_BYTES: usize = 4 * LOG_BYTES;
 const PAGE: usize = 4096;
 
@@ -201,18 +204,26 @@ impl Thread {
         self.since_pass += bytes;
         let is_behind = self.since_pass >= BEHIND_BYTES;
         let ended = if is_behind { self.checkpointer.wait() } else { self.checkpointer.ended() };
-        match ended {
-            Some(Ok(pass)) if pass.logged * PAGE >= LOG_BYTES => {
-                // Nothing is committed meanwhile, so this leaves nothing, and the next commit
-                // begins the log anew.
-                if let Err(error) = copy(&self.connection) {
-                    tracing::warn!(%error, "copy the rest of the log into the store");
-                }
+        let logged = match ended {
+            Some(Ok(pass)) => pass.logged * PAGE,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "copy the log into the store");
+                0
             }
-            Some(Err(error)) => tracing::warn!(%error, "copy the log into the store"),
-            Some(Ok(_)) | None => {}
+            None => 0,
+        };
+        let is_long = logged >= LOG_BYTES;
+        let is_rest = self.since_pass <= REST_BYTES || is_behind || logged >= BEHIND_BYTES;
+        if is_long && is_rest {
+            // Nothing is committed meanwhile, so this leaves nothing, and the next commit begins the
+            // log anew.
+            if let Err(error) = copy(&self.connection) {
+                tracing::warn!(%error, "copy the rest of the log into the store");
+            }
         }
-        if self.since_pass >= COPY_BYTES && !self.checkpointer.is_running() {
+        // Each pass over a long log leaves less for the next: what was written while it ran.
+        let is_due = self.since_pass >= if is_long { REST_BYTES } else { COPY_BYTES };
+        if is_due && !self.checkpointer.is_running() {
             self.since_pass = 0;
             self.checkpointer.begin();
         }
