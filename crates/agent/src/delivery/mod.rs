@@ -183,6 +183,10 @@ impl Delivery {
         for helper in &self.helpers {
             helper.abort();
         }
+        if self.config.templates.is_empty() {
+            // Nobody reads there; what is kept for the next start is kept for files.
+            let _ = std::fs::remove_dir_all(&self.publisher.place().root);
+        }
         self.state.clear();
         exit
     }
