@@ -27,6 +27,8 @@ enum Proof {
     Refusals,
     /// Delivered files: 1,000 rotations of 50 under readers that never rest, agent and server killed
     Delivery,
+    /// Templates: 100,000 generated ones, rendered or refused as by Go
+    Templates,
     /// Database users: 500, and rotated passwords, with kills between the steps
     Database,
     /// The platform: its supervisor killed at 30 random moments of its bootstrap
@@ -61,6 +63,12 @@ impl Proof {
                 "delivery::prove",
                 "HOLDFAST_PROVE_ROTATIONS",
                 1000,
+            ),
+            Self::Templates => (
+                &["-p", "holdfast-ctmpl", "--release", "--test=language"],
+                "random::generated_templates_have_gos_answers",
+                "HOLDFAST_PROVE_TEMPLATES",
+                100_000,
             ),
             Self::Database => (&["-p", "holdfast-engines"], "kill", "HOLDFAST_PROVE_USERS", 500),
             Self::Bootstrap => (platform, "bootstrap_kill", "HOLDFAST_PROVE_BOOTS", 30),

@@ -59,7 +59,9 @@ mod secret;
 mod source;
 mod template;
 mod text;
+mod toml;
 mod value;
+mod yaml;
 
 pub use calls::{Argument, Call};
 pub use error::{Error, ErrorKind, Exceeded};

@@ -24,11 +24,33 @@ pub(crate) fn message(message: &str, arguments: &[Value]) -> String {
     }
     // The longest first: one secret can be part of another.
     texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
-    let mut message = message.to_owned();
-    for text in texts {
-        message = message.replace(&text, REDACTED);
+    let mut out = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(first) = rest.chars().next() {
+        let found = texts.iter().find(|text| rest.starts_with(*text) && stands(&out, rest, text));
+        match found {
+            Some(text) => {
+                out.push_str(REDACTED);
+                rest = &rest[text.len()..];
+            }
+            None => {
+                out.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
     }
-    message
+    out
+}
+
+/// Whether a text at the start of `rest` is to be taken for the secret: a short one only within
+/// quotes or brackets or as all of the message, for else every `a` of a message would be one.
+fn stands(before: &str, rest: &str, text: &str) -> bool {
+    const SHORT: usize = 4;
+    let edge = |character: char| character.is_ascii_punctuation();
+    let behind = &rest[text.len()..];
+    text.len() >= SHORT
+        || ((before.is_empty() || before.ends_with(edge))
+            && (behind.is_empty() || behind.starts_with(edge)))
 }
 
 /// How deep values are looked into for a message.

@@ -137,8 +137,8 @@ fn with_sign(printer: &mut Printer, value: f64, format: u8, precision: Option<us
         sign = b' ';
     }
     if value.is_nan() || value.is_infinite() {
-        let shows = flags.space || flags.plus || (value.is_infinite() && sign != b'+');
-        if shows {
+        // Infinities have a sign always.
+        if flags.space || flags.plus || value.is_infinite() {
             body.insert(0, sign);
         }
         return printer.pad_with_spaces(&body);

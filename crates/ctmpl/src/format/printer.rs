@@ -174,6 +174,10 @@ impl Printer {
                 let text = time::string(value);
                 self.text(text.as_bytes(), verb)
             }
+            Kind::Object(object) if object.name() == "semver.Version" => {
+                let text = object.field("String").map(Value::bytes).unwrap_or_default();
+                self.text(text, verb)
+            }
             _ => false,
         }
     }

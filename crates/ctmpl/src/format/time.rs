@@ -225,3 +225,53 @@ fn weekday(time: DateTime) -> &'static str {
         ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
     DAYS[usize::try_from(time.weekday().to_sunday_zero_offset()).unwrap_or(0) % 7]
 }
+
+/// Reads a duration such as `1h15m30.918s`; `None` where Go reads none.
+pub(crate) fn parse_duration(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut total = 0_i128;
+    while !rest.is_empty() {
+        let digits = rest.find(|byte: char| !byte.is_ascii_digit() && byte != '.')?;
+        let (number, behind) = rest.split_at(digits);
+        let unit_length =
+            behind.find(|byte: char| byte.is_ascii_digit() || byte == '.').unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(unit_length);
+        let unit: i128 = match unit {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let read = |digits: &str| -> Option<i128> {
+            if digits.is_empty() {
+                Some(0)
+            } else {
+                digits.get(..digits.len().min(18))?.parse().ok()
+            }
+        };
+        if whole.len() > 18 {
+            return None;
+        }
+        let scale = 10_i128.pow(u32::try_from(fraction.len().min(18)).ok()?);
+        total += read(whole)? * unit + read(fraction)? * unit / scale;
+        rest = behind;
+    }
+    i64::try_from(if negative { -total } else { total }).ok()
+}

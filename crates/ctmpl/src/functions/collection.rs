@@ -72,11 +72,11 @@ fn matching(run: &mut Run<'_>, arguments: &[Value]) -> Result<usize, Fault> {
 }
 
 /// Adds what `from` has to `into`, maps within maps likewise. What `into` has and is not empty
-/// stays, or gives way (`replace`) to what is not empty.
+/// stays, or gives way (`replace`).
 ///
 /// Go changes the first map. Here a map that a template made is changed; one of a secret is not,
 /// and the result is a map of its own.
-fn merge(
+pub(super) fn merge(
     run: &mut Run<'_>,
     into: &Value,
     from: &Value,
@@ -98,7 +98,7 @@ fn merge(
             Some(known) if is_map(&known) && is_map(&value) => {
                 merge(run, &known, &value, replace, depth + 1)?
             }
-            Some(known) if known.is_true() && (!replace || !value.is_true()) => known,
+            Some(known) if known.is_true() && !replace => known,
             _ => value,
         };
         check_insertion(run, into, &result)?;
@@ -162,7 +162,7 @@ fn explode(map: &Value, path: &[u8], value: &Value) -> Result<(), Fault> {
         let nested = nested.unwrap_or_default();
         if !is_map(&nested) {
             let (path, top) = (quote::quote(whole), quote::quote(&rest[..slash]));
-            let known = quote::quote(redact::shown(&nested).as_bytes());
+            let known = redact::shown_as(&nested, 'q');
             return Err(Fault::new(format!("not a map: {path}: {top} already has value {known}")));
         }
         whole = rest;

@@ -5,9 +5,13 @@ mod collection;
 mod compare;
 mod encode;
 mod escape;
+mod formats;
+mod math;
 pub(crate) mod methods;
 mod refused;
+mod regex;
 mod select;
+mod sprig;
 mod text;
 mod vault;
 
@@ -20,6 +24,7 @@ use crate::run::Run;
 use crate::value::{Kind, Type};
 
 /// A function: what it takes, and what it does.
+#[derive(Clone, Copy)]
 pub(crate) struct Function {
     pub(crate) name: &'static str,
     /// The parameters that must be there.
@@ -54,7 +59,9 @@ pub(crate) enum Parameter {
     /// An index of `slice`, which Go does not take out of its interface: what stands in one is
     /// given as nil of type `interface {}`.
     Position,
+    Bool,
     Int,
+    Float,
     Text,
     /// `[]string`
     Texts,
@@ -62,6 +69,7 @@ pub(crate) enum Parameter {
     List,
     /// `map[string]interface {}`
     Map,
+    Time,
 }
 
 impl Parameter {
@@ -69,11 +77,14 @@ impl Parameter {
         match self {
             Self::Any => Type::Any,
             Self::Reflected | Self::Position => Type::Reflected,
+            Self::Bool => Type::Bool,
             Self::Int => Type::Int,
+            Self::Float => Type::Float,
             Self::Text => Type::String,
             Self::Texts => Type::list(Type::String),
             Self::List => Type::list(Type::Any),
             Self::Map => Type::dictionary(),
+            Self::Time => Type::Time,
         }
     }
 
@@ -91,8 +102,11 @@ impl Parameter {
     pub(crate) fn takes(self, value: &Value) -> bool {
         match (self, &value.kind) {
             (Self::Any | Self::Reflected | Self::Position, _)
+            | (Self::Bool, Kind::Bool(_))
             | (Self::Int, Kind::Int(_, Type::Int))
-            | (Self::Text, Kind::Text(_, Type::String)) => true,
+            | (Self::Float, Kind::Float(_))
+            | (Self::Text, Kind::Text(_, Type::String))
+            | (Self::Time, Kind::Time(_)) => true,
             (Self::Texts, Kind::List(list)) => *list.item_type() == Type::String,
             (Self::List, Kind::List(list)) => *list.item_type() == Type::Any,
             (Self::Map, Kind::Map(map)) => {
@@ -141,6 +155,9 @@ static FUNCTIONS: LazyLock<HashMap<&'static str, &'static Function>> = LazyLock:
         compare::FUNCTIONS,
         encode::FUNCTIONS,
         escape::FUNCTIONS,
+        formats::FUNCTIONS,
+        math::FUNCTIONS,
+        regex::FUNCTIONS,
         select::FUNCTIONS,
         text::FUNCTIONS,
         vault::FUNCTIONS,
@@ -148,6 +165,7 @@ static FUNCTIONS: LazyLock<HashMap<&'static str, &'static Function>> = LazyLock:
     tables
         .iter()
         .chain(refused::TABLES)
+        .chain(sprig::TABLES)
         .copied()
         .flatten()
         .map(|function| (function.name, function))

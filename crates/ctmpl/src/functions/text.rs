@@ -244,27 +244,40 @@ fn integers(_: &mut Run<'_>, arguments: &[Value]) -> Result<Value, Fault> {
 }
 
 /// The first letter of each word in upper case, the others as they are. Words are letters, digits,
-/// marks and what joins them: an apostrophe, a full stop or a low line between letters.
+/// marks and what joins them: an apostrophe or a full stop between letters, a low line.
 pub(super) fn title(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
-    let mut inside = false;
+    // Whether a word goes on, and whether it has had its letter.
+    let (mut inside, mut titled) = (false, false);
     let characters: Vec<char> = rune::runes(text).map(|(_, character, _)| character).collect();
     for (index, &character) in characters.iter().enumerate() {
-        let word = |character: char| rune::is_alphanumeric(character) || character == '_';
-        if word(character) {
-            rune::push(&mut out, if inside { character } else { rune::upper(character) });
-            // A digit or a low line does not begin the letters of a word: "3a" becomes "3a".
+        if rune::is_alphanumeric(character) {
+            titled &= inside;
+            if rune::is_letter(character) && !titled {
+                push_title(&mut out, character);
+                titled = true;
+            } else {
+                rune::push(&mut out, character);
+            }
             inside = true;
         } else {
             let next = characters.get(index + 1).copied();
-            inside = inside
-                && matches!(character, '\'' | '’' | '.' | ':' | '·')
-                && next.is_some_and(rune::is_letter)
-                || (inside && is_mark(character));
+            let joins = matches!(character, '\'' | '’' | '.' | ':' | '·')
+                && next.is_some_and(rune::is_letter);
+            inside &= joins || is_mark(character);
             rune::push(&mut out, character);
         }
     }
     out
+}
+
+/// The character in upper case; where that is several, the first of them.
+fn push_title(out: &mut Vec<u8>, character: char) {
+    let mut upper = character.to_uppercase();
+    if let Some(first) = upper.next() {
+        rune::push(out, first);
+    }
+    upper.for_each(|character| rune::push(out, rune::lower(character)));
 }
 
 fn is_mark(character: char) -> bool {

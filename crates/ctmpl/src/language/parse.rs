@@ -215,8 +215,13 @@ impl<'a> Parser<'a> {
     ) -> Result<(), Error> {
         let outer = std::mem::replace(&mut self.scope, Scope::new());
         let name = head(self)?;
+        let (line, block) = (self.line, context == "block clause");
         let (list, end) = self.list()?;
         if !matches!(end, Piece::End) {
+            if block {
+                // Go's message is of the template around the block, which has read no further.
+                self.line = line;
+            }
             let shown = end.show(self.left, self.right);
             return Err(self.error(format!("unexpected {shown} in {context}")));
         }

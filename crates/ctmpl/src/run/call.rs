@@ -204,6 +204,8 @@ impl<'a> Run<'a> {
             (Parameter::Any | Parameter::Reflected | Parameter::Position, _) => {
                 self.literal(dot, operand).map(|item| item.value)
             }
+            (Parameter::Bool, Term::Bool(value)) => Ok(Value::bool(*value)),
+            (Parameter::Bool, _) => wrong("bool"),
             (Parameter::Text, Term::Text { value, .. }) => Ok(value.clone()),
             (Parameter::Text, _) => wrong("string"),
             (Parameter::Int, Term::Number(number)) => match number.integer {
@@ -211,6 +213,11 @@ impl<'a> Run<'a> {
                 None => wrong("integer"),
             },
             (Parameter::Int, _) => wrong("integer"),
+            (Parameter::Float, Term::Number(number)) => match number.float {
+                Some(value) => Ok(Value::float(value)),
+                None => wrong("float"),
+            },
+            (Parameter::Float, _) => wrong("float"),
             _ => {
                 let wanted = parameter.type_of();
                 Err(self.error(format!("can't handle {operand} for arg of type {wanted}")))

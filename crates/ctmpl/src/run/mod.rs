@@ -85,11 +85,11 @@ impl<'a> Run<'a> {
         let outer_name = std::mem::replace(&mut self.name, name);
         let outer = std::mem::replace(&mut self.variables, vec![("$", dot.clone())]);
         let place = self.place;
-        self.walk(dot, list)?;
+        let result = self.walk(dot, list);
         self.place = place;
         self.variables = outer;
         self.name = outer_name;
-        Ok(())
+        result.map(|_| ())
     }
 
     /// Executes a template of this name into bytes of their own.

@@ -186,10 +186,10 @@ impl Key {
 
     fn rank(&self) -> u8 {
         match self {
-            Self::Bool(_) => 0,
-            Self::Int(_) => 1,
-            Self::Float(_) => 2,
-            Self::Text(_) => 3,
+            Self::Int(_) => 0,
+            Self::Float(_) => 1,
+            Self::Text(_) => 2,
+            Self::Bool(_) => 3,
         }
     }
 }

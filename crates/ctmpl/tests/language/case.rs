@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 /// A template, what it is given, and Go's answer.
 pub(crate) struct Case {
+    pub(crate) name: &'static str,
     pub(crate) template: Vec<u8>,
     pub(crate) data: Value,
     pub(crate) options: Options,
@@ -68,13 +69,22 @@ impl Case {
             },
             ..Options::default()
         };
-        Self { template, data, options, want: Answer::read(&row) }
+        Self { name: "t", template, data, options, want: Answer::read(&row) }
+    }
+
+    /// The same as consul-template executes it.
+    pub(crate) fn of_consul_template(row: &str) -> Self {
+        let mut case = Self::read(row, &Json::Null);
+        case.name = "";
+        case.options.missing_key = MissingKey::Zero;
+        case
     }
 
     pub(crate) fn render(&self) -> Answer {
-        let output = Template::parse("t", &self.template, &self.options).and_then(|template| {
-            template.render_with(self.data.clone(), &Nothing, &Limits::default())
-        });
+        let output =
+            Template::parse(self.name, &self.template, &self.options).and_then(|template| {
+                template.render_with(self.data.clone(), &Nothing, &Limits::default())
+            });
         match output {
             Ok(output) => Answer::Output(output.bytes.expose().clone()),
             Err(error) => Answer::Error(error.to_string()),
@@ -94,8 +104,12 @@ impl Source for Nothing {
         Known::Absent
     }
 
-    fn env(&self, _: &str) -> Option<String> {
-        None
+    fn env(&self, name: &str) -> Option<String> {
+        match name {
+            "HOLDFAST_A" => Some("one".to_owned()),
+            "HOLDFAST_EMPTY" => Some(String::new()),
+            _ => None,
+        }
     }
 
     fn file(&self, path: &str) -> Result<Vec<u8>, String> {

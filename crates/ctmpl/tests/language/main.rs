@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod case;
+mod generate;
+mod hostile;
+mod provenance;
+mod random;
 
 use case::{Answer, Case, standard};
 
@@ -42,6 +46,23 @@ tables! {
     pairs 2600;
     printf 3100;
     syntax 320;
+}
+
+#[test]
+fn functions() {
+    let rows = include_str!("../cases/functions.jsonl");
+    let (mut count, mut wrong) = (0, Vec::new());
+    for row in rows.lines() {
+        count += 1;
+        let case = Case::of_consul_template(row);
+        let got = case.render();
+        if !got.matches(&case.want) {
+            wrong.push(format!("{}\n  want {:?}\n  got  {got:?}", case.shown(), case.want));
+        }
+    }
+    assert!(count >= 5000, "{count} cases were read");
+    let shown: Vec<_> = wrong.iter().take(400).cloned().collect();
+    assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), shown.join("\n"));
 }
 
 #[test]
