@@ -1,11 +1,13 @@
 //! Delivery of secrets to processes: logs in, reads, renders files by generation, tells consumers.
 
 pub mod auth;
+mod cache;
 pub mod config;
 pub mod consumer;
 pub mod delivery;
 mod files;
 pub mod generation;
+pub mod proxy;
 mod run;
 pub mod session;
 pub mod sink;

@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 use crate::auth::{Authenticator, LoginError};
 use crate::config::{AgentConfig, AutoAuthConfig, ServerConfig};
 use crate::delivery::{Delivery, DeliveryError, Exit, Parts};
+use crate::proxy::{Proxy, ProxyError, Reloader};
 use crate::session::{Keeper, Rules, Session, State};
 use crate::sink::{SinkError, Sinks};
 
@@ -25,6 +26,9 @@ pub enum AgentError {
     /// A sink that could never be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// A listener.
+    #[error("set up the listeners")]
+    Proxy(#[from] ProxyError),
     /// The file with the process id.
     #[error("write the process id to {}", path.display())]
     PidFile {
@@ -66,6 +70,7 @@ pub struct Agent {
     keeper: Option<(Keeper, Session)>,
     sinks: Sinks,
     delivery: Option<(Parts, Delivery)>,
+    proxy: Proxy,
     servers: watch::Sender<ServerConfig>,
 }
 
@@ -77,7 +82,7 @@ impl Agent {
     ///
     /// # Errors
     /// What is wrong.
-    pub fn build(surroundings: Surroundings) -> Result<Self, AgentError> {
+    pub async fn build(surroundings: Surroundings) -> Result<Self, AgentError> {
         let config = surroundings.reloads.borrow().clone();
         for warning in &config.warnings {
             warn!("{warning}");
@@ -104,7 +109,10 @@ impl Agent {
             parts.build(&config).map(|delivery| (parts, delivery))
         });
         let delivery = delivery.transpose()?;
-        Ok(Self { config, surroundings, keeper, sinks, delivery, servers })
+        let session = keeper.as_ref().map(|(_, session)| session.clone());
+        let Surroundings { random, shutdown, .. } = &surroundings;
+        let proxy = Proxy::open(&config, session, random.clone(), shutdown.clone()).await?;
+        Ok(Self { config, surroundings, keeper, sinks, delivery, proxy, servers })
     }
 
     /// Runs until it is told to end, or has nothing more to do. Gives the exit code: that of the
@@ -113,7 +121,7 @@ impl Agent {
     /// # Errors
     /// What keeps it from going on.
     pub async fn run(self) -> Result<u8, AgentError> {
-        let Self { config, surroundings, keeper, sinks, delivery, servers } = self;
+        let Self { config, surroundings, keeper, sinks, delivery, proxy, servers } = self;
         let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
         let shutdown = surroundings.shutdown.clone();
         let mut parts: JoinSet<Ended> = JoinSet::new();
@@ -156,11 +164,16 @@ impl Agent {
             info!("there is no auto_auth: requests carry the tokens that callers bring");
         }
         let (reloads, ending) = (surroundings.reloads.clone(), shutdown.clone());
+        let certificates = proxy.reloader();
         parts.spawn(async move {
             tokio::select! {
                 () = ending.cancelled() => {}
-                () = pass_on(reloads, servers) => {}
+                () = pass_on(reloads, &servers, &certificates) => {}
             }
+            Ok(None)
+        });
+        parts.spawn(async move {
+            proxy.run().await;
             Ok(None)
         });
         let ended = parts.join_next().await;
@@ -209,14 +222,16 @@ async fn delivered(
     }
 }
 
-/// Tells the session of each configuration that is read anew.
+/// Tells the session and the listeners of each configuration that is read anew.
 async fn pass_on(
     mut reloads: watch::Receiver<Arc<AgentConfig>>,
-    servers: watch::Sender<ServerConfig>,
+    servers: &watch::Sender<ServerConfig>,
+    certificates: &Reloader,
 ) {
     reloads.borrow_and_update();
     while reloads.changed().await.is_ok() {
         let server = reloads.borrow_and_update().server.clone();
+        certificates.reload(&server);
         servers.send_replace(server);
     }
     // Nobody will reload any more, which is no reason to end.

@@ -59,6 +59,11 @@ impl Address {
         host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
     }
 
+    /// What stands before `/v1/` in every URL.
+    pub(super) fn base_text(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
     /// The URL of `path` below `/v1/`. As in the official client, empty segments vanish: `a//b/`
     /// is `a/b`.
     ///

@@ -36,8 +36,8 @@ pub struct Response {
 /// The connections to one server, shared by all clients made from one another.
 pub(super) struct Transport {
     pub(super) address: Address,
-    http: Client,
-    host: Option<HeaderValue>,
+    pub(super) http: Client,
+    pub(super) host: Option<HeaderValue>,
     server_name: Option<String>,
     /// Those of [`VaultConfig::headers`], which every request carries.
     pub(super) headers: Vec<(String, String)>,
@@ -340,7 +340,7 @@ impl Transport {
 
     /// `url` with the server name in place of the host, from which the TLS library takes it;
     /// [`Renamed`] finds the way back.
-    fn dialled(&self, url: &Url) -> Url {
+    pub(super) fn dialled(&self, url: &Url) -> Url {
         let mut url = url.clone();
         if let Some(name) = &self.server_name
             && url.scheme() == "https"

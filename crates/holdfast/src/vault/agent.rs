@@ -136,7 +136,7 @@ impl Agent {
             reloads,
             shutdown: shutdown.clone(),
         };
-        let agent = Running::build(surroundings).map_err(|error| failed(&error))?;
+        let agent = Running::build(surroundings).await.map_err(|error| failed(&error))?;
         print_line("==> Holdfast agent started; log lines go to stderr, or the log file")?;
         let running = agent.run();
         tokio::pin!(running);
