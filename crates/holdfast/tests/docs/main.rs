@@ -113,8 +113,8 @@ fn vault_commands() {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut wrong = Vec::new();
     for (at_line, line) in &lines {
-        if line.starts_with("vault server") {
-            // Runs until it is stopped: the secrets server's page does that.
+        if line.starts_with("vault server") || line.starts_with("vault agent") {
+            // Runs until it is stopped: its own page does that.
             continue;
         }
         for file in line.split(['@', '<', ' ']).filter(|word| word.contains(".json")) {
