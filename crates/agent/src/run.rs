@@ -228,9 +228,20 @@ async fn pass_on(
     servers: &watch::Sender<ServerConfig>,
     certificates: &Reloader,
 ) {
-    reloads.borrow_and_update();
+    let built = reloads.borrow_and_update().clone();
     while reloads.changed().await.is_ok() {
-        let server = reloads.borrow_and_update().server.clone();
+        let config = reloads.borrow_and_update().clone();
+        for (what, same) in [
+            ("auto_auth", config.auto_auth == built.auto_auth),
+            ("listener", config.listeners == built.listeners),
+            ("api_proxy", config.api_proxy == built.api_proxy),
+            ("cache", config.cache == built.cache),
+        ] {
+            if !same {
+                warn!("{what} is another: that takes effect with the next start");
+            }
+        }
+        let server = config.server.clone();
         certificates.reload(&server);
         servers.send_replace(server);
     }

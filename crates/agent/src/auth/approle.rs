@@ -1,6 +1,6 @@
 //! Logging in with a role id and a secret id.
 
-use holdfast_client::vault::{Method as Verb, VaultClient};
+use holdfast_client::vault::{Method as Verb, VaultClient, VaultError};
 use holdfast_types::SecretString;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
@@ -43,7 +43,7 @@ impl AppRoleLogin {
                 Ok(secret_id) => {
                     self.secret_id = Some(secret_id);
                     if self.config.remove_secret_id_file {
-                        remove(&path);
+                        remove(&path, true);
                     }
                 }
                 Err(LoginError::WrappedElsewhere { expected, found }) => {
@@ -100,9 +100,15 @@ impl AppRoleLogin {
         }
     }
 
-    /// The server refused the login: what was kept is good for nothing.
-    pub(super) fn refused(&mut self) {
-        if self.config.wrapping_path.is_some() && self.secret_id.take().is_some() {
+    /// The login failed. Where that is the secret id's fault, what was kept is good for nothing; a
+    /// mount that is not there yet is no reason to throw it away.
+    pub(super) fn refused(&mut self, error: &VaultError) {
+        // The wording is OpenBao's, and Vault's.
+        let invalid = error.failure().is_some_and(|failure| {
+            let says = |text: &String| text.contains("invalid role or secret ID");
+            failure.status == 400 && failure.errors.iter().any(says)
+        });
+        if invalid && self.config.wrapping_path.is_some() && self.secret_id.take().is_some() {
             info!("the secret id was refused; forgetting it");
             if let Some(kept) = &self.kept {
                 kept.forget();

@@ -65,13 +65,14 @@ impl JwtFile {
     fn take(&mut self) -> io::Result<()> {
         let path = &self.config.path;
         let Some(jwt) = source::read(path)? else { return Ok(()) };
+        let is_new = self.latest.as_ref() != Some(&jwt);
         self.latest = Some(jwt);
         if self.config.remove_after_reading {
             let target = match self.config.remove_follows_symlinks {
                 true => fs::canonicalize(path)?,
                 false => path.clone(),
             };
-            remove(&target);
+            remove(&target, is_new);
         }
         Ok(())
     }

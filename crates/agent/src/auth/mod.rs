@@ -14,7 +14,7 @@ mod kept;
 mod source;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use holdfast_client::vault::{ConfigError, VaultClient, VaultError, WrapInfo};
@@ -160,9 +160,8 @@ impl Authority for Authenticator {
         let outcome = self.enter().await;
         if let Login::AppRole(approle) = &mut self.method
             && let Err(LoginError::Server(error)) = &outcome
-            && is_refusal(error)
         {
-            approle.refused();
+            approle.refused(error);
         }
         outcome
     }
@@ -244,9 +243,12 @@ pub(crate) fn wrap_info_json(info: &WrapInfo) -> SecretString {
     SecretString::new(json + "\n")
 }
 
-/// Removes a credential that was read. A failure leaves it lying about, which a person should know.
-fn remove(path: &std::path::Path) {
-    if let Err(error) = std::fs::remove_file(path) {
+/// Removes a credential that was read. A failure leaves it lying about, which a person should know,
+/// once.
+fn remove(path: &Path, is_new: bool) {
+    if let Err(error) = std::fs::remove_file(path)
+        && is_new
+    {
         warn!(%error, path = %path.display(), "remove a credential that was read");
     }
 }

@@ -5,7 +5,7 @@ use holdfast_hcl::{Block, Problems};
 use super::{MethodConfig, SinkConfig, value};
 
 /// How the agent logs in, and where it writes the token.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AutoAuthConfig {
     /// How it logs in.
     pub method: MethodConfig,

@@ -16,7 +16,7 @@ const READ_PERIOD: Duration = Duration::from_secs(60);
 const FOREIGN: [&str; 8] = ["alicloud", "aws", "azure", "cf", "gcp", "kerberos", "ldap", "oci"];
 
 /// How the agent logs in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodConfig {
     /// With what.
     pub method: Method,

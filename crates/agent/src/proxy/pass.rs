@@ -42,6 +42,8 @@ struct Asked {
     method: Method,
     /// Path and query as they came.
     target: String,
+    /// The path below `/v1/` as the server reads it.
+    path: String,
     /// Without the token.
     headers: HeaderMap,
     token: Option<SecretString>,
@@ -62,7 +64,7 @@ impl Shared {
             Ok(asked) => asked,
             Err(refusal) => return refusal,
         };
-        debug!(method = %asked.method, path = asked.path(), "pass on");
+        debug!(method = %asked.method, path = asked.path, "pass on");
         let (Some(cache), Some(bytes)) = (&self.cache, &asked.body) else {
             return self.exchange(asked, body, None, listener).await;
         };
@@ -129,8 +131,15 @@ impl Shared {
             Read::Whole(bytes) => (Some(bytes.clone()), PassedBody::Whole(bytes)),
             more @ Read::More(..) => (None, PassedBody::Pieces(more.into_pieces())),
         };
+        let path = target.split('?').next().unwrap_or_default();
+        let path = sanitize::plain(path.trim_start_matches("/v1/"));
         let (method, headers) = (parts.method, parts.headers);
-        Ok((Asked { method, target, headers, token, login, body: held }, body))
+        let mut asked = Asked { method, target, path, headers, token, login, body: held };
+        if asked.subject().is_some() {
+            // Wrapped, the answer would be out of reach, and the token in it not the caller's to have.
+            asked.headers.remove("x-vault-wrap-ttl");
+        }
+        Ok((asked, body))
     }
 
     /// Asks the server. With a `key` the answer is kept, if it is one to keep.
@@ -193,7 +202,7 @@ impl Shared {
         }
         if let (true, Some(cache), Some(bytes)) = (status.is_success(), &self.cache, &asked.body) {
             let token = asked.token.as_ref().map(|token| token.expose().as_str());
-            if let Some(clear) = revoked_by(&asked.path()["/v1/".len()..], token, bytes) {
+            if let Some(clear) = revoked_by(&asked.path, token, bytes) {
                 cache.clear(&clear);
             }
         }
@@ -227,7 +236,8 @@ impl Shared {
         let Some((holds, life, own)) = holding(&json, asked.token.as_ref()) else { return };
         let namespace = asked.headers.get("x-vault-namespace");
         let namespace = namespace.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let origin = Origin { path: asked.path().to_owned(), namespace: namespace.to_owned() };
+        let path = format!("/v1/{}", asked.path);
+        let origin = Origin { path, namespace: namespace.to_owned() };
         let lease = match &holds {
             Holds::Lease { id, .. } => Some(id.clone()),
             Holds::Token { .. } => None,
@@ -312,14 +322,10 @@ fn kept_answer(kept: &Kept) -> Held {
 }
 
 impl Asked {
-    fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
-    }
-
     /// Whose token the answer may tell, where that must not be the agent's.
     fn subject(&self) -> Option<Subject> {
         self.login.as_ref()?;
-        sanitize::subject(&self.path()["/v1/".len()..])
+        sanitize::subject(&self.path)
     }
 
     /// The answer as it goes out.
@@ -330,6 +336,10 @@ impl Asked {
                 whole(sanitize::without_token(subject, asked, own, bytes.expose()))
             }
             (HeldBody::Whole(bytes), ..) => whole(bytes.expose().clone()),
+            (HeldBody::Pieces(_), Some(_), _) if answer.status.is_success() => {
+                let text = "the answer may hold the agent's token, and cannot be looked into";
+                return refusal(StatusCode::BAD_GATEWAY, text);
+            }
             (HeldBody::Pieces(pieces), ..) => streamed(pieces),
         };
         let mut response = Response::new(body);

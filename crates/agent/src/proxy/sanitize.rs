@@ -3,6 +3,7 @@
 //! Whoever may use the token through the agent may not have it: it would go on working elsewhere.
 
 use holdfast_types::SecretString;
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// Whose token an answer tells.
@@ -14,11 +15,22 @@ pub(super) enum Subject {
     Named,
 }
 
-/// Whether the answer to a request for `path` tells a token.
+/// A path below `/v1/` as a server reads it, whatever way it was written: `auth/token//lookup%2Dself`
+/// is `auth/token/lookup-self`.
+pub(super) fn plain(path: &str) -> String {
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let segments = decoded.split('/').filter(|segment| !segment.is_empty());
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// Whether the answer to a request for a [`plain`] path tells a token. The name of a namespace may
+/// stand before it.
 pub(super) fn subject(path: &str) -> Option<Subject> {
-    match path.trim_matches('/') {
-        "auth/token/lookup-self" | "auth/token/renew-self" => Some(Subject::Own),
-        "auth/token/lookup" | "auth/token/renew" => Some(Subject::Named),
+    let (before, name) = path.rsplit_once("auth/token/")?;
+    match name {
+        _ if !before.is_empty() && !before.ends_with('/') => None,
+        "lookup-self" | "renew-self" => Some(Subject::Own),
+        "lookup" | "renew" => Some(Subject::Named),
         _ => None,
     }
 }
@@ -68,6 +80,20 @@ mod tests {
             let got = without_token(subject, asked.as_bytes(), &own, answer.as_bytes());
             assert_eq!(String::from_utf8_lossy(&got), want, "{path} {asked}");
         }
-        assert_eq!(subject("kv/data/auth/token/lookup-self"), None);
+    }
+
+    #[test]
+    fn no_other_spelling_of_a_path_tells_it() {
+        for (path, want) in [
+            ("auth/token/lookup-self", Some(Subject::Own)),
+            ("auth/token/lookup%2Dself", Some(Subject::Own)),
+            ("auth%2ftoken//lookup-self/", Some(Subject::Own)),
+            ("team/auth/token/renew", Some(Subject::Named)),
+            ("auth/token/create", None),
+            ("myauth/token/lookup", None),
+            ("kv/data/web", None),
+        ] {
+            assert_eq!(subject(&plain(path)), want, "{path}");
+        }
     }
 }

@@ -61,6 +61,11 @@ fn delivery_by_the_agent() {
 }
 
 #[test]
+fn agent() {
+    run("docs/vault-agent.md");
+}
+
+#[test]
 fn every_page_with_commands_is_run() {
     let run = [
         "README.md",
@@ -72,6 +77,7 @@ fn every_page_with_commands_is_run() {
         "docs/transit.md",
         "docs/vault-commands.md",
         "docs/vault-agent-templates.md",
+        "docs/vault-agent.md",
         "docs/pki.md",
     ];
     let mut folders = vec![root(), root().join("docs"), root().join("docs/decisions")];

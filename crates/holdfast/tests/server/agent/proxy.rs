@@ -72,9 +72,20 @@ async fn requests_without_a_token_get_the_agents() {
         let own = asking.token_lookup_self().await.unwrap();
         assert_eq!((own.get("id"), own.get("accessor")), (None, None));
         assert_eq!(own["path"], "auth/approle/login");
-        let renewed = asking.request(Method::POST, "auth/token/renew-self", None, &[]).await;
-        let renewed = renewed.unwrap();
-        assert!(!String::from_utf8_lossy(renewed.body.expose()).contains(&token));
+        let wrapped = asking.with_wrap_ttl(Some("1m".into()));
+        for (client, verb, path) in [
+            (&asking, Method::POST, "auth/token/renew-self"),
+            (&asking, Method::GET, "auth//token/lookup-self"),
+            (&wrapped, Method::GET, "auth/token/lookup-self"),
+        ] {
+            let answer = client.request(verb, path, None, &[]).await.unwrap();
+            let text = String::from_utf8_lossy(answer.body.expose()).into_owned();
+            assert!(!text.contains(&token) && !text.contains("wrap_info\":{"), "{path}: {text}");
+        }
+        for path in ["auth/token/lookup%2Dself", "auth//token/lookup-self"] {
+            let (_, text) = raw(&scene, &format!("GET /v1/{path}"), FIELD, "");
+            assert!(!text.contains(&token), "{path}: {text}");
+        }
         let answer = asking.request(Method::GET, "secret/data/none", None, &[]).await.unwrap();
         assert_eq!(answer.status, 404);
     }
