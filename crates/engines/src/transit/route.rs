@@ -54,7 +54,7 @@ impl<'a> Route<'a> {
         use Endpoint::*;
         let (first, rest) = path.split_once('/').unwrap_or((path, ""));
         let plain = |endpoint| Route { endpoint, name: "", before: "", after: "" };
-        let whole = |endpoint| rest.is_empty().then(|| plain(endpoint));
+        let whole = |endpoint| (path == first).then(|| plain(endpoint));
         // A name, and nothing after it.
         let named = |endpoint| is_name(rest).then(|| Route { name: rest, ..plain(endpoint) });
         // A name, and perhaps something after it.
@@ -177,6 +177,9 @@ mod tests {
             ("config/other", None),
             ("wrapping_key", Some((Endpoint::WrappingKey, "", "", ""))),
             ("wrapping_key/a", None),
+            ("wrapping_key/", None),
+            ("cache-config", Some((Endpoint::CacheConfig, "", "", ""))),
+            ("cache-config/", None),
             ("other", None),
             ("", None),
         ] {

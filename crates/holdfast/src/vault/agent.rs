@@ -19,6 +19,7 @@ use super::output::print_line;
 use super::{Failure, Outcome, environment};
 use logging::Logging;
 
+mod generate;
 mod logging;
 mod status;
 
@@ -69,13 +70,16 @@ pub(super) struct Agent {
 #[derive(Debug, Subcommand)]
 enum Other {
     Status(status::Status),
+    GenerateConfig(Box<generate::GenerateConfig>),
 }
 
 impl Agent {
     /// Runs until a signal ends it, or it has done what it was to do.
     pub(super) fn run(mut self) -> Outcome {
-        if let Some(Other::Status(status)) = &self.other {
-            return status.run();
+        match &self.other {
+            Some(Other::Status(status)) => return status.run(),
+            Some(Other::GenerateConfig(command)) => return super::block_on(command.run()),
+            None => {}
         }
         // Neither core dumps nor other processes of the user get to see tokens. The umask stays: a
         // process that the agent starts inherits it.

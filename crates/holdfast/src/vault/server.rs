@@ -4,19 +4,20 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use holdfast_barrier::process::{self, Dumpable};
 use holdfast_types::{SystemClock, SystemRandom};
 use holdfast_vault::config::{self, ServerConfig};
 use holdfast_vault::http::Inherited;
-use holdfast_vault::logs::{LogFormat, Logs};
+use holdfast_vault::logs::{LogFileSettings, LogFormat, Logs};
 use holdfast_vault::server::{DevSettings, Server as VaultServer, ServerOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::chain;
-use super::{Failure, Outcome, values};
+use super::{Failure, Outcome, environment, values};
 
 mod dev;
 
@@ -32,11 +33,24 @@ pub(super) struct Server {
     #[arg(long, value_name = "PATH")]
     config: Vec<PathBuf>,
     /// How much to log: trace, debug, info, warn or error.
+    /// [env: `BAO_LOG_LEVEL`]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// How to log: standard or json.
+    /// How to log: standard or json. [env: `BAO_LOG_FORMAT`]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
+    /// Log to this file besides stderr; to bao.log where it ends with a slash.
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+    /// Begin another log file after so many bytes; the old one is named after the time.
+    #[arg(long, value_name = "BYTES", value_parser = values::integer)]
+    log_rotate_bytes: Option<i64>,
+    /// Begin another log file after this time. [default: 24h]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    log_rotate_duration: Option<Duration>,
+    /// How many older log files stay: 0 for all, -1 for none. [default: 0]
+    #[arg(long, value_name = "NUMBER", value_parser = values::integer)]
+    log_rotate_max_files: Option<i64>,
     #[command(flatten)]
     dev: dev::Flags,
 }
@@ -79,13 +93,32 @@ impl Server {
         Ok((config, None))
     }
 
-    /// Log lines go to stderr.
+    /// Where the log goes besides stderr. Flags win over the configuration.
+    fn log_file(&self, config: &ServerConfig) -> Option<LogFileSettings> {
+        let mut file = match (&self.log_file, &config.log_file) {
+            (Some(path), Some(file)) => LogFileSettings { path: path.clone(), ..file.clone() },
+            (Some(path), None) => LogFileSettings::new(path.clone()),
+            (None, Some(file)) => file.clone(),
+            (None, None) => return None,
+        };
+        if let Some(bytes) = self.log_rotate_bytes {
+            file.rotate_bytes = u64::try_from(bytes).unwrap_or(0);
+        }
+        if let Some(time) = self.log_rotate_duration.filter(|time| !time.is_zero()) {
+            file.rotate_after = time;
+        }
+        file.max_files = self.log_rotate_max_files.unwrap_or(file.max_files);
+        Some(file)
+    }
+
     fn log(&self, config: &ServerConfig) -> Result<Arc<Logs>, Failure> {
-        let level = self.log_level.as_deref().unwrap_or(&config.log_level);
+        let level = self.log_level.clone().or_else(|| environment::read("LOG_LEVEL"));
+        let level = level.as_deref().unwrap_or(&config.log_level);
         let level = values::log_level(level).ok_or_else(|| {
             Failure::Usage("-log-level is one of trace, debug, info, warn and error".to_owned())
         })?;
-        let format = match self.log_format.as_deref() {
+        let format = self.log_format.clone().or_else(|| environment::read("LOG_FORMAT"));
+        let format = match format.as_deref() {
             None if config.log_json => LogFormat::Json,
             None | Some("standard") => LogFormat::Standard,
             Some("json") => LogFormat::Json,
@@ -93,8 +126,8 @@ impl Server {
                 return Err(Failure::Usage("-log-format is standard or json".to_owned()));
             }
         };
-        let logs = Logs::install(level, format, Arc::new(SystemClock));
-        logs.map_err(|error| Failure::Usage(format!("write the log: {error}")))
+        let logs = Logs::install(level, format, self.log_file(config), Arc::new(SystemClock));
+        logs.map_err(|error| Failure::Usage(format!("write the log: {}", chain(&error))))
     }
 
     async fn serve(&self, options: ServerOptions) -> Outcome {

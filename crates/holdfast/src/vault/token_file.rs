@@ -1,5 +1,6 @@
 //! The file in which `login` keeps a token: the same as `bao`'s.
 
+use std::borrow::Cow;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -22,6 +23,11 @@ impl TokenFile {
         home.map(|home| Self(home.join(".vault-token"))).ok_or_else(|| {
             Failure::Request("find the stored token: no home directory; set HOME".into())
         })
+    }
+
+    /// Where it is, as a text.
+    pub(super) fn path(&self) -> Cow<'_, str> {
+        self.0.to_string_lossy()
     }
 
     /// The stored token, if there is one.

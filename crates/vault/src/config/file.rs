@@ -9,6 +9,7 @@ use super::listener::ListenerFile;
 use super::seal::SealFile;
 use super::{ConfigError, InitRequest, ServerConfig, StorageSettings, initialize};
 use crate::audit::{Allowances, DeviceSpec};
+use crate::logs::LogFileSettings;
 
 /// 32 days, as in OpenBao.
 const LEASE_TTL: Duration = Duration::from_secs(768 * 3600);
@@ -31,6 +32,10 @@ pub(super) struct ServerFile {
     max_lease_ttl: Option<Duration>,
     log_level: Option<String>,
     log_format: Option<String>,
+    log_file: Option<String>,
+    log_rotate_bytes: Option<i64>,
+    log_rotate_duration: Option<Duration>,
+    log_rotate_max_files: Option<i64>,
     pid_file: Option<String>,
 }
 
@@ -82,6 +87,10 @@ impl ServerFile {
             max_lease_ttl: settings.duration("max_lease_ttl"),
             log_level: settings.string("log_level"),
             log_format: settings.string("log_format"),
+            log_file: settings.string("log_file"),
+            log_rotate_bytes: settings.integer("log_rotate_bytes"),
+            log_rotate_duration: settings.duration("log_rotate_duration"),
+            log_rotate_max_files: settings.integer("log_rotate_max_files"),
             pid_file: settings.string("pid_file"),
         };
         if let Some(level) = &this.log_level
@@ -119,6 +128,10 @@ impl ServerFile {
         over(&mut self.max_lease_ttl, later.max_lease_ttl);
         over(&mut self.log_level, later.log_level);
         over(&mut self.log_format, later.log_format);
+        over(&mut self.log_file, later.log_file);
+        over(&mut self.log_rotate_bytes, later.log_rotate_bytes);
+        over(&mut self.log_rotate_duration, later.log_rotate_duration);
+        over(&mut self.log_rotate_max_files, later.log_rotate_max_files);
         over(&mut self.pid_file, later.pid_file);
     }
 
@@ -177,6 +190,16 @@ impl ServerFile {
             max_lease_ttl,
             log_level: self.log_level.map_or("info".to_owned(), |level| level.to_ascii_lowercase()),
             log_json: self.log_format.as_deref() == Some("json"),
+            log_file: self.log_file.filter(|path| !path.is_empty()).map(|path| LogFileSettings {
+                path: path.into(),
+                // As in OpenBao, nothing below zero is a limit.
+                rotate_bytes: self.log_rotate_bytes.map_or(0, |n| u64::try_from(n).unwrap_or(0)),
+                rotate_after: self
+                    .log_rotate_duration
+                    .filter(|time| !time.is_zero())
+                    .unwrap_or(LogFileSettings::ROTATE_AFTER),
+                max_files: self.log_rotate_max_files.unwrap_or(0),
+            }),
             pid_file: self.pid_file.map(PathBuf::from),
             warnings,
         })

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::audit::{Allowances, DeviceSpec};
 use crate::http::ListenerSettings;
+use crate::logs::LogFileSettings;
 
 mod file;
 mod initialize;
@@ -50,6 +51,8 @@ pub struct ServerConfig {
     pub log_level: String,
     /// Log lines as JSON.
     pub log_json: bool,
+    /// Where log lines go besides stderr.
+    pub log_file: Option<LogFileSettings>,
     /// Where to write the process id.
     pub pid_file: Option<PathBuf>,
     /// What an operator should know but need not change.

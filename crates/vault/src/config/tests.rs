@@ -61,6 +61,10 @@ fn a_whole_configuration_is_read_in_either_language() {
         max_lease_ttl = "24h"
         log_level = "DEBUG"
         log_format = "json"
+        log_file = "/var/log/vault.log"
+        log_rotate_bytes = 1048576
+        log_rotate_duration = "1h"
+        log_rotate_max_files = 3
         api_addr = "https://vault.example:8200"
         cluster_addr = "https://vault.example:8201"
         ui = true
@@ -89,7 +93,8 @@ fn a_whole_configuration_is_read_in_either_language() {
           "data": {"type": "kv", "options": {"version": "2"}, "config": {"n": 5, "l": ["a", true]}}
         }}]}}],
         "default_lease_ttl": "1h", "max_lease_ttl": "24h",
-        "log_level": "DEBUG", "log_format": "json",
+        "log_level": "DEBUG", "log_format": "json", "log_file": "/var/log/vault.log",
+        "log_rotate_bytes": "1048576", "log_rotate_duration": 3600, "log_rotate_max_files": 3,
         "api_addr": "https://vault.example:8200"
     }"#;
     for text in [hcl, json] {
@@ -117,6 +122,13 @@ fn a_whole_configuration_is_read_in_either_language() {
         );
         assert_eq!(serde_json::Value::Object(request.data.clone()), data);
         assert_eq!((config.log_level.as_str(), config.log_json), ("debug", true));
+        let log_file = LogFileSettings {
+            path: "/var/log/vault.log".into(),
+            rotate_bytes: 1 << 20,
+            rotate_after: Duration::from_secs(3600),
+            max_files: 3,
+        };
+        assert_eq!(config.log_file, Some(log_file));
         assert_eq!(config.default_lease_ttl, Duration::from_secs(3600));
     }
 }

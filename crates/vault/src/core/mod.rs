@@ -211,6 +211,9 @@ impl Core {
         if let Some(vault) = vault {
             vault.mounts.stop().await;
         }
+        if let Some(system) = self.system.get() {
+            system.stop().await;
+        }
         info!("sealed");
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use holdfast_barrier::{MemoryEntries, View};
 use holdfast_types::SystemRandom;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::audit::{Audit, DeviceSpec};
 use crate::testing::Server;
@@ -435,7 +435,11 @@ async fn what_policies_deny_has_no_second_name() {
         ("sys/policies/acl/prod", 403),
         ("sys/policies/acl/PROD", 403),
         ("sys/policies/acl/prod/", 403),
+        ("sys/policies/acl/prod ", 403),
+        ("sys/policies/acl/ Prod /", 403),
+        ("sys/policies/acl/ ", 405),
         ("sys/policies/acl/Most", 200),
+        ("sys/policies/acl/most ", 200),
         ("sys/policy/Prod", 403),
         ("sys/policy/prod/", 403),
         ("auth/token/roles/prod", 403),
@@ -517,4 +521,40 @@ async fn a_wrapping_token_may_come_in_a_jwt() {
     let server = server.crash().await;
     let got = server.call(&second, Write, "sys/wrapping/unwrap", json!({})).await;
     assert_eq!((got.0, &got.1["data"]), (200, &json!({ "a": "b" })));
+}
+
+/// OpenBao answers 500 to whoever comes by a Unix socket while there is a limit.
+#[tokio::test]
+async fn a_client_without_an_address_is_limited_too() {
+    let server = Server::new().await;
+    let limit = json!({ "rate": 2, "interval": "1h", "path": "fake/" });
+    server.ok(Write, "sys/quotas/rate-limit/few", limit).await;
+    let ask = || async {
+        let mut incoming = server.incoming(&server.root, Read, "fake/store/a", Map::new());
+        incoming.connection.remote_address = None;
+        server.core.handle(incoming).await.status
+    };
+    for want in [404, 404, 429] {
+        assert_eq!(ask().await, want);
+    }
+    // One with an address has a window of its own.
+    assert_eq!(server.call(&server.root, Read, "fake/store/a", json!({})).await.0, 404);
+}
+
+#[tokio::test]
+async fn what_holds_nothing_has_no_name_with_a_slash() {
+    let server = Server::new().await;
+    for (path, status) in [
+        ("sys/metrics", 200),
+        ("sys/metrics/", 404),
+        ("sys/mounts/", 404),
+        ("sys/auth/", 404),
+        ("sys/rotate/config/", 404),
+        ("sys/locked-users/", 404),
+        ("sys/host-info/", 200),
+        ("sys/mounts/fake/", 200),
+    ] {
+        let got = server.call(&server.root, Read, path, json!({})).await;
+        assert_eq!(got.0, status, "{path}: {}", got.1);
+    }
 }

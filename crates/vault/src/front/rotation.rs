@@ -48,7 +48,7 @@ impl Rotations {
         match (step, request.operation) {
             ("init", Operation::Read) => Ok(Some(self.status(&*self.attempt.lock().await))),
             ("init", Operation::Delete) => {
-                *self.attempt.lock().await = None;
+                self.abandon().await;
                 Ok(None)
             }
             ("init", operation) if operation.is_write() => self.begin(request).await,
@@ -70,6 +70,11 @@ impl Rotations {
             ("init" | "update" | "verify", _) => Err(Error::UnsupportedOperation),
             _ => Err(Error::UnsupportedPath),
         }
+    }
+
+    /// Ends the rotation under way, and forgets the new shares that wait for their verification.
+    pub(super) async fn abandon(&self) {
+        *self.attempt.lock().await = None;
     }
 
     async fn begin(&self, request: &Request) -> Reply {

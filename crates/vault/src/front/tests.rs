@@ -455,6 +455,30 @@ async fn new_shares_that_have_to_be_shown_first_are_not_in_use_before() {
     assert!(status == 400 && words.starts_with("the root key of a Shamir seal"), "{words}");
 }
 
+#[tokio::test]
+async fn a_seal_ends_a_rotation_and_forgets_its_new_shares() {
+    let mut server = shamir().await;
+    let old = server.initialize(1, 1).await;
+    let unseal = json!({"key": old[0]});
+    server.write("sys/unseal", unseal.clone()).await;
+    let root = "sys/rotate/root";
+    let plan = json!({"secret_shares": 3, "secret_threshold": 2, "require_verification": true});
+    let (_, body) = server.write(&format!("{root}/init"), plan.clone()).await;
+    let share = json!({"key": old[0], "nonce": body["data"]["nonce"]});
+    let (_, body) = server.write(&format!("{root}/update"), share).await;
+    let new = texts(&body["data"]["keys"]);
+    let shown = json!({"key": new[0], "nonce": body["data"]["verification_nonce"]});
+
+    assert_eq!(server.write("sys/seal", Value::Null).await.0, 204);
+    assert_eq!(server.write("sys/unseal", unseal).await.1["sealed"], false);
+    let nothing = (400, "no rotation configuration found".to_owned());
+    assert_eq!(server.refusal(&format!("{root}/verify"), shown).await, nothing);
+    assert_eq!(server.read(&format!("{root}/init")).await.1["data"]["started"], false);
+    assert_eq!(server.read("sys/seal-status").await.1["n"], 1, "the old share is in use");
+    // And nothing is in the way of another one.
+    assert_eq!(server.write(&format!("{root}/init"), plan).await.0, 200);
+}
+
 #[tokio::test(start_paused = true)]
 async fn keys_that_rotate_by_themselves_take_the_batch_tokens_key_along() {
     let clock = Arc::new(FakeClock::at(1_800_000_000));

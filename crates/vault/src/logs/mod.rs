@@ -1,10 +1,11 @@
 //! The server's own log: how much each of its parts says, and who reads along.
 //!
-//! Lines go to stderr at the levels set, and besides to whoever reads `sys/monitor`, at the level
+//! Lines go to stderr and, where one is set, to a file, at the levels set, and besides to whoever reads `sys/monitor`, at the level
 //! that the reader asked for. Nobody waits for a reader: one that does not keep up is cut off.
 //! Libraries warn and no more, whatever the level: what they have to say of a request, such as the
 //! statements that a database is sent, is not theirs to write down.
 
+mod file;
 mod line;
 mod paths;
 mod reader;
@@ -12,6 +13,7 @@ mod subsystem;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,13 +21,16 @@ use holdfast_types::Clock;
 use tokio::sync::broadcast;
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt as _};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Registry, reload};
 
+pub use file::LogFileSettings;
 pub(crate) use paths::loggers;
 pub(crate) use reader::monitor;
 
+use file::LogFile;
 use line::{Line, Lines};
 use subsystem::{OWN, SUBSYSTEMS};
 
@@ -44,6 +49,23 @@ pub enum LogFormat {
     Standard,
     /// A JSON document a line.
     Json,
+}
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The file cannot be written to.
+    #[error("open the log file {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The process has a log already.
+    #[error(transparent)]
+    Twice(#[from] TryInitError),
 }
 
 /// The log of a process.
@@ -72,25 +94,35 @@ struct Place {
 }
 
 impl Logs {
-    /// Makes this the log of the process: lines go to stderr.
+    /// Makes this the log of the process: lines go to stderr, and to `file`.
     ///
     /// # Errors
-    /// The process has one already.
+    /// The process has one already, or the file cannot be written to.
     pub fn install(
         level: Level,
         format: LogFormat,
+        file: Option<LogFileSettings>,
         clock: Arc<dyn Clock>,
-    ) -> Result<Arc<Self>, TryInitError> {
+    ) -> Result<Arc<Self>, InstallError> {
         let lines = broadcast::Sender::new(BACKLOG);
         let (written, to_write) = reload::Layer::new(filter(level, &BTreeMap::new()));
-        let stderr = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-        let stderr = match format {
-            LogFormat::Json => stderr.json().with_filter(written).boxed(),
-            LogFormat::Standard => stderr.with_ansi(false).with_filter(written).boxed(),
+        let file = file.map(|settings| {
+            let path = settings.path.clone();
+            LogFile::open(settings, Arc::clone(&clock))
+                .map_err(|source| InstallError::File { path, source })
+        });
+        let writer = match file.transpose()? {
+            None => BoxMakeWriter::new(io::stderr),
+            Some(file) => BoxMakeWriter::new(io::stderr.and(move || file.clone())),
+        };
+        let lines_out = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
+        let written = match format {
+            LogFormat::Json => lines_out.json().with_filter(written).boxed(),
+            LogFormat::Standard => lines_out.with_filter(written).boxed(),
         };
         let (heard, to_hear) = reload::Layer::new(silence());
         let readers = Lines::new(lines.clone(), clock).with_filter(heard);
-        Registry::default().with(stderr).with(readers).try_init()?;
+        Registry::default().with(written).with(readers).try_init()?;
         let set = |result: Result<(), reload::Error>| {
             if let Err(error) = result {
                 tracing::warn!(%error, "the levels of the log stay as they are");

@@ -35,6 +35,10 @@ pub(crate) async fn handle(
     use Operation::{Create, Delete, List, Read, Update};
     let policies = &vault.policies;
     let now = vault.clock.now();
+    // Rules were held against the path with these spaces, so it is not the list's.
+    if !name.is_empty() && name.trim().is_empty() {
+        return Err(Error::UnsupportedOperation);
+    }
     let folder = if name.is_empty() { String::new() } else { format!("{name}/") };
     match (name.is_empty(), style, invocation.request.operation) {
         (_, PolicyStyle::Acl, List) => Ok(Response::list(policies.names_in(&folder)).into()),

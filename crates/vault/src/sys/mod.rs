@@ -74,16 +74,18 @@ pub(crate) fn special_paths() -> SpecialPaths {
 }
 
 /// The one spelling of a path that names a policy or a mount: without a slash at its end, and a
-/// policy's name in lower case, as it is stored. Rules are held against this one. None: it is
+/// policy's name in lower case and without spaces around it, as it is stored. Rules are held against this one. None: it is
 /// written so already, or names neither.
 pub(crate) fn canonical(path: &str) -> Option<String> {
     let (folder, name) = ["policies/acl/", "policy/", "mounts/", "auth/"]
         .iter()
         .find_map(|folder| Some((folder, path.strip_prefix(folder)?)))?;
-    let mut stored = name.trim_end_matches('/').to_owned();
-    if folder.starts_with("polic") {
-        stored = stored.to_lowercase();
-    }
+    let stored = if folder.starts_with("polic") {
+        let end = |c: char| c == '/' || c.is_whitespace();
+        name.trim_start().trim_end_matches(end).to_lowercase()
+    } else {
+        name.trim_end_matches('/').to_owned()
+    };
     (stored != name && !stored.is_empty()).then(|| format!("{folder}{stored}"))
 }
 
@@ -94,7 +96,9 @@ pub(crate) fn canonical(path: &str) -> Option<String> {
 pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Result<Answer, Error> {
     let path = invocation.request.path.as_str();
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
-    let is_list = matches!(invocation.request.operation, Operation::List | Operation::Scan);
+    if path.strip_suffix('/').is_some_and(routes::is_no_folder) {
+        return Err(Error::UnsupportedPath);
+    }
     match first {
         "mounts" => mounts::handle(vault, invocation, MountClass::Secret, rest).await,
         "auth" => mounts::handle(vault, invocation, MountClass::Auth, rest).await,
@@ -111,8 +115,6 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
             ("password", path) => passwords::handle(&vault.passwords, invocation, path).await,
             _ => elsewhere(vault, invocation).await,
         },
-        // `leases` needs sudo, and so must not have another name.
-        "leases" if path.ends_with('/') && !is_list => Err(Error::UnsupportedPath),
         "leases" => leases::handle(vault, invocation, rest).await,
         // Vault's older names.
         "renew" | "revoke" | "revoke-prefix" | "revoke-force" => {

@@ -283,3 +283,10 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::new("wrapping/unwrap", &[Update], "What is wrapped, once.").fields(&[TOKEN]),
     Route::new("wrapping/wrap", &[Update], "Wrap the body of the request."),
 ];
+
+/// Whether `path`, below `sys/`, is served and holds nothing: then there is nothing at `path/`.
+/// `host-info` and `plugins/catalog` have both names in OpenBao.
+pub(super) fn is_no_folder(path: &str) -> bool {
+    !matches!(path, "host-info" | "plugins/catalog")
+        && ROUTES.iter().any(|route| route.pattern == path && !route.operations.contains(&List))
+}

@@ -75,13 +75,13 @@ struct MountFlag {
 
 /// A secret, found.
 #[derive(Debug, PartialEq, Eq)]
-struct Location {
+pub(super) struct Location {
     /// The mount with its trailing slash, as the server names it.
     mount: String,
     /// The path, the mount's included.
     path: String,
     /// Whether the mount keeps versions.
-    versioned: bool,
+    pub(super) versioned: bool,
 }
 
 impl Key {
@@ -95,10 +95,7 @@ impl MountFlag {
     async fn locate(&self, client: &VaultClient, path: &str) -> Result<Location, Failure> {
         let path = sanitize(path);
         match self.mount.as_deref().filter(|mount| !mount.is_empty()) {
-            None => {
-                let (mount, versioned) = preflight(client, path).await?;
-                Ok(Location { mount, path: path.to_owned(), versioned })
-            }
+            None => Location::find(client, path).await,
             Some(mount) => {
                 let (mount, versioned) = preflight(client, sanitize(mount)).await?;
                 let path = join(&[&mount, path]);
@@ -109,9 +106,31 @@ impl MountFlag {
 }
 
 impl Location {
+    /// Asks the server where `path` is mounted, and whether with versions.
+    pub(super) async fn find(client: &VaultClient, path: &str) -> Result<Self, Failure> {
+        let (mount, versioned) = preflight(client, path).await?;
+        Ok(Self { mount, path: path.to_owned(), versioned })
+    }
+
+    /// The same secret where the path named one of its faces already, such as `kv/data/name`.
+    pub(super) fn without_face(mut self) -> Self {
+        let name = self.path.strip_prefix(self.mount.as_str()).filter(|_| self.versioned);
+        let faces = ["data", "metadata"];
+        let inner = name.and_then(|name| faces.iter().find_map(|face| name.strip_prefix(face)));
+        if let Some(inner) = inner.filter(|inner| inner.is_empty() || inner.starts_with('/')) {
+            self.path = join(&[&self.mount, inner]);
+        }
+        self
+    }
+
+    /// What is called `name` below it.
+    pub(super) fn below(&self, name: &str) -> Self {
+        Self { mount: self.mount.clone(), path: join(&[&self.path, name]), ..*self }
+    }
+
     /// The API path of one of the secret's faces: `data`, `metadata`, `delete`, ... A mount
     /// without versions has but one face.
-    fn face(&self, face: &str) -> String {
+    pub(super) fn face(&self, face: &str) -> String {
         if !self.versioned {
             return self.path.clone();
         }

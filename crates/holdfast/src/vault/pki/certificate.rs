@@ -14,9 +14,11 @@ use crate::vault::secret::Secret;
 
 /// An issuer as its mount tells of it.
 pub(super) struct Issuer {
-    certificate: Pem,
+    pub(super) certificate: Pem,
     /// Its certificate, and those above it.
     chain: Vec<Pem>,
+    /// Its key's id, where the mount has the key.
+    pub(super) key_id: Option<String>,
 }
 
 /// How a certificate may come from another one; in the order of its fields as JSON.
@@ -49,11 +51,13 @@ impl Issuer {
         Self::parse(&data).ok_or_else(|| format!("{path}: no certificate was answered"))
     }
 
-    fn parse(data: &Map<String, Value>) -> Option<Self> {
+    /// The issuer in what its path answers.
+    pub(super) fn parse(data: &Map<String, Value>) -> Option<Self> {
         let certificate = pem(data.get("certificate")?)?;
         let chain = data.get("ca_chain").and_then(Value::as_array);
         let chain = chain.into_iter().flatten().filter_map(pem).collect();
-        Some(Self { certificate, chain })
+        let key_id = data.get("key_id").and_then(Value::as_str).filter(|id| !id.is_empty());
+        Some(Self { certificate, chain, key_id: key_id.map(str::to_owned) })
     }
 
     /// Whether both are the same certificate.
@@ -79,7 +83,7 @@ impl Issuer {
     }
 }
 
-fn pem(value: &Value) -> Option<Pem> {
+pub(super) fn pem(value: &Value) -> Option<Pem> {
     x509_parser::pem::parse_x509_pem(value.as_str()?.as_bytes()).ok().map(|(_, pem)| pem)
 }
 
@@ -108,7 +112,7 @@ fn is_trusted(
 }
 
 /// Whether `parent` may sign certificates, and signed this one.
-fn has_signed(parent: &X509Certificate<'_>, child: &X509Certificate<'_>) -> bool {
+pub(super) fn has_signed(parent: &X509Certificate<'_>, child: &X509Certificate<'_>) -> bool {
     let may_sign = match parent.key_usage() {
         Ok(usage) => usage.is_none_or(|usage| usage.value.key_cert_sign()),
         Err(_) => false,

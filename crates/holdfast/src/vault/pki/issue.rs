@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::certificate::Issuer;
 use crate::vault::connection::Connection;
-use crate::vault::output::{FormatFlag, print_secret};
+use crate::vault::output::{Format, FormatFlag, print_secret};
 use crate::vault::path::sanitize;
 use crate::vault::secret::Secret;
 use crate::vault::{Failure, Outcome, data};
@@ -45,19 +45,45 @@ impl Issue {
     pub(super) async fn run(&self) -> Outcome {
         let format = self.format.resolve()?;
         let client = self.connection.client()?;
-        let (parent, mount) = (sanitize(&self.parent), sanitize(&self.child_mount));
-        let mount = mount.trim_end_matches('/');
         let options = data::parse(&self.options, !self.connection.non_interactive)?;
+        let new = New {
+            parent: sanitize(&self.parent),
+            mount: sanitize(&self.child_mount),
+            kind: &self.kind,
+            name: &self.issuer_name,
+            options,
+        };
+        new.make(&client, format).await
+    }
+}
+
+/// An authority that is to be.
+pub(super) struct New<'a> {
+    /// The path of the issuer that signs.
+    pub(super) parent: &'a str,
+    /// The mount that it belongs to.
+    pub(super) mount: &'a str,
+    /// Where its key comes from: `internal` or `existing`.
+    pub(super) kind: &'a str,
+    /// What it is called; may be empty.
+    pub(super) name: &'a str,
+    /// The parameters of its request and of its signing.
+    pub(super) options: Map<String, Value>,
+}
+
+impl New<'_> {
+    /// Makes it, and prints its issuer.
+    pub(super) async fn make(self, client: &VaultClient, format: Format) -> Outcome {
+        let Self { parent, mount, kind, name: own_name, mut options } = self;
         let failed =
             |text: String| Failure::Usage(format!("Unable to access parent issuer {text}"));
-        let above = Issuer::read(&client, parent).await.map_err(failed)?;
+        let above = Issuer::read(client, parent).await.map_err(failed)?;
 
-        let path = format!("{mount}/intermediate/generate/{}", self.kind);
-        let made = ask(&client, &path, options.clone(), "failed to generate the request").await?;
-        let mut options = options;
+        let path = format!("{mount}/intermediate/generate/{kind}");
+        let made = ask(client, &path, options.clone(), "failed to generate the request").await?;
         options.insert("csr".to_owned(), field(&made, "csr")?.into());
         let path = format!("{parent}/sign-intermediate");
-        let signed = ask(&client, &path, options, "failed to sign the request").await?;
+        let signed = ask(client, &path, options, "failed to sign the request").await?;
 
         let mut bundle = field(&signed, "certificate")?;
         for above in signed.get("ca_chain").and_then(Value::as_array).into_iter().flatten() {
@@ -66,23 +92,23 @@ impl Issue {
         }
         let import = Map::from_iter([("pem_bundle".to_owned(), bundle.into())]);
         let path = format!("{mount}/issuers/import/bundle");
-        let imported = ask(&client, &path, import, "failed to import the certificate").await?;
+        let imported = ask(client, &path, import, "failed to import the certificate").await?;
         let issuer = new_issuer(&imported, &field(&made, "key_id")?).ok_or_else(|| {
             Failure::Usage("the imported certificate belongs to no key of the mount".into())
         })?;
         let path = format!("{mount}/issuer/{issuer}");
-        name(&client, &path, &self.issuer_name).await?;
+        name(client, &path, own_name).await?;
         // Its parent came along: it is called there what it is called here.
-        let called = Secret::read(&client, parent, &[]).await;
+        let called = Secret::read(client, parent, &[]).await;
         let called = called.ok().flatten().and_then(|secret| secret.field("issuer_name"));
         for other in others(&imported, &issuer) {
             let path = format!("{mount}/issuer/{other}");
-            let is_parent = Issuer::read(&client, &path).await.is_ok_and(|it| it.is(&above));
+            let is_parent = Issuer::read(client, &path).await.is_ok_and(|it| it.is(&above));
             if let Some(called) = called.as_ref().and_then(Value::as_str).filter(|_| is_parent) {
-                name(&client, &path, called).await?;
+                name(client, &path, called).await?;
             }
         }
-        let issuer = Secret::read(&client, &path, &[]).await;
+        let issuer = Secret::read(client, &path, &[]).await;
         let issuer = issuer.map_err(Failure::doing("failed to read the issuer"))?;
         print_secret(format, &issuer.unwrap_or_default())
     }

@@ -1,8 +1,11 @@
 //! `pki`: certificate authorities and what they have signed.
 
 mod certificate;
+mod health;
 mod issue;
 mod list;
+mod reissue;
+mod template;
 mod verify;
 
 use clap::Subcommand;
@@ -17,6 +20,8 @@ pub(super) enum Pki {
     VerifySign(verify::VerifySign),
     ListIntermediates(list::ListIntermediates),
     Issue(issue::Issue),
+    Reissue(reissue::Reissue),
+    HealthCheck(health::HealthCheck),
 }
 
 impl Pki {
@@ -25,6 +30,8 @@ impl Pki {
             Self::VerifySign(command) => command.run().await,
             Self::ListIntermediates(command) => command.run().await,
             Self::Issue(command) => command.run().await,
+            Self::Reissue(command) => command.run().await,
+            Self::HealthCheck(command) => command.run().await,
         }
     }
 }

@@ -96,6 +96,7 @@ impl Flags {
             default_lease_ttl: limits.default_lease_ttl,
             max_lease_ttl: limits.max_lease_ttl,
             log_level: "info".to_owned(),
+            log_file: None,
             log_json: false,
             pid_file: None,
             warnings: Vec::new(),
