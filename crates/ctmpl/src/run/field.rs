@@ -4,7 +4,7 @@ use super::{Item, Run};
 use crate::functions::methods;
 use crate::language::ast::{Operand, Place};
 use crate::text::quote;
-use crate::value::{Key, Kind, Type};
+use crate::value::{Kind, Type};
 use crate::{Error, MissingKey, Value, secret};
 
 impl<'a> Run<'a> {
@@ -49,8 +49,8 @@ impl<'a> Run<'a> {
                     return Err(self.error(format!("{name} is not a method but has arguments")));
                 }
                 let boxed = *map.value_type() == Type::Any;
-                if let Some(value) = map.entries().get(&Key::text(name.as_bytes())) {
-                    return Ok(Item { value: value.clone(), boxed });
+                if let Some(value) = map.get(name.as_bytes()) {
+                    return Ok(Item { value, boxed });
                 }
                 return match self.template.missing_key() {
                     MissingKey::Invalid => Ok(Item::plain(Value::NIL)),

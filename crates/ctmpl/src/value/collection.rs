@@ -1,5 +1,6 @@
 //! Lists and maps.
 
+use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -95,7 +96,8 @@ impl Map {
 
     /// The value of a key that is text.
     pub fn get(&self, key: &[u8]) -> Option<Value> {
-        self.entries().get(&Key::text(key)).cloned()
+        // Not through a key of its own, which would be copied for each look.
+        self.entries().get(&key as &dyn AsText).cloned()
     }
 
     /// Changes the entries. `None` if the map came from outside.
@@ -184,6 +186,13 @@ impl Key {
         }
     }
 
+    fn as_text(&self) -> Option<&[u8]> {
+        match self {
+            Self::Text(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     fn rank(&self) -> u8 {
         match self {
             Self::Int(_) => 0,
@@ -193,6 +202,68 @@ impl Key {
         }
     }
 }
+
+/// What a map is looked up by: a key, or the bytes of one that is text.
+trait AsText {
+    /// The bytes; `None` of the keys that are no text.
+    fn text(&self) -> Option<&[u8]>;
+    /// Whether a key that is no text stands behind text, not before it.
+    fn behind(&self) -> bool;
+}
+
+impl AsText for Key {
+    fn text(&self) -> Option<&[u8]> {
+        self.as_text()
+    }
+
+    fn behind(&self) -> bool {
+        matches!(self, Self::Bool(_))
+    }
+}
+
+impl AsText for &[u8] {
+    fn text(&self) -> Option<&[u8]> {
+        Some(self)
+    }
+
+    fn behind(&self) -> bool {
+        false
+    }
+}
+
+impl<'a> Borrow<dyn AsText + 'a> for Key {
+    fn borrow(&self) -> &(dyn AsText + 'a) {
+        self
+    }
+}
+
+impl Ord for dyn AsText + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Only ever between text and a key of the map: keys that are no text equal each other.
+        match (self.text(), other.text()) {
+            (Some(left), Some(right)) => left.cmp(right),
+            (Some(_), None) if other.behind() => Ordering::Less,
+            (Some(_), None) => Ordering::Greater,
+            (None, Some(_)) if self.behind() => Ordering::Greater,
+            (None, Some(_)) => Ordering::Less,
+            (None, None) => Ordering::Equal,
+        }
+    }
+}
+
+impl PartialOrd for dyn AsText + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for dyn AsText + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for dyn AsText + '_ {}
 
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {

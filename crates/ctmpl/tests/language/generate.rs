@@ -36,8 +36,13 @@ impl Random {
 
 /// A case as the oracle reads it.
 pub(crate) fn case(seed: u64) -> Json {
-    let mut generator =
-        Generator { random: Random::new(seed), out: String::new(), variables: 0, blocks: 0 };
+    let mut generator = Generator {
+        random: Random::new(seed),
+        out: String::new(),
+        variables: 0,
+        blocks: 0,
+        callable: CALLABLE.len(),
+    };
     let delimiters = match generator.random.below(20) {
         0 => ("<<", ">>"),
         1 => ("[[", "]]"),
@@ -154,7 +159,12 @@ struct Generator {
     out: String,
     variables: usize,
     blocks: usize,
+    /// How many of [`CALLABLE`] may be called here.
+    callable: usize,
 }
+
+/// Templates that are defined, but for some.
+const CALLABLE: [&str; 2] = ["y", "x"];
 
 impl Generator {
     fn put(&mut self, text: &str) {
@@ -162,12 +172,15 @@ impl Generator {
     }
 
     fn definitions(&mut self) {
-        for name in ["x", "y"] {
+        // Each calls only what is defined after it: how deep Go goes is beyond its own stack.
+        for (name, callable) in [("x", 1), ("y", 0)] {
             if !self.random.once_in(5) {
                 let _ = write!(self.out, "{{{{define \"{name}\"}}}}");
                 let variables = std::mem::take(&mut self.variables);
+                self.callable = callable;
                 self.list(2);
                 self.variables = variables;
+                self.callable = CALLABLE.len();
                 self.put("{{end}}");
             }
         }
@@ -218,7 +231,11 @@ impl Generator {
             12 | 13 => self.range(depth),
             14 => {
                 self.open();
-                let name = if self.random.once_in(9) { "z" } else { self.random.pick(&["x", "y"]) };
+                let name = match self.callable {
+                    0 => "z",
+                    _ if self.random.once_in(9) => "z",
+                    count => CALLABLE[self.random.below(count)],
+                };
                 let _ = write!(self.out, "template \"{name}\" ");
                 if !self.random.once_in(3) {
                     self.pipeline(1);
