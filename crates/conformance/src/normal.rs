@@ -100,10 +100,11 @@ fn normal_member(name: &str, mut value: Value, unordered: bool) -> Value {
         {
             return "<unix time>".into();
         }
-        // Seconds run while a suite does: what is left is rounded up to ten.
+        // Seconds run while a suite does: what is left is rounded up to a minute, or to ten seconds.
         ("ttl" | "lease_duration", Value::Number(left)) => {
             if let Some(left) = left.as_u64().filter(|left| *left > 10) {
-                return left.div_ceil(10).saturating_mul(10).into();
+                let step = if left > 120 { 60 } else { 10 };
+                return left.div_ceil(step).saturating_mul(step).into();
             }
         }
         _ => {}
@@ -136,6 +137,8 @@ mod tests {
             (json!("2.7.2"), json!("<version>")),
             (json!("v2.7.2+builtin.bao"), json!("<version>")),
             (json!({ "ttl": 2_764_799 }), json!({ "ttl": 2_764_800 })),
+            (json!({ "ttl": 590 }), json!({ "ttl": 600 })),
+            (json!({ "ttl": 21 }), json!({ "ttl": 30 })),
             (json!({ "ttl": 7 }), json!({ "ttl": 7 })),
             (json!({ "1": 1_795_347_366, "2": 3 }), json!({ "1": "<unix time>", "2": 3 })),
             (json!("vault:v2:cxxoOt8GjILz1HHOSSZ6dCioL8fl=="), json!("vault:v2:<sealed>")),
