@@ -29,6 +29,9 @@ enum Proof {
     Delivery,
     /// Templates: 100,000 generated ones, rendered or refused as by Go
     Templates,
+    /// Credentials: 50 rotations of a password under load, command, agent and server killed in each
+    /// phase
+    Rotation,
     /// Database users: 500, and rotated passwords, with kills between the steps
     Database,
     /// The platform: its supervisor killed at 30 random moments of its bootstrap
@@ -69,6 +72,12 @@ impl Proof {
                 "random::generated_templates_have_gos_answers",
                 "HOLDFAST_PROVE_TEMPLATES",
                 100_000,
+            ),
+            Self::Rotation => (
+                &["-p", "holdfast", "--test=server"],
+                "passwords_rotate_under_load",
+                "HOLDFAST_PROVE_CREDENTIALS",
+                50,
             ),
             Self::Database => (&["-p", "holdfast-engines"], "kill", "HOLDFAST_PROVE_USERS", 500),
             Self::Bootstrap => (platform, "bootstrap_kill", "HOLDFAST_PROVE_BOOTS", 30),

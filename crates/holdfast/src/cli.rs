@@ -31,6 +31,7 @@ enum Command {
     Trace(crate::delivery::trace::Trace),
     #[command(subcommand)]
     Policy(Box<crate::policy::PolicyCommand>),
+    Rotate(Box<crate::rotate::Rotate>),
     #[command(subcommand)]
     Recover(crate::recover::Recover),
     /// Secrets: the command line of `vault` and `bao`, and their server.
@@ -77,6 +78,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Why(why) => why.run(),
         Command::Trace(trace) => trace.run(),
         Command::Policy(policy) => policy.run(),
+        Command::Rotate(rotate) => rotate.run(),
         Command::Recover(recover) => recover.run(),
         // Caught above, before clap could take its flags for its own.
         Command::Vault(_) => ExitCode::FAILURE,

@@ -8,6 +8,7 @@ mod delivery;
 mod platform;
 mod policy;
 mod recover;
+mod rotate;
 mod vault;
 mod why;
 

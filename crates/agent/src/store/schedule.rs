@@ -46,9 +46,11 @@ pub(super) fn after_answer(
             let left = u64::try_from(until - now.wall.as_second()).unwrap_or(0);
             read(spread(left, 0.87, 0.90).max(Duration::from_secs(1)))
         }
-        // A moment later it is another.
+        // A moment later it is another; and somebody may have it rotated before its time.
         Life::Rotates(seconds) => {
-            read(Duration::from_secs(seconds) + Duration::from_secs(1).mul_f64(1.0 + now.chance))
+            let moment = Duration::from_secs(1).mul_f64(1.0 + now.chance);
+            let early = rules.static_interval.mul_f64(1.0 - 0.1 * now.chance);
+            read((Duration::from_secs(seconds) + moment).min(early))
         }
         // Repeating a write makes something new, which nobody asked for.
         Life::Unknown if !request.is_repeatable() || rules.is_told => None,

@@ -3,7 +3,7 @@
 use holdfast_types::Timestamp;
 
 /// The age of `then`, in its largest unit: `12s`, `3m`, `2h`, `5d`.
-pub(super) fn age(then: Timestamp, now: Timestamp) -> String {
+pub(crate) fn age(then: Timestamp, now: Timestamp) -> String {
     let seconds = (now - then).total(jiff::Unit::Second).unwrap_or(0.0).max(0.0) as u64;
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -14,7 +14,7 @@ pub(super) fn age(then: Timestamp, now: Timestamp) -> String {
 }
 
 /// `3m ago`; nothing for never.
-pub(super) fn ago(then: Option<Timestamp>, now: Timestamp) -> String {
+pub(crate) fn ago(then: Option<Timestamp>, now: Timestamp) -> String {
     then.map_or_else(String::new, |then| format!("{} ago", age(then, now)))
 }
 

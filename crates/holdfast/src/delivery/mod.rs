@@ -1,6 +1,6 @@
 //! What the agents of this machine deliver, for people: how each stands, and where a secret went.
 
-mod ages;
+pub(crate) mod ages;
 pub(crate) mod status;
 pub(crate) mod trace;
 

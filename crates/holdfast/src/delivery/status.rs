@@ -142,7 +142,7 @@ fn consumers(consumers: &[ConsumerStatus], now: Timestamp) -> String {
 }
 
 /// A table without lines.
-pub(super) fn table<const N: usize>(heading: [&str; N]) -> Table {
+pub(crate) fn table<const N: usize>(heading: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(heading);

@@ -92,7 +92,7 @@ impl Why {
     }
 
     async fn ask(self) -> anyhow::Result<()> {
-        let client = self.client().await?;
+        let client = reach(&self.connection, &self.place).await?;
         let told = match (&self.accessor, &self.path, &self.id) {
             (Some(accessor), Some(path), _) => {
                 hypothetical::ask(&client, accessor, path, self.operation.into()).await?
@@ -105,18 +105,21 @@ impl Why {
             Output::Json => print(&format!("{}\n", serde_json::to_string_pretty(&told)?)),
         }
     }
+}
 
-    /// At the server that is named, else at the platform's.
-    async fn client(&self) -> anyhow::Result<VaultClient> {
-        if self.connection.names_a_server() {
-            return self.connection.connect(None);
-        }
-        let place = Place::from(self.place.clone());
-        let (address, authority) = secrets_server(&place)
-            .await
-            .context("neither --address nor VAULT_ADDR names a server, and no platform is here")?;
-        self.connection.connect(Some((&address, authority.as_deref())))
+/// A client of the server that is named, else of the platform's.
+pub(crate) async fn reach(
+    connection: &Connection,
+    place: &PlaceOption,
+) -> anyhow::Result<VaultClient> {
+    if connection.names_a_server() {
+        return connection.connect(None);
     }
+    let place = Place::from(place.clone());
+    let (address, authority) = secrets_server(&place)
+        .await
+        .context("neither --address nor VAULT_ADDR names a server, and no platform is here")?;
+    connection.connect(Some((&address, authority.as_deref())))
 }
 
 /// Writes to stdout. A reader that went away (`| head`) is no failure.

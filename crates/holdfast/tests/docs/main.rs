@@ -41,6 +41,11 @@ fn databases() {
 }
 
 #[test]
+fn rotation() {
+    run("docs/rotation.md");
+}
+
+#[test]
 fn transit() {
     run("docs/transit.md");
 }
@@ -74,6 +79,7 @@ fn every_page_with_commands_is_run() {
         "docs/vault-server.md",
         "docs/vault-operations.md",
         "docs/vault-databases.md",
+        "docs/rotation.md",
         "docs/transit.md",
         "docs/vault-commands.md",
         "docs/vault-agent-templates.md",

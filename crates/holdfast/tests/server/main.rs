@@ -16,6 +16,7 @@ mod keep_alive;
 mod monitor;
 mod process;
 mod refusals;
+mod rotation;
 mod routes;
 mod space;
 mod transit;

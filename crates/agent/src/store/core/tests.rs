@@ -352,6 +352,13 @@ fn certificates_and_rotated_passwords_are_read_when_they_end() {
             13.0,
             14.0,
         ),
+        // Somebody may have it rotated before its time.
+        (
+            r#"{"data":{"rotation_period":86400,"ttl":86400,"password":"x"}}"#.to_owned(),
+            read("database/static-creds/x"),
+            270.0,
+            300.0,
+        ),
         (
             r#"{"auth":{"client_token":"x","lease_duration":100}}"#.to_owned(),
             write("auth/token/create"),

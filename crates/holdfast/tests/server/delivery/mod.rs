@@ -6,4 +6,4 @@ mod changes;
 mod faults;
 mod processes;
 mod prove;
-mod world;
+pub(crate) mod world;

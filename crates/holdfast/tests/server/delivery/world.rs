@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::conformance::server;
 
 /// How long anything here may take before it counts as missing.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the agents may do.
 const POLICY: &str = r#"
@@ -29,15 +29,15 @@ const POLICY: &str = r#"
 
 /// Which program runs as agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Program {
+pub(crate) enum Program {
     Ours,
     Bao,
 }
 
 /// A folder with what agents log in with.
-pub(super) struct World {
-    pub(super) address: String,
-    pub(super) root: VaultClient,
+pub(crate) struct World {
+    pub(crate) address: String,
+    pub(crate) root: VaultClient,
     folder: TempDir,
     /// Ends with the world, where it is the world's.
     _server: Option<StockServer>,
@@ -45,19 +45,19 @@ pub(super) struct World {
 
 impl World {
     /// Our server.
-    pub(super) async fn ours() -> Self {
+    pub(crate) async fn ours() -> Self {
         let server = server();
         Self::at(server.address().to_owned(), StockServer::ROOT_TOKEN, Some(server)).await
     }
 
     /// The real one.
-    pub(super) async fn bao() -> Self {
+    pub(crate) async fn bao() -> Self {
         let server = StockServer::start(&Stock::install());
         Self::at(server.address().to_owned(), StockServer::ROOT_TOKEN, Some(server)).await
     }
 
     /// One that is there already.
-    pub(super) async fn at(address: String, token: &str, server: Option<StockServer>) -> Self {
+    pub(crate) async fn at(address: String, token: &str, server: Option<StockServer>) -> Self {
         let mut config = VaultConfig::new(address.parse().unwrap());
         config.token = Some(token.into());
         let root = VaultClient::new(&config).unwrap();
@@ -79,17 +79,17 @@ impl World {
     }
 
     /// A path in its folder.
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// What is in a file of its folder now; nothing where there is none.
-    pub(super) fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
     /// Writes a secret to `kv/<name>`, once the mount is ready.
-    pub(super) async fn put(&self, name: &str, data: Value) {
+    pub(crate) async fn put(&self, name: &str, data: Value) {
         let start = Instant::now();
         let path = format!("kv/data/{name}");
         // A mount of the real server is turned into version 2 in the background.
@@ -100,7 +100,7 @@ impl World {
     }
 
     /// Starts an agent with `config` beside the login and the server. `FOLDER` stands for the folder.
-    pub(super) fn agent(&self, program: Program, name: &str, config: &str) -> Agent {
+    pub(crate) fn agent(&self, program: Program, name: &str, config: &str) -> Agent {
         let config = format!(
             r#"
             vault {{ address = "{}" }}
@@ -129,7 +129,7 @@ impl World {
     }
 
     /// Waits until a file of the folder holds `text`.
-    pub(super) async fn until(&self, agent: &Agent, name: &str, text: &str) {
+    pub(crate) async fn until(&self, agent: &Agent, name: &str, text: &str) {
         let path = self.path(name);
         until(&format!("{name} to be {text:?}"), agent, || {
             fs::read_to_string(&path).is_ok_and(|there| there == text)
@@ -139,7 +139,7 @@ impl World {
 }
 
 /// A running agent. It is killed when dropped.
-pub(super) struct Agent {
+pub(crate) struct Agent {
     program: Program,
     file: PathBuf,
     log: PathBuf,
@@ -148,7 +148,7 @@ pub(super) struct Agent {
 
 impl Agent {
     /// Starts it, again after it ended.
-    pub(super) fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let mut command = match self.program {
             Program::Ours => {
@@ -165,7 +165,7 @@ impl Agent {
     }
 
     /// Kills it, as a power cut would.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -173,12 +173,12 @@ impl Agent {
     }
 
     /// Its process id.
-    pub(super) fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.child.as_ref().unwrap().id().cast_signed()
     }
 
     /// Waits for it to end by itself. Gives its exit code.
-    pub(super) async fn ended(&mut self) -> i32 {
+    pub(crate) async fn ended(&mut self) -> i32 {
         let mut child = self.child.take().unwrap();
         let start = Instant::now();
         loop {
@@ -194,12 +194,12 @@ impl Agent {
     }
 
     /// All that it said.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// What it tells about itself.
-    pub(super) async fn status(&self) -> Status {
+    pub(crate) async fn status(&self) -> Status {
         let mut last = String::new();
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
@@ -216,7 +216,7 @@ impl Agent {
     }
 
     /// Waits until what it tells about itself is as wanted.
-    pub(super) async fn until(&self, what: &str, is: impl Fn(&Status) -> bool) -> Status {
+    pub(crate) async fn until(&self, what: &str, is: impl Fn(&Status) -> bool) -> Status {
         let start = Instant::now();
         loop {
             let status = self.status().await;
@@ -240,7 +240,7 @@ impl Drop for Agent {
 }
 
 /// Waits for something.
-pub(super) async fn until(what: &str, agent: &Agent, is: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, agent: &Agent, is: impl Fn() -> bool) {
     let start = Instant::now();
     while !is() {
         assert!(start.elapsed() < PATIENCE, "waited for {what}\n{}", agent.log());
@@ -249,6 +249,6 @@ pub(super) async fn until(what: &str, agent: &Agent, is: impl Fn() -> bool) {
 }
 
 /// What a file is, for messages.
-pub(super) fn read(path: &Path) -> Vec<u8> {
+pub(crate) fn read(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -1,0 +1,111 @@
+use holdfast_agent::status::{FileState, ServerStatus};
+
+use super::*;
+
+const PATH: &str = "kv/data/app/db";
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn source(version: u64) -> Vec<SourceRecord> {
+    let fields = vec!["data.password".to_owned()];
+    vec![SourceRecord { path: PATH.to_owned(), version: Some(version), fields }]
+}
+
+fn file(version: u64, generation: u64) -> FileStatus {
+    FileStatus {
+        destination: "/run/app/env".into(),
+        template: "env.ctmpl".into(),
+        state: FileState::Current,
+        generation: Some(generation),
+        changed: Some(at(generation.cast_signed())),
+        sources: source(version),
+        copied: false,
+        problem: None,
+    }
+}
+
+fn consumer(generation: u64, wanted: u64, holds: u64) -> ConsumerStatus {
+    ConsumerStatus {
+        name: "kill -HUP 7".into(),
+        told_by: "kill -HUP 7".into(),
+        files: vec!["/run/app/env".into()],
+        pid: Some(7),
+        generation,
+        wanted,
+        stale: generation < wanted,
+        since: Some(at(1)),
+        holds: source(holds),
+        problem: None,
+    }
+}
+
+fn status(files: Vec<FileStatus>, consumers: Vec<ConsumerStatus>) -> Status {
+    Status {
+        name: "agent-1".into(),
+        pid: 1,
+        started: at(0),
+        server: ServerStatus {
+            address: String::new(),
+            reachable: true,
+            answered: None,
+            problem: None,
+            logged_in: true,
+            accessor: None,
+            token_expires: None,
+            told_of_changes: true,
+            polling_because: None,
+        },
+        generation: None,
+        files,
+        variables: Vec::new(),
+        consumers,
+        notices: Vec::new(),
+    }
+}
+
+#[test]
+fn files_and_consumers_are_behind_until_they_say_otherwise() {
+    // The file's version and generation; the consumer's generation, the one it should be on, and
+    // the version that it holds. Then how many files and consumers are behind version 8.
+    for (name, (version, generation), (on, wanted, holds), want) in [
+        ("before the write", (7, 3), (3, 3, 7), (1, 0)),
+        ("written, not flipped to", (7, 3), (3, 3, 7), (1, 0)),
+        ("flipped to, the consumer not yet counted", (8, 4), (3, 3, 7), (0, 1)),
+        ("being told", (8, 4), (3, 4, 7), (0, 1)),
+        ("acknowledged", (8, 4), (4, 4, 8), (0, 0)),
+        ("a later version", (9, 5), (5, 5, 9), (0, 0)),
+    ] {
+        let status = status(vec![file(version, generation)], vec![consumer(on, wanted, holds)]);
+        let standing = standing(&status, PATH, Mark::Version(8));
+        assert_eq!((standing.files.len(), standing.consumers.len()), want, "{name}");
+        assert_eq!(standing.watched, 1);
+    }
+}
+
+#[test]
+fn a_straggler_is_told_with_what_is_known_of_it() {
+    let mut late = consumer(3, 4, 7);
+    late.problem = Some("exit status: 1".into());
+    let status = status(vec![file(8, 4)], vec![late]);
+    let [late] = &standing(&status, PATH, Mark::Version(8)).consumers[..] else { panic!("one") };
+    assert_eq!((late.pid, late.version, late.since), (Some(7), Some(7), Some(at(1))));
+    assert_eq!(late.problem.as_deref(), Some("exit status: 1"));
+}
+
+#[test]
+fn others_secrets_are_not_looked_at() {
+    let status = status(vec![file(7, 3)], vec![consumer(3, 4, 7)]);
+    assert!(delivers(&status, PATH) && !delivers(&status, "kv/data/app"));
+    assert_eq!(standing(&status, "kv/data/app", Mark::Version(8)), Standing::default());
+}
+
+#[test]
+fn without_versions_the_time_of_reading_counts() {
+    let status = status(vec![file(7, 3)], vec![consumer(3, 3, 7)]);
+    for (moment, behind) in [(2, 0), (3, 0), (4, 1)] {
+        let standing = standing(&status, PATH, Mark::After(at(moment)));
+        assert_eq!(standing.files.len(), behind, "{moment}");
+    }
+}
