@@ -130,6 +130,8 @@ fn masks() -> Vec<(Regex, &'static str)> {
         (r"(?m)^(ttl +)\S+", "${1}REST"),
         (r#"("ttl": )\d+"#, "${1}REST"),
         (r"creation_time(\W+)\d{10}\b", "creation_time${1}SECONDS"),
+        // What a server does in the background is encrypted as well.
+        (r#"(Encryption Count +|"encryptions": )\d+"#, "${1}COUNT"),
     ]
     .into_iter()
     .map(|(regex, mask)| (Regex::new(regex).expect("a pattern"), mask))
