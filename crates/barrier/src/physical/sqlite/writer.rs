@@ -26,9 +26,9 @@ const GROUP: usize = 256;
 const GROUP_BYTES: usize = 4 << 20;
 /// After this many bytes the log is copied into the store, beside the commits. Pages that change
 /// often are copied once for all of them.
-const COPY_BYTES: usize = 16 << 20;
+const COPY_BYTES: usize = 8 << 20;
 /// A log of this many bytes is begun anew, once nearly all of it is copied.
-pub(super) const LOG_BYTES: usize = 32 << 20;
+pub(super) const LOG_BYTES: usize = 16 << 20;
 /// What the writing thread copies itself before it does: commits wait for this much, not for more.
 const REST_BYTES: usize = 256 << 10;
 /// When so much was written during one pass, or is in the log, the disk does not keep up, and commits
