@@ -8,7 +8,7 @@ const LAYERS: &[&[&str]] = &[
     &["xtask"],
     &["holdfast"],
     &["holdfast-conformance"],
-    &["holdfast-vault", "holdfast-agent"],
+    &["holdfast-vault", "holdfast-agent", "holdfast-spiffe"],
     &["holdfast-auth", "holdfast-engines"],
     &["holdfast-logical"],
     &["holdfast-barrier", "holdfast-keys"],

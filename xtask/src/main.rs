@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod layers;
 mod metadata;
+mod protos;
 mod prove;
 mod supply;
 
@@ -25,6 +26,8 @@ enum Task {
     Check,
     /// Only the dependencies: bans and licences of deny.toml, direction between crates
     Dependencies,
+    /// Make the code of the .proto files anew; it is committed
+    Protos,
     /// Run a proof at its full size
     Prove(prove::Args),
     /// Measure our servers and the real engines side by side
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().task {
         Task::Check => check::run(),
         Task::Dependencies => check::dependencies(),
+        Task::Protos => protos::run(),
         Task::Prove(args) => prove::run(&args),
         Task::Bench(args) => bench::run(&args),
     };

@@ -10,6 +10,7 @@ mod certificate;
 pub mod der;
 mod extension;
 mod general_name;
+mod jwk;
 mod key;
 mod name;
 pub mod ocsp;

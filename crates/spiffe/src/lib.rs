@@ -1,0 +1,15 @@
+//! Identities of workloads, after the SPIFFE standards.
+//!
+//! Two halves that meet in [`Source`]. The server keeps the trust domain's authorities and the
+//! entries that say who is who; it signs. The agent, on the machine of the workloads, sees who asks
+//! by the kernel's word, and hands each its own SVIDs. They talk over gRPC ([`proto`]), on one
+//! machine through a Unix socket where the kernel vouches for both.
+
+pub mod bundle;
+pub mod entry;
+pub mod proto;
+pub mod source;
+
+pub use bundle::{Bundle, BundleError};
+pub use entry::{Entry, Selector, SelectorError};
+pub use source::{JwtSvid, MintError, Snapshot, Source, X509Svid};
