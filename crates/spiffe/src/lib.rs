@@ -5,6 +5,7 @@
 //! by the kernel's word, and hands each its own SVIDs. They talk over gRPC ([`proto`]), on one
 //! machine through a Unix socket where the kernel vouches for both.
 
+pub mod agent;
 pub mod bundle;
 pub mod entry;
 pub mod proto;
