@@ -2,7 +2,11 @@
 
 use holdfast_keys::x509::der::Reader;
 use holdfast_keys::x509::ocsp::OcspRequest;
-use holdfast_keys::x509::{Certificate, CertificateRequest, PrivateKey, decode_pem, encode_pem};
+use holdfast_keys::x509::{
+    Certificate, CertificateRequest, PrivateKey, RevocationList, decode_pem, encode_pem,
+    verify_client,
+};
+use holdfast_types::Timestamp;
 
 /// Panics where one of the invariants does not hold.
 pub(crate) fn check(bytes: &[u8]) {
@@ -27,6 +31,14 @@ pub(crate) fn check(bytes: &[u8]) {
         assert_eq!(again.public_key(), key.public_key());
     }
     let _ = OcspRequest::from_der(bytes);
+    if let Ok(list) = RevocationList::from_der(bytes) {
+        assert_eq!(RevocationList::from_der(bytes).expect("what was whole stays so"), list);
+        assert!(list.serials.iter().all(|serial| serial.first() != Some(&0)));
+    }
+    // What a client shows leads to nothing where nothing is trusted.
+    let taken =
+        verify_client(&[bytes.to_vec(), bytes.to_vec()], &[], Timestamp::UNIX_EPOCH, |_| true);
+    assert!(taken.is_err());
 
     let mut reader = Reader::new(bytes);
     let mut read = 0;

@@ -2,6 +2,9 @@
 //! somebody is into the [`Auth`](holdfast_logical::Auth) of which the core makes a token.
 
 pub mod approle;
+pub mod cert;
+mod fetch;
+mod glob;
 pub mod jwt;
 mod listing;
 mod role_name;

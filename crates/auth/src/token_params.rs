@@ -152,6 +152,22 @@ impl RoleTokens {
         Ok(())
     }
 
+    /// Takes over the life in seconds that `name` gives, which is even older than `ttl` and gives
+    /// way to it.
+    ///
+    /// # Errors
+    /// 400: it is no number.
+    pub(crate) fn update_lease(&mut self, fields: Fields<'_>, name: &str) -> Result<(), Error> {
+        let Some(seconds) = fields.integer(name)? else { return Ok(()) };
+        if !fields.has("ttl") && !fields.has("token_ttl") {
+            let seconds = u64::try_from(seconds)
+                .map_err(|_| Error::invalid(format!("'{name}' cannot be negative")))?;
+            self.params.token_ttl = Duration::from_secs(seconds);
+            self.written_by_old_name.insert(OldName::Ttl);
+        }
+        Ok(())
+    }
+
     /// Prints the field under its new name alone from now on.
     pub fn forget_old_name(&mut self, name: OldName) {
         self.written_by_old_name.remove(&name);
@@ -206,6 +222,15 @@ impl RoleTokens {
             "'token_type' cannot be 'batch' or 'default_batch' when set to generate {what}"
         )))
     }
+}
+
+/// Whether two give the same policies; `default` does not count.
+pub(crate) fn same_policies(one: &TokenParams, other: &TokenParams) -> bool {
+    let names = |params: &TokenParams| -> BTreeSet<String> {
+        let names = params.token_policies.iter().filter(|name| *name != "default");
+        names.cloned().collect()
+    };
+    names(one) == names(other)
 }
 
 /// A token lives on under the life that its role gives now.

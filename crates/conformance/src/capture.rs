@@ -142,6 +142,7 @@ fn exchanges(overheard: Vec<Overheard>, root_token: &str) -> Vec<Line> {
             seen.note(answer, "", exchanges.len());
         }
         exchanges.push(Exchange {
+            shows: None,
             request,
             caller,
             headers,

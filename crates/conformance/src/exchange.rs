@@ -57,6 +57,10 @@ pub struct Exchange {
     /// The body as it is, where it is to be no JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
+    /// Which client certificate goes with it, over TLS: the PEM text that was kept under that name,
+    /// with its key under the same name and `_key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shows: Option<String>,
     /// What of the answer is kept for later exchanges: a name, and where it stands, such as
     /// `/auth/client_token`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -126,6 +130,11 @@ impl Suite {
             text.push('\n');
         }
         text
+    }
+
+    /// Whether it can be run only over TLS.
+    pub fn needs_tls(&self) -> bool {
+        self.exchanges().any(|exchange| exchange.shows.is_some())
     }
 
     /// Its exchanges.

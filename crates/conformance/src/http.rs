@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned};
 
 /// How long a server may be silent.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,7 +30,16 @@ pub(crate) struct Response {
 }
 
 /// The certificate authority that servers with an `https://` address must have their names from.
-pub struct Trust(Arc<ClientConfig>);
+pub struct Trust {
+    roots: RootCertStore,
+    anonymous: Arc<ClientConfig>,
+}
+
+/// A client certificate with its private key, both in PEM.
+pub(crate) struct Identity<'a> {
+    pub(crate) certificate: &'a str,
+    pub(crate) key: &'a str,
+}
 
 impl Trust {
     /// Reads it from a PEM file.
@@ -44,10 +54,16 @@ impl Trust {
             roots.add(certificate?)?;
         }
         ensure!(!roots.is_empty(), "{} holds no certificate", path.display());
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config =
-            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        Ok(Self(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
+        let config = client(roots.clone())?.with_no_client_auth();
+        Ok(Self { roots, anonymous: Arc::new(config) })
+    }
+
+    fn showing(&self, identity: &Identity<'_>) -> Result<Arc<ClientConfig>> {
+        let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes());
+        let chain = chain.collect::<Result<Vec<_>, _>>().context("read a client certificate")?;
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).context("read its key")?;
+        let config = client(self.roots.clone())?;
+        Ok(Arc::new(config.with_client_auth_cert(chain, key)?))
     }
 }
 
@@ -57,6 +73,13 @@ impl fmt::Debug for Trust {
     }
 }
 
+fn client(roots: RootCertStore) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(config.with_root_certificates(roots))
+}
+
 /// Makes one request on a connection of its own. `address` is `http://host:port`, or
 /// `https://host:port` where there is a `trust`.
 pub(crate) fn send(
@@ -64,17 +87,32 @@ pub(crate) fn send(
     trust: Option<&Trust>,
     request: &Request<'_>,
 ) -> Result<Response> {
+    send_showing(address, trust, None, request)
+}
+
+/// The same, and over TLS the client may show who it is.
+pub(crate) fn send_showing(
+    address: &str,
+    trust: Option<&Trust>,
+    identity: Option<&Identity<'_>>,
+    request: &Request<'_>,
+) -> Result<Response> {
     let (scheme, host) = address.split_once("://").context("an address is a scheme and a host")?;
     let stream = TcpStream::connect(host).with_context(|| format!("connect to {host}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     match (scheme, trust) {
-        ("http", _) => exchange(stream, host, request),
-        ("https", Some(Trust(config))) => {
+        ("http", _) if identity.is_none() => exchange(stream, host, request),
+        ("https", Some(trust)) => {
             let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned();
-            let connection = ClientConnection::new(config.clone(), ServerName::try_from(name)?)?;
+            let config = match identity {
+                Some(identity) => trust.showing(identity)?,
+                None => trust.anonymous.clone(),
+            };
+            let connection = ClientConnection::new(config, ServerName::try_from(name)?)?;
             exchange(StreamOwned::new(connection, stream), host, request)
         }
+        ("http", _) => bail!("{address} is no place for client certificates"),
         _ => bail!("{address} is neither http:// nor https:// with an authority to trust"),
     }
 }

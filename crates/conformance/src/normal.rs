@@ -19,6 +19,7 @@ static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\b([a-z]+(?:_[a-z]+)*)_[0-9a-f]{8}\b", "${1}_<hex>"),
         (r"\bv-[A-Za-z0-9_.-]{1,40}-[A-Za-z0-9]{20}-\d{10}\b", "<database user>"),
         (r"\b[0-9a-f]{2}(?::[0-9a-f]{2}){15,19}\b", "<serial>"),
+        (r"\b\d{35,50}\b", "<serial number>"),
         (r"\bvault-cluster-[0-9a-f]{8}\b", "vault-cluster-<hex>"),
         (r"^v?\d+\.\d+\.\d+(?:\+builtin\.bao)?(?:[+-][0-9a-z.]+)?$", "<version>"),
         (r"/[A-Za-z0-9]{24}\b", "/<lease>"),

@@ -224,7 +224,9 @@ impl<'a> Session<'a> {
             headers: headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect(),
             body: body.as_deref().map(str::as_bytes),
         };
-        let response = http::send(self.target.address, self.target.trust, &request)?;
+        let identity = exchange.shows.as_deref().map(|name| self.identity(name)).transpose()?;
+        let (address, trust) = (self.target.address, self.target.trust);
+        let response = http::send_showing(address, trust, identity.as_ref(), &request)?;
         let text = match String::from_utf8(response.body) {
             Ok(text) => text,
             Err(error) => x509::described_bytes(error.as_bytes())
@@ -251,6 +253,15 @@ impl<'a> Session<'a> {
             normal::normalise(body, exchange.unordered);
         }
         Ok(Answer { status: response.status, body })
+    }
+
+    /// The client certificate that was kept under this name.
+    fn identity(&self, name: &str) -> Result<http::Identity<'_>> {
+        let kept = |name: &str| {
+            let text = self.kept.get(name).map(String::as_str);
+            text.with_context(|| format!("nothing was kept as {name:?}"))
+        };
+        Ok(http::Identity { certificate: kept(name)?, key: kept(&format!("{name}_key"))? })
     }
 
     /// `text` with what was kept in its place, `written` as it must be there.
@@ -290,6 +301,9 @@ fn described(exchange: &Exchange) -> String {
     }
     if let Some(caller) = &exchange.caller {
         text.push_str(&format!(" as {caller}"));
+    }
+    if let Some(name) = &exchange.shows {
+        text.push_str(&format!(" showing {name}"));
     }
     text
 }

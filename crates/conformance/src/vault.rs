@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use holdfast_testkit::Stock;
+use holdfast_testkit::{Stock, StockServer};
 
-use crate::Suite;
+use crate::run::run;
+use crate::{Engine, Report, Suite, Target, Trust};
 
 /// What a program does that uses hvac, with its assertions.
 const HVAC_WALK: &str = include_str!("../clients/walk.py");
@@ -43,6 +44,7 @@ pub fn suites() -> Result<Vec<Suite>> {
         "database",
         "approle",
         "userpass",
+        "cert",
         "jwt",
         "oidc",
         "lockout",
@@ -56,6 +58,26 @@ pub fn suites() -> Result<Vec<Suite>> {
         "pki",
     ];
     files.into_iter().map(|(name, text)| Suite::parse(name, text)).collect()
+}
+
+/// Runs every suite against one of two servers of the same kind: the one without TLS, or, where the
+/// suite shows client certificates, the other.
+///
+/// # Errors
+/// A server does not answer.
+pub fn run_all([plain, tls]: [&StockServer; 2], engine: Engine) -> Result<Report> {
+    let authority = tls.ca_file().context("the second server speaks TLS")?;
+    let trust = Trust::from_file(&authority)?;
+    let mut report = Report::default();
+    for suite in suites()? {
+        let (server, trust) = match suite.needs_tls() {
+            true => (tls, Some(&trust)),
+            false => (plain, None),
+        };
+        let (address, root_token) = (server.address(), StockServer::ROOT_TOKEN);
+        report.add(run(&suite, Target { address, root_token, engine, trust })?);
+    }
+    Ok(report)
 }
 
 /// Walks the API of the server at `address` with the stock hvac. An `https://` address needs the
@@ -84,24 +106,14 @@ pub fn walk_with_hvac(
 
 #[cfg(test)]
 mod tests {
-    use holdfast_testkit::StockServer;
-
     use super::*;
-    use crate::{Engine, Report, Target, run};
 
     #[test]
     fn the_real_server_still_answers_as_it_was_recorded() {
-        let server = StockServer::start(&Stock::install());
-        let target = Target {
-            address: server.address(),
-            root_token: StockServer::ROOT_TOKEN,
-            engine: Engine::Real,
-            trust: None,
-        };
-        let mut report = Report::default();
-        for suite in suites().unwrap() {
-            report.add(run::run(&suite, target).unwrap());
-        }
+        let stock = Stock::install();
+        let (plain, tls) =
+            (StockServer::start(&stock), StockServer::start_tls(stock.bao(), &["server"]));
+        let report = run_all([&plain, &tls], Engine::Real).unwrap();
         assert!(report.exchanges > 900, "only {} exchanges", report.exchanges);
         assert!(report.differences.is_empty(), "{report}");
     }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use holdfast_keys::x509::{
     CertificateTemplate, Curve, Extension, GeneralName, Hash, KeyAlgorithm, KeyUsage, Oid,
-    PrivateKey, RequestTemplate, Subject,
+    PrivateKey, RequestTemplate, RevocationListTemplate, RevokedCertificate, Subject,
 };
 use holdfast_types::Timestamp;
 use proptest::prelude::*;
@@ -45,7 +45,17 @@ static WHOLE: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
             names,
         ],
     };
+    let list = RevocationListTemplate {
+        this_update: Timestamp::from_second(1_700_000_000).expect("what was whole stays so"),
+        next_update: Timestamp::from_second(4_000_000_000).expect("what was whole stays so"),
+        revoked: vec![RevokedCertificate {
+            serial: vec![1, 2, 3],
+            revoked_at: Timestamp::from_second(1_700_000_000).expect("what was whole stays so"),
+        }],
+        extensions: vec![Extension::crl_number(1)],
+    };
     vec![
+        list.sign(&subject, &key, algorithm).expect("what was whole stays so"),
         request.sign(&key, algorithm).expect("what was whole stays so"),
         certificate.sign(&subject, &key, algorithm).expect("what was whole stays so"),
         key.to_der().to_vec(),

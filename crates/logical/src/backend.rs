@@ -7,7 +7,7 @@ use holdfast_barrier::View;
 use holdfast_types::{Clock, Random, SecretString};
 use serde_json::{Map, Value};
 
-use crate::{Auth, Error, Event, Lease, MountInfo, Reply, Request, Response, Route};
+use crate::{Auth, Connection, Error, Event, Lease, MountInfo, Reply, Request, Response, Route};
 
 /// What a backend is built from.
 #[derive(Clone)]
@@ -111,8 +111,8 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Whether a login made here may be renewed: the role still exists and still allows it. Returns
-    /// the auth with the params that hold now.
-    async fn renew_login(&self, auth: Auth) -> Result<Auth, Error> {
+    /// the auth with the params that hold now. `connection` is whoever asks for the renewal.
+    async fn renew_login(&self, auth: Auth, _connection: &Connection) -> Result<Auth, Error> {
         Ok(auth)
     }
 

@@ -33,7 +33,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use async_trait::async_trait;
 use holdfast_barrier::{KeyLocks, View};
 use holdfast_logical::{
-    Auth, Backend, Context, Error, Operation, Reply, Request, Route, SpecialPaths,
+    Auth, Backend, Connection, Context, Error, Operation, Reply, Request, Route, SpecialPaths,
 };
 use holdfast_types::{Clock, Random, SecretString, Timestamp};
 use serde_json::{Map, Value};
@@ -171,7 +171,7 @@ impl Backend for AppRole {
         }
     }
 
-    async fn renew_login(&self, auth: Auth) -> Result<Auth, Error> {
+    async fn renew_login(&self, auth: Auth, _connection: &Connection) -> Result<Auth, Error> {
         self.renew(auth).await
     }
 

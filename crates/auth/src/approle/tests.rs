@@ -5,7 +5,7 @@ use std::time::Duration;
 use holdfast_barrier::{Batch, View};
 use holdfast_logical::Operation::{Create, Delete, List, Read, Update};
 use holdfast_logical::testing::Mount;
-use holdfast_logical::{Auth, TokenKind};
+use holdfast_logical::{Auth, Connection, TokenKind};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -418,10 +418,10 @@ async fn a_token_is_renewed_while_its_role_exists() {
     register(&mount, "s", json!({})).await;
     let auth = log_in(&mount, "s").await.unwrap();
     mount.walk(&[(Update, "role/app", json!({ "token_ttl": "20m" }), 204)]).await;
-    let renewed = mount.backend.renew_login(auth.clone()).await.unwrap();
+    let renewed = mount.backend.renew_login(auth.clone(), &Connection::default()).await.unwrap();
     assert_eq!(renewed.params.token_ttl, Duration::from_secs(1200));
     mount.walk(&[(Delete, "role/app", json!({}), 204)]).await;
-    let error = mount.backend.renew_login(auth).await.unwrap_err();
+    let error = mount.backend.renew_login(auth, &Connection::default()).await.unwrap_err();
     assert_eq!(error.to_string(), "role \"app\" does not exist during renewal");
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::go_text::go_text;
 use super::role::Role;
+use crate::glob::glob_matches;
 
 /// Claims with a meaning of their own (RFC 7519).
 const REGISTERED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
@@ -235,20 +236,6 @@ fn matches(expected: &Value, actual: &Value, globs: bool) -> bool {
         (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
         _ => expected == actual,
     }
-}
-
-/// Whether `text` is `glob`, in which every `*` stands for anything, also for nothing.
-fn glob_matches(glob: &str, text: &str) -> bool {
-    let mut parts = glob.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    // The earliest place for each part leaves the most room for those that follow.
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::config::Config;
-use super::fetch::{FetchError, Fetcher, chain};
+use super::discovery::{Discovery, IssuerError};
+use crate::fetch::{Fetcher, chain};
 
 /// Whoever sends tokens with invented key ids makes us fetch no more often than this.
 const MIN_INTERVAL: Duration = Duration::from_secs(5);
@@ -35,9 +36,9 @@ pub(super) enum KeySourceError {
     #[error("error checking oidc discovery URL: could not parse CA PEM value successfully")]
     DiscoveryCa,
     #[error("error checking jwks URL")]
-    Jwks(#[source] FetchError),
+    Jwks(#[source] IssuerError),
     #[error("error checking oidc discovery URL")]
-    Discovery(#[source] FetchError),
+    Discovery(#[source] IssuerError),
 }
 
 impl KeySourceError {
@@ -64,7 +65,7 @@ pub(super) enum VerifyError {
     UnknownKeyId(String),
     /// There is no key set to look into.
     #[error("failed to verify signature: fetching keys")]
-    Fetch(#[source] FetchError),
+    Fetch(#[source] IssuerError),
     /// The last fetch failed a moment ago.
     #[error("failed to verify signature: fetching keys: failed a moment ago")]
     FetchedInVain,
@@ -103,7 +104,7 @@ impl KeySource {
         match &remote.location {
             Location::Jwks(_) => remote.refresh().await.map(drop).map_err(KeySourceError::Jwks),
             Location::Issuer(issuer) => {
-                let url = remote.fetcher.discover(issuer).await;
+                let url = Discovery::fetch(&remote.fetcher, issuer).await;
                 url.map(drop).map_err(KeySourceError::Discovery)
             }
         }
@@ -114,7 +115,7 @@ impl KeySource {
         match self {
             Self::Remote(remote) if remote.cached().is_none() => match &remote.location {
                 Location::Issuer(issuer) => {
-                    remote.fetcher.discover(issuer).await.err().map(|error| chain(&error))
+                    Discovery::fetch(&remote.fetcher, issuer).await.err().map(|error| chain(&error))
                 }
                 Location::Jwks(_) => None,
             },
@@ -201,10 +202,10 @@ impl RemoteKeys {
         }
     }
 
-    async fn refresh(&self) -> Result<Cached, FetchError> {
+    async fn refresh(&self) -> Result<Cached, IssuerError> {
         let url = match &self.location {
             Location::Jwks(url) => url.clone(),
-            Location::Issuer(issuer) => self.fetcher.discover(issuer).await?.jwks_uri,
+            Location::Issuer(issuer) => Discovery::fetch(&self.fetcher, issuer).await?.jwks_uri,
         };
         let keys = Arc::new(Jwks::parse(&self.fetcher.get(&url).await?)?);
         let cached = Cached { keys, fetched_at: Instant::now() };

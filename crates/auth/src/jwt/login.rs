@@ -8,10 +8,10 @@ use holdfast_types::SecretString;
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
-use super::fetch::chain;
 use super::key_source::VerifyError;
 use super::role::Role;
 use super::{Active, Jwt, claims};
+use crate::fetch::chain;
 use crate::{source_address, token_params};
 
 impl Jwt {

@@ -10,7 +10,7 @@
 
 mod claims;
 mod config;
-mod fetch;
+mod discovery;
 mod go_text;
 mod key_source;
 mod login;
@@ -26,7 +26,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use holdfast_barrier::View;
 use holdfast_logical::{
-    Auth, Backend, Context, Error, Operation, Reply, Request, Response, Route, SpecialPaths,
+    Auth, Backend, Connection, Context, Error, Operation, Reply, Request, Response, Route,
+    SpecialPaths,
 };
 use holdfast_types::{Clock, Random};
 use tokio::sync::{Mutex, RwLock};
@@ -135,7 +136,7 @@ impl Backend for Jwt {
         }
     }
 
-    async fn renew_login(&self, auth: Auth) -> Result<Auth, Error> {
+    async fn renew_login(&self, auth: Auth, _connection: &Connection) -> Result<Auth, Error> {
         self.renew(auth).await
     }
 

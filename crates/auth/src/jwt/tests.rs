@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use holdfast_logical::Operation::{Create, Delete, List, Read, Update};
 use holdfast_logical::testing::Mount;
-use holdfast_logical::{Auth, Error};
+use holdfast_logical::{Auth, Connection, Error};
 use holdfast_testkit::Ca;
 use serde_json::{Value, json};
 
@@ -432,10 +432,10 @@ async fn a_renewal_follows_the_role() {
     role(&mount, "r", json!({ "bound_audiences": "a", "token_ttl": "1m" })).await;
     let auth = log_in(&mount, "r", &signer.sign(&claims(&json!({})))).await.unwrap();
     role(&mount, "r", json!({ "bound_audiences": "a", "token_ttl": "2m" })).await;
-    let renewed = mount.backend.renew_login(auth.clone()).await.unwrap();
+    let renewed = mount.backend.renew_login(auth.clone(), &Connection::default()).await.unwrap();
     assert_eq!(renewed.params.token_ttl, Duration::from_secs(120));
     mount.walk(&[(Delete, "role/r", json!({}), 204)]).await;
-    let error = mount.backend.renew_login(auth).await.unwrap_err();
+    let error = mount.backend.renew_login(auth, &Connection::default()).await.unwrap_err();
     assert_eq!(error.to_string(), "role r does not exist during renewal");
 }
 

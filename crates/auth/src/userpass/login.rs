@@ -1,7 +1,5 @@
 //! `login/<name>`: a password for a token.
 
-use std::collections::BTreeSet;
-
 use holdfast_logical::{Auth, EntityAlias, Error, Reply, Request, Response};
 use holdfast_types::SecretString;
 use serde_json::{Value, json};
@@ -49,14 +47,10 @@ impl UserPass {
             return Err(Error::invalid(format!("user {name:?} does not exist during renewal")));
         };
         let now = user.tokens.params;
-        if policies(&now.token_policies) != policies(&auth.params.token_policies) {
+        if !token_params::same_policies(&now, &auth.params) {
             return Err(Error::invalid("policies have changed, not renewing"));
         }
         token_params::renew(&mut auth, &now);
         Ok(auth)
     }
-}
-
-fn policies(names: &[String]) -> BTreeSet<&str> {
-    names.iter().map(String::as_str).filter(|name| *name != "default").collect()
 }

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use holdfast_barrier::View;
 use holdfast_logical::{
-    Auth, Backend, Context, Error, Operation, Reply, Request, Response, Route, SpecialPaths,
+    Auth, Backend, Connection, Context, Error, Operation, Reply, Request, Response, Route,
+    SpecialPaths,
 };
 use holdfast_types::Random;
 use tokio::sync::Mutex;
@@ -108,7 +109,7 @@ impl Backend for UserPass {
         Some(name.to_lowercase())
     }
 
-    async fn renew_login(&self, auth: Auth) -> Result<Auth, Error> {
+    async fn renew_login(&self, auth: Auth, _connection: &Connection) -> Result<Auth, Error> {
         self.renew(auth).await
     }
 

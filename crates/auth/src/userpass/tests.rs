@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use holdfast_logical::Operation::{Create, Delete, List, Read, Update};
 use holdfast_logical::testing::Mount;
-use holdfast_logical::{Auth, Error};
+use holdfast_logical::{Auth, Connection, Error};
 use serde_json::{Value, json};
 
 use super::backend;
@@ -138,11 +138,11 @@ async fn a_token_is_renewed_while_its_user_has_the_same_policies() {
     let auth = log_in(&mount, "bob", "pw").await.unwrap();
     let change = |data: Value| [(Update, "users/bob", data, 204)];
     mount.walk(&change(json!({ "token_ttl": "20m", "token_policies": "default,p" }))).await;
-    let renewed = mount.backend.renew_login(auth.clone()).await.unwrap();
+    let renewed = mount.backend.renew_login(auth.clone(), &Connection::default()).await.unwrap();
     assert_eq!(renewed.params.token_ttl, Duration::from_secs(1200));
     mount.walk(&change(json!({ "token_policies": "q" }))).await;
-    let error = mount.backend.renew_login(auth.clone()).await.unwrap_err();
+    let error = mount.backend.renew_login(auth.clone(), &Connection::default()).await.unwrap_err();
     assert_eq!(error.to_string(), "policies have changed, not renewing");
     mount.walk(&[(Delete, "users/bob", json!({}), 204)]).await;
-    mount.backend.renew_login(auth).await.unwrap_err();
+    mount.backend.renew_login(auth, &Connection::default()).await.unwrap_err();
 }

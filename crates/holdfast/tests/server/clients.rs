@@ -9,7 +9,7 @@ use holdfast_testkit::{Stock, StockServer};
 
 use crate::vaultrs_walk;
 
-fn ours() -> StockServer {
+pub(crate) fn ours() -> StockServer {
     StockServer::start_tls(Path::new(env!("CARGO_BIN_EXE_holdfast")), &["vault", "server"])
 }
 

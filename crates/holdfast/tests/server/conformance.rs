@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use holdfast_conformance::run::run;
-use holdfast_conformance::{Engine, Report, Target, capabilities, vault};
+use holdfast_conformance::{Engine, Target, capabilities, vault};
 use holdfast_testkit::{Stock, StockServer};
 
 /// Ours in development mode, by the same options as the real one.
@@ -14,17 +13,8 @@ pub(crate) fn server() -> StockServer {
 
 #[test]
 fn the_server_answers_as_the_real_one_but_where_the_suite_says_why() {
-    let server = server();
-    let target = Target {
-        address: server.address(),
-        root_token: StockServer::ROOT_TOKEN,
-        engine: Engine::Ours,
-        trust: None,
-    };
-    let mut report = Report::default();
-    for suite in vault::suites().expect("the suites parse") {
-        report.add(run(&suite, target).expect("the server answers"));
-    }
+    let (plain, tls) = (server(), crate::clients::ours());
+    let report = vault::run_all([&plain, &tls], Engine::Ours).expect("the servers answer");
     assert!(report.exchanges > 900, "only {} exchanges", report.exchanges);
     assert!(report.differences.is_empty(), "{report}");
 }

@@ -3,6 +3,7 @@
 use aws_lc_rs::digest::{self, SHA1_FOR_LEGACY_USE_ONLY};
 use aws_lc_rs::signature::{self, VerificationAlgorithm};
 use holdfast_types::Timestamp;
+use x509_parser::num_bigint::BigUint;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::der::{Reader, Writer, tag};
@@ -251,6 +252,30 @@ impl Certificate {
         self.extensions.iter().find(|e| e.oid == *oid).map(|e| e.value.as_slice())
     }
 
+    /// Reads every certificate of a PEM text: the blocks `CERTIFICATE` and `TRUSTED CERTIFICATE`.
+    ///
+    /// # Errors
+    /// One of them does not parse, or there is none.
+    pub fn all_from_pem(text: &str) -> Result<Vec<Self>, X509Error> {
+        let mut found = Vec::new();
+        let mut rest = text;
+        while let Some((block, after)) = decode_pem(rest) {
+            if matches!(block.label.as_str(), "CERTIFICATE" | "TRUSTED CERTIFICATE") {
+                found.push(Self::from_der(&block.der)?);
+            }
+            rest = after;
+        }
+        if found.is_empty() {
+            return Err(X509Error::malformed("no PEM block with a certificate"));
+        }
+        Ok(found)
+    }
+
+    /// Whether it is valid at `now`, both ends included.
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
+        (self.not_before..=self.not_after).contains(&now)
+    }
+
     /// Its subject alternative names, those that are of a known kind.
     pub fn names(&self) -> Vec<GeneralName> {
         let names = self.extension(&oids::SUBJECT_ALT_NAME).map(GeneralName::read_all);
@@ -288,6 +313,11 @@ pub(super) fn read_extension(
         critical: extension.critical,
         value: extension.value.to_vec(),
     })
+}
+
+/// The number that big-endian bytes are, as decimal text: how Go prints serial numbers.
+pub fn decimal(bytes: &[u8]) -> String {
+    BigUint::from_bytes_be(bytes).to_string()
 }
 
 /// The `AlgorithmIdentifier` of anything signed: the second of its three fields.

@@ -7,6 +7,7 @@
 
 mod algorithm;
 mod certificate;
+mod chain;
 pub mod der;
 mod extension;
 mod general_name;
@@ -22,7 +23,8 @@ mod revocation_list;
 mod tests;
 
 pub use algorithm::{Hash, SignatureAlgorithm};
-pub use certificate::{Certificate, CertificateTemplate, PublicKey};
+pub use certificate::{Certificate, CertificateTemplate, PublicKey, decimal};
+pub use chain::{ChainError, verify_client};
 pub use extension::{Extension, KeyUsage, PolicyInformation, oids};
 pub use general_name::GeneralName;
 pub use key::{Curve, KeyAlgorithm, PrivateKey};
@@ -30,7 +32,7 @@ pub use name::{DistinguishedName, Subject};
 pub use oid::Oid;
 pub use pem::{PemBlock, decode_pem, encode_pem};
 pub use request::{CertificateRequest, RequestTemplate};
-pub use revocation_list::{RevocationListTemplate, RevokedCertificate};
+pub use revocation_list::{RevocationList, RevocationListTemplate, RevokedCertificate};
 
 /// Why something of X.509 could not be read, made or checked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

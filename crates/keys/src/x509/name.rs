@@ -96,6 +96,11 @@ impl DistinguishedName {
         self.last(&COMMON_NAME)
     }
 
+    /// All organizational units.
+    pub fn organizational_units(&self) -> Vec<String> {
+        self.values(&ORGANIZATIONAL_UNIT).unwrap_or_default()
+    }
+
     /// The last serial number of the subject, if there is one.
     pub fn serial_number(&self) -> Option<String> {
         self.last(&SERIAL_NUMBER)

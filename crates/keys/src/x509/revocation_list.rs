@@ -1,7 +1,9 @@
 //! Certificate revocation lists.
 
 use holdfast_types::Timestamp;
+use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
+use super::certificate::without_zeros;
 use super::der::{Writer, tag};
 use super::{DistinguishedName, Extension, PrivateKey, SignatureAlgorithm, X509Error};
 
@@ -12,6 +14,38 @@ pub struct RevokedCertificate {
     pub serial: Vec<u8>,
     /// Since when it is not to be trusted.
     pub revoked_at: Timestamp,
+}
+
+/// A list that was read. Who signed it is not checked: it comes from where an operator said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevocationList {
+    /// The numbers of the revoked certificates, without leading zeros.
+    pub serials: Vec<Vec<u8>>,
+    /// When the next list will be there at the latest, where this one says so.
+    pub next_update: Option<Timestamp>,
+}
+
+impl RevocationList {
+    /// Reads a list in DER.
+    ///
+    /// # Errors
+    /// It does not parse.
+    pub fn from_der(der: &[u8]) -> Result<Self, X509Error> {
+        let (rest, list) =
+            CertificateRevocationList::from_der(der).map_err(X509Error::malformed)?;
+        if !rest.is_empty() {
+            return Err(X509Error::malformed("trailing data"));
+        }
+        let next_update = list.next_update().map(|time| {
+            let seconds = time.timestamp().min(Timestamp::MAX.as_second());
+            Timestamp::from_second(seconds).map_err(X509Error::malformed)
+        });
+        let serials = list.iter_revoked_certificates();
+        Ok(Self {
+            serials: serials.map(|entry| without_zeros(entry.raw_serial()).to_vec()).collect(),
+            next_update: next_update.transpose()?,
+        })
+    }
 }
 
 /// A list to be made.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holdfast_auth::{approle, jwt, userpass};
+use holdfast_auth::{approle, cert, jwt, userpass};
 use holdfast_engines::database::Database;
 use holdfast_engines::pki::Pki;
 use holdfast_engines::{cubbyhole, kv, transit};
@@ -18,6 +18,7 @@ pub fn mountable() -> Registry {
         .secret("transit", transit::backend)
         .secret("pki", |context| Arc::new(Pki::new(context)))
         .auth("approle", approle::backend)
+        .auth("cert", cert::backend)
         .auth("jwt", jwt::backend)
         .auth("oidc", jwt::backend)
         .auth("userpass", userpass::backend)

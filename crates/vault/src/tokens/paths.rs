@@ -85,16 +85,16 @@ pub(crate) async fn handle(vault: &Arc<Vault>, invocation: &Invocation) -> Resul
             let id = required_token(fields.string("token")?)?;
             let token = tokens.lookup(&id).await?;
             let token = token.ok_or_else(|| Error::invalid("token not found"))?;
-            renew(vault, &token, &id, increment(invocation)?).await
+            renew(vault, &token, &id, invocation).await
         }
         (["renew-self"], Create | Update) => {
             let id = invocation.token_text().ok_or(Error::Denied)?;
             let token = invocation.token.as_ref().ok_or(Error::Denied)?;
-            renew(vault, token, id, increment(invocation)?).await
+            renew(vault, token, id, invocation).await
         }
         (["renew-accessor"], Create | Update) => {
             let token = by_accessor(tokens, &fields.string("accessor")?).await?;
-            renew(vault, &token, "", increment(invocation)?).await
+            renew(vault, &token, "", invocation).await
         }
         (["revoke"], Create | Update) => {
             let id = required_token(fields.string("token")?)?;
@@ -215,9 +215,10 @@ async fn renew(
     vault: &Vault,
     token: &Token,
     text: &str,
-    increment: Duration,
+    invocation: &Invocation,
 ) -> Result<Answer, Error> {
-    let renewed = renew_token(vault, token, increment).await?;
+    let connection = &invocation.request.connection;
+    let renewed = renew_token(vault, token, increment(invocation)?, connection).await?;
     Ok(Answer {
         token: Some(TokenAnswer {
             token: text.into(),

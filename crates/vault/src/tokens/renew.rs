@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_barrier::Batch;
-use holdfast_logical::{Auth, Error, TokenKind};
+use holdfast_logical::{Auth, Connection, Error, TokenKind};
 
 use super::params::{LifeRequest, after, grant_life};
 use super::{Token, TokenEntry};
@@ -16,7 +16,8 @@ pub(crate) struct Renewed {
     pub warnings: Vec<String>,
 }
 
-/// Renews `token` by `increment`, or by what it was last given where that is zero.
+/// Renews `token` by `increment`, or by what it was last given where that is zero. `connection` is
+/// whoever asks for it.
 ///
 /// # Errors
 /// 400 where it cannot be renewed; what the login method that made it says.
@@ -24,6 +25,7 @@ pub(crate) async fn renew_token(
     vault: &Vault,
     token: &Token,
     increment: Duration,
+    connection: &Connection,
 ) -> Result<Renewed, Error> {
     if token.entry.kind == TokenKind::Batch {
         return Err(Error::invalid("batch tokens cannot be renewed"));
@@ -31,7 +33,7 @@ pub(crate) async fn renew_token(
     if !token.entry.renewable || token.entry.expires_at.is_none() {
         return Err(Error::invalid("lease is not renewable"));
     }
-    let limits = limits_now(vault, &token.entry, increment).await?;
+    let limits = limits_now(vault, &token.entry, increment, connection).await?;
 
     let tokens = &vault.tokens;
     let _lock = tokens.lock(token.hash).await;
@@ -63,6 +65,7 @@ async fn limits_now(
     vault: &Vault,
     entry: &TokenEntry,
     increment: Duration,
+    connection: &Connection,
 ) -> Result<LifeRequest, Error> {
     let mount = vault.mounts.route(&entry.path).ok_or(Error::NotFound)?;
     let given = |ttl: Duration| if increment.is_zero() { ttl } else { increment };
@@ -104,7 +107,7 @@ async fn limits_now(
             settles: Default::default(),
         };
         let backend = mount.backend().ok_or(Error::NotFound)?;
-        let renewed = backend.renew_login(auth).await?;
+        let renewed = backend.renew_login(auth, connection).await?;
         // As OpenBao does: a method that knows of no groups leaves them as they are.
         if !renewed.group_aliases.is_empty() {
             let groups = &renewed.group_aliases;

@@ -21,9 +21,9 @@ use self::pending::Pending;
 pub(super) use self::pending::PendingLogins;
 pub(super) use self::provider::Provider;
 use self::provider::{ExchangeError, Tokens};
-use super::fetch::chain;
 use super::role::Role;
 use super::{Active, Jwt, claims, login};
+use crate::fetch::chain;
 use crate::source_address;
 
 /// Anybody can begin a login, and what they say of it is kept for minutes: no longer than this, in

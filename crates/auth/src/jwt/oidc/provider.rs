@@ -11,8 +11,9 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::pending::Pending;
+use crate::fetch::Fetcher;
 use crate::jwt::config::Config;
-use crate::jwt::fetch::{Discovery, FetchError, Fetcher};
+use crate::jwt::discovery::{Discovery, IssuerError};
 
 /// An older discovery document is fetched anew.
 const FRESH: Duration = Duration::from_secs(600);
@@ -52,7 +53,7 @@ pub(super) enum ExchangeError {
     #[error("unable to exchange auth code with provider: oauth2: {error:?} {description:?}")]
     Refused { error: String, description: String },
     #[error("unable to exchange auth code with provider")]
-    Fetch(#[from] FetchError),
+    Fetch(#[from] IssuerError),
     #[error("unable to exchange auth code with provider: its answer is no token")]
     Form,
     #[error("id_token is missing from auth code exchange: id_token is missing")]
@@ -83,9 +84,9 @@ impl Provider {
         state: &str,
         scopes: &[String],
         max_age: Duration,
-    ) -> Result<String, FetchError> {
+    ) -> Result<String, IssuerError> {
         let endpoint = self.discovery().await?.authorization_endpoint;
-        let mut url = Url::parse(&endpoint).map_err(|_| FetchError::Discovery)?;
+        let mut url = Url::parse(&endpoint).map_err(|_| IssuerError::Discovery)?;
         let mut scope = vec!["openid"];
         scope.extend(scopes.iter().map(String::as_str).filter(|scope| *scope != "openid"));
         let max_age = max_age.as_secs().to_string();
@@ -123,8 +124,9 @@ impl Provider {
             ("grant_type", "authorization_code"),
             ("redirect_uri", &pending.redirect_uri),
         ];
-        let (status, body) =
-            self.fetcher.post_form(&endpoint, &self.client_id, &self.client_secret, &form).await?;
+        let answer =
+            self.fetcher.post_form(&endpoint, &self.client_id, &self.client_secret, &form).await;
+        let (status, body) = answer.map_err(IssuerError::from)?;
         if !status.is_success() {
             #[derive(Default, Deserialize)]
             #[serde(default)]
@@ -157,7 +159,7 @@ impl Provider {
         serde_json::from_slice(&body).ok()
     }
 
-    async fn discovery(&self) -> Result<Discovery, FetchError> {
+    async fn discovery(&self) -> Result<Discovery, IssuerError> {
         let mut known = self.known.lock().await;
         if let Some((discovery, fetched_at)) = &known.discovery
             && fetched_at.elapsed() < FRESH
@@ -165,9 +167,9 @@ impl Provider {
             return Ok(discovery.clone());
         }
         if known.failed_at.is_some_and(|at| at.elapsed() < MIN_INTERVAL) {
-            return Err(FetchError::AMomentAgo);
+            return Err(IssuerError::AMomentAgo);
         }
-        match self.fetcher.discover(&self.issuer).await {
+        match Discovery::fetch(&self.fetcher, &self.issuer).await {
             Ok(discovery) => {
                 known.discovery = Some((discovery.clone(), Instant::now()));
                 Ok(discovery)

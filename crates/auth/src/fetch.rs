@@ -1,13 +1,11 @@
-//! Documents of an issuer: fetched in bounded time and size, from where the operator said.
+//! Documents of others: fetched in bounded time and size, from where the operator said.
 
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use holdfast_keys::KeyError;
 use holdfast_types::SecretString;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, RequestBuilder, StatusCode};
-use serde::Deserialize;
 
 /// A document that is larger is not read to its end.
 const MAX_DOCUMENT: usize = 1 << 20;
@@ -17,7 +15,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a document could not be had.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FetchError {
+pub(crate) enum FetchError {
     #[error("get {url}")]
     Request {
         url: String,
@@ -28,35 +26,16 @@ pub(super) enum FetchError {
     Status { url: String, status: StatusCode },
     #[error("get {url}: more than {MAX_DOCUMENT} bytes")]
     TooLong { url: String },
-    #[error("failed to decode OIDC discovery document")]
-    Discovery,
-    #[error("issuer did not match the returned issuer, expected {expected:?} got {got:?}")]
-    Issuer { expected: String, got: String },
-    #[error("the last attempt failed a moment ago")]
-    AMomentAgo,
-    #[error(transparent)]
-    Keys(#[from] KeyError),
-}
-
-/// An issuer's discovery document.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Discovery {
-    issuer: String,
-    pub(super) jwks_uri: String,
-    pub(super) authorization_endpoint: String,
-    pub(super) token_endpoint: String,
-    pub(super) userinfo_endpoint: String,
 }
 
 /// A client that follows no redirect: the URL is what the operator trusts.
 #[derive(Debug, Clone)]
-pub(super) struct Fetcher(Client);
+pub(crate) struct Fetcher(Client);
 
 impl Fetcher {
     /// Trusts the certificates in `ca_pem`, or the system's where that is empty. None: the PEM
     /// holds no certificate.
-    pub(super) fn new(ca_pem: &str) -> Option<Self> {
+    pub(crate) fn new(ca_pem: &str) -> Option<Self> {
         let mut builder = Client::builder()
             .redirect(Policy::none())
             .no_proxy()
@@ -72,25 +51,13 @@ impl Fetcher {
         builder.build().ok().map(Self)
     }
 
-    /// The discovery document of an issuer, which must name itself in it.
-    pub(super) async fn discover(&self, issuer: &str) -> Result<Discovery, FetchError> {
-        let base = issuer.strip_suffix('/').unwrap_or(issuer);
-        let document = self.get(&format!("{base}/.well-known/openid-configuration")).await?;
-        let document: Discovery =
-            serde_json::from_slice(&document).map_err(|_| FetchError::Discovery)?;
-        if document.issuer != issuer {
-            let (expected, got) = (issuer.to_owned(), document.issuer);
-            return Err(FetchError::Issuer { expected, got });
-        }
-        Ok(document)
-    }
-
-    pub(super) async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
+    /// The document at `url`, which must be answered with 200.
+    pub(crate) async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
         expect_ok(url, send(url, self.0.get(url)).await?)
     }
 
     /// The same with a bearer token.
-    pub(super) async fn get_as(
+    pub(crate) async fn get_as(
         &self,
         url: &str,
         token: &SecretString,
@@ -99,7 +66,7 @@ impl Fetcher {
     }
 
     /// Posts a form as a client of the issuer (RFC 6749, 2.3.1), and gives whatever is answered.
-    pub(super) async fn post_form(
+    pub(crate) async fn post_form(
         &self,
         url: &str,
         client_id: &str,
@@ -144,7 +111,7 @@ async fn send(url: &str, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>
 }
 
 /// An error with its causes, as `get https://...: error sending request: ...`.
-pub(super) fn chain(error: &dyn StdError) -> String {
+pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
