@@ -63,7 +63,7 @@ mod toml;
 mod value;
 mod yaml;
 
-pub use calls::{Argument, Call};
+pub use calls::{Argument, Call, Purpose, Use};
 pub use error::{Error, ErrorKind, Exceeded};
 pub use options::{Limits, MissingKey, Options};
 pub use origin::{Origin, Origins};

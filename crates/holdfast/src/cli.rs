@@ -27,6 +27,7 @@ enum Command {
     #[command(flatten)]
     Platform(platform::verbs::Verb),
     Why(Box<crate::why::Why>),
+    Doctor(crate::doctor::Doctor),
     #[command(subcommand)]
     Trace(crate::delivery::trace::Trace),
     #[command(subcommand)]
@@ -76,6 +77,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match Cli::parse_from(arguments).command {
         Command::Platform(verb) => verb.run(),
         Command::Why(why) => why.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Trace(trace) => trace.run(),
         Command::Policy(policy) => policy.run(),
         Command::Rotate(rotate) => rotate.run(),

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 mod apply;
 mod cli;
 mod delivery;
+mod doctor;
+mod finding;
 mod platform;
 mod policy;
 mod recover;

@@ -1,7 +1,8 @@
 //! Which secret each byte of an output came from, and what a rendering asks for.
 
 use holdfast_ctmpl::{
-    Answer, ErrorKind, Limits, Need, Options, Output, Source, Template, certificate, names, secret,
+    Answer, Call, ErrorKind, Limits, Need, Options, Output, Purpose, Source, Template, certificate,
+    names, secret,
 };
 use holdfast_types::Timestamp;
 use serde_json::json;
@@ -234,26 +235,60 @@ fn a_shell_gets_words_in_which_nothing_is_expanded() {
 
 #[test]
 fn calls_are_seen_without_rendering() {
-    let text = br#"{{with secret "a"}}{{.Data.x | printf "%q"}}{{end}}{{(secret "b").Data.y}}
-{{range secrets "c"}}{{.}}{{end}}{{env "X" | toUpper}}"#;
-    let template = Template::parse("t", text, &Options::default()).unwrap();
-    let calls: Vec<String> = template
-        .calls()
-        .iter()
-        .map(|call| {
-            let through = call.passes_through.join(">");
-            format!("{}({through}){}{:?}", call.function, call.fields.join("+"), call.printed)
-        })
-        .collect();
-    assert_eq!(
-        calls,
-        [
-            "secret()Data.xfalse",
-            "printf()true",
-            "secret()Data.ytrue",
-            "secrets()false",
-            "env(toUpper)true",
-            "toUpper()true",
-        ]
-    );
+    for (text, want) in [
+        (
+            r#"{{with secret "a"}}{{.Data.x | printf "%q"}}{{end}}{{(secret "b").Data.y}}"#,
+            &["secret: ?, Data.x>printf", "printf:", "secret: Data.y"][..],
+        ),
+        (
+            r#"{{range secrets "c"}}{{.}}{{end}}{{env "X" | toUpper}}"#,
+            &["secrets: ?, *", "env: >toUpper", "toUpper:"],
+        ),
+        (
+            r#"{{$s := secret "a"}}{{$s.Data.x}}{{$t := $s.Data.y | toJSON}}{{$t | trimSpace}}"#,
+            &["secret: Data.x, Data.y>toJSON>trimSpace", "toJSON:", "trimSpace:"],
+        ),
+        (
+            r#"{{with secret "a"}}{{range $k, $v := .Data}}{{$k}}={{$v}}{{end}}{{.Data.z}}{{end}}"#,
+            &["secret: ?, Data?, Data.*, Data.z"],
+        ),
+        (
+            r#"{{with secret "a"}}{{if .Data.x}}{{.Data.x}}{{else}}{{.Data.x}}{{end}}{{end}}"#,
+            &["secret: ?, Data.x?, Data.x!, Data.x"],
+        ),
+        (
+            r#"{{with secret "a"}}{{with .Data.x}}{{.}}{{end}}{{index .Data "y-z"}}{{end}}"#,
+            &["secret: ?, Data.x?, Data.x!, Data.y-z>index", "index:"],
+        ),
+        (
+            r#"{{with pkiCert "a"}}{{.Key | writeToFile "/k"}}{{scratch.Set "c" .Cert}}{{end}}"#,
+            &["pkiCert: ?", "writeToFile:", "scratch:"],
+        ),
+        (
+            r#"{{with secret "a"}}{{printf "%s@%s" .Data.u (or .Data.h "x")}}{{end}}"#,
+            &["secret: ?, Data.u>printf, Data.h>or>printf", "printf:", "or:"],
+        ),
+        (
+            r#"{{$x := "a"}}{{with secret "a"}}{{$x = .Data.x}}{{end}}{{$x}}"#,
+            &["secret: ?, Data.x"],
+        ),
+        (r#"{{secret (printf "kv/%s" (env "X"))}}"#, &["secret: ", "printf:", "env:"]),
+    ] {
+        let template = Template::parse("t", text.as_bytes(), &Options::default()).unwrap();
+        let calls: Vec<String> = template.calls().iter().map(show).collect();
+        assert_eq!(calls, want, "{text}");
+    }
+}
+
+/// A call and its uses: `?` for a condition, `!` for what is guarded by one.
+fn show(call: &Call) -> String {
+    let uses = call.uses.iter().map(|one| {
+        let mut text = one.path.clone();
+        text.extend(one.through.iter().flat_map(|name| [">", name]));
+        text.push_str(if one.purpose == Purpose::Condition { "?" } else { "" });
+        text.push_str(if one.guarded { "!" } else { "" });
+        text
+    });
+    let space = if call.uses.is_empty() { "" } else { " " };
+    format!("{}:{space}{}", call.function, uses.collect::<Vec<_>>().join(", "))
 }

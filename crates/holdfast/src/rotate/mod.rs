@@ -40,7 +40,7 @@ use crate::vault::Connection;
 use begin::Wish;
 use drive::Named;
 use lifecycle::Phase;
-use plan::Wishes;
+pub(crate) use plan::{Plan, Wishes};
 use record::Record;
 use store::Store;
 use target::Target;

@@ -46,6 +46,11 @@ fn rotation() {
 }
 
 #[test]
+fn what_is_wrong_before_anything_runs() {
+    run("docs/doctor.md");
+}
+
+#[test]
 fn transit() {
     run("docs/transit.md");
 }
@@ -75,6 +80,7 @@ fn every_page_with_commands_is_run() {
     let run = [
         "README.md",
         "docs/platform.md",
+        "docs/doctor.md",
         "docs/explain.md",
         "docs/vault-server.md",
         "docs/vault-operations.md",
