@@ -1,7 +1,7 @@
 //! The command line: which part runs, and how failures are told.
 //!
 //! A verb of its own is a variant of [`Command`] and a file. Everything after `vault` belongs to
-//! [`crate::vault`], which reads its flags the way the official client does; called by the name
+//! [`crate::vault`], which reads its flags the way the official client does, and so with `spiffe`; called by the name
 //! `vault` or `bao` the binary is that client.
 
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::{platform, vault};
+use crate::{platform, spiffe, vault};
 
 /// The foundation under a team's backend services, in one binary.
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ enum Command {
     Rotate(Box<crate::rotate::Rotate>),
     #[command(subcommand)]
     Recover(crate::recover::Recover),
+    /// Identities of workloads: the SPIFFE server, its entries, and the agent.
+    Spiffe(Box<spiffe::Cli>),
     /// Secrets: the command line of `vault` and `bao`, and their server.
     Vault(Box<vault::Cli>),
     /// Print a completion script for a shell.
@@ -74,6 +76,9 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if arguments.get(1).is_some_and(|word| word == "vault") {
         return vault::main("holdfast vault", &arguments[2..]);
     }
+    if arguments.get(1).is_some_and(|word| word == "spiffe") {
+        return spiffe::main(&arguments[2..]);
+    }
     match Cli::parse_from(arguments).command {
         Command::Platform(verb) => verb.run(),
         Command::Why(why) => why.run(),
@@ -82,8 +87,8 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Policy(policy) => policy.run(),
         Command::Rotate(rotate) => rotate.run(),
         Command::Recover(recover) => recover.run(),
-        // Caught above, before clap could take its flags for its own.
-        Command::Vault(_) => ExitCode::FAILURE,
+        // Caught above, before clap could take their flags for its own.
+        Command::Spiffe(_) | Command::Vault(_) => ExitCode::FAILURE,
         Command::Completion { shell, name } => completion(shell, name),
         Command::Version => {
             println!("holdfast {}", env!("CARGO_PKG_VERSION"));

@@ -11,6 +11,7 @@ mod platform;
 mod policy;
 mod recover;
 mod rotate;
+mod spiffe;
 mod vault;
 mod why;
 

@@ -9,7 +9,10 @@ pub mod agent;
 pub mod bundle;
 pub mod entry;
 pub mod proto;
+pub mod remote;
+pub mod server;
 pub mod source;
+pub mod wire;
 
 pub use bundle::{Bundle, BundleError};
 pub use entry::{Entry, Selector, SelectorError};

@@ -18,7 +18,7 @@ const UNBOUNDED: usize = 1 << 32;
 
 /// What is wrong with a command line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     /// No such command; the commands on the way to it. The help of the last one is shown.
     NoCommand(Vec<String>),
     /// A sentence, the same as the official client's.
@@ -26,7 +26,7 @@ pub(super) enum Problem {
 }
 
 /// `arguments` in clap's form, led by the name of `command`.
-pub(super) fn normalise(
+pub(crate) fn normalise(
     command: &Command,
     arguments: &[OsString],
 ) -> Result<Vec<OsString>, Problem> {
@@ -61,7 +61,7 @@ pub(super) fn normalise(
 
 impl Problem {
     /// Tells it, and gives the exit code.
-    pub(super) fn report(&self, mut command: Command) -> ExitCode {
+    pub(crate) fn report(&self, mut command: Command) -> ExitCode {
         match self {
             Self::Usage(text) => super::report(text, 1),
             Self::NoCommand(path) => {

@@ -4,7 +4,7 @@
 //! for it run. Help texts are our own.
 
 mod agent;
-mod argv;
+pub(crate) mod argv;
 mod audit;
 mod auth_help;
 mod complete;
@@ -60,6 +60,8 @@ use holdfast_client::vault::VaultError;
 pub(crate) use complete::answer as complete;
 pub(crate) use connection::Connection;
 use connection::explain;
+pub(crate) use server::stop_on_signal;
+pub(crate) use values::log_level;
 
 /// Secrets: the command line of `vault` and `bao`, and their server.
 #[derive(Debug, Parser)]

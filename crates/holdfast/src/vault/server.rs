@@ -145,7 +145,7 @@ impl Server {
 }
 
 /// Cancels `shutdown` on SIGTERM and SIGINT. A second signal does not wait for the first.
-fn stop_on_signal(shutdown: &CancellationToken) -> io::Result<()> {
+pub(crate) fn stop_on_signal(shutdown: &CancellationToken) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let shutdown = shutdown.clone();

@@ -44,7 +44,7 @@ pub(super) fn system_duration(text: &str) -> Result<String, String> {
 }
 
 /// A level of the server's log, in any case.
-pub(super) fn log_level(text: &str) -> Option<tracing::Level> {
+pub(crate) fn log_level(text: &str) -> Option<tracing::Level> {
     use tracing::Level;
     let levels = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
     levels.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(text))

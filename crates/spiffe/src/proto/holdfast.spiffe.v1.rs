@@ -149,6 +149,8 @@ pub struct MintX509Response {
     #[prost(bytes = "vec", repeated, tag = "1")]
     pub certificates: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
     #[prost(int64, tag = "2")]
+    pub not_before: i64,
+    #[prost(int64, tag = "3")]
     pub not_after: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

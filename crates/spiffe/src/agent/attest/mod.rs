@@ -20,7 +20,7 @@ mod unix;
 
 pub use executable::Program;
 pub use introduced::{Introducer, Introductions};
-pub use peer::{Ending, Peer};
+pub use peer::Peer;
 
 use executable::Hashes;
 use process::Facts;

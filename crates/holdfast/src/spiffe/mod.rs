@@ -1,0 +1,97 @@
+//! `holdfast spiffe`: identities of workloads. Its commands for operators have the words, the flags
+//! and the output of `spire-server`'s, so that scripts written for it run.
+
+mod bundle;
+mod connection;
+mod entry;
+mod node;
+mod server;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::vault::argv;
+
+/// Identities of workloads: the SPIFFE server, its entries, and the agent.
+#[derive(Debug, Parser)]
+#[command(
+    name = "spiffe",
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    subcommand_required = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Server(Box<server::Server>),
+    /// Say who is who: make, look at and remove entries.
+    #[command(subcommand)]
+    Entry(entry::Entry),
+    /// Look at what verifies SVIDs.
+    #[command(subcommand)]
+    Bundle(bundle::Bundle),
+    /// Make join tokens.
+    #[command(subcommand)]
+    Token(node::Token),
+    /// Look at agents on other machines, and end them.
+    #[command(subcommand)]
+    Agents(node::Agents),
+}
+
+/// How a command tells what it found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// As people read it.
+    #[default]
+    Pretty,
+    /// As programs do.
+    Json,
+}
+
+/// Runs what `arguments` ask for, which follow `holdfast spiffe`. Flags are read as `spire-server`
+/// reads them: `-spiffeID x` and `-spiffeID=x`.
+pub(crate) fn main(arguments: &[OsString]) -> ExitCode {
+    let command = Cli::command().bin_name("holdfast spiffe");
+    let arguments = match argv::normalise(&command, arguments) {
+        Ok(arguments) => arguments,
+        Err(problem) => return problem.report(command),
+    };
+    let parsed =
+        command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let outcome = match parsed {
+        Ok(Cli { command: Command::Server(server) }) => server.run(),
+        Ok(cli) => call(cli.command),
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What operators ask of a running server: one answer at a time, so one thread is enough.
+fn call(command: Command) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Entry(command) => command.run().await,
+            Command::Bundle(command) => command.run().await,
+            Command::Token(command) => command.run().await,
+            Command::Agents(command) => command.run().await,
+            // It has threads of its own.
+            Command::Server(_) => Ok(()),
+        }
+    })
+}

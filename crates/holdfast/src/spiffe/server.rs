@@ -1,0 +1,231 @@
+//! `server`: runs the SPIFFE server.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, ensure};
+use clap::{Args, ValueEnum};
+use holdfast_barrier::process::{self, Dumpable};
+use holdfast_keys::Algorithm;
+use holdfast_spiffe::server::authority::AuthoritySettings;
+use holdfast_spiffe::server::authority::upstream::{DiskUpstream, Upstream};
+use holdfast_spiffe::server::{Audit, Server as SpiffeServer, ServerSettings, Surroundings, store};
+use holdfast_types::{Clock, Random, SecretBytes, SystemClock, SystemRandom, TrustDomain, Ttl};
+use holdfast_vault::logs::{LogFormat, Logs};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::connection::DEFAULT_SOCKET;
+use crate::vault::{log_level, stop_on_signal};
+
+/// No key and no certificate file is longer, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// Run a SPIFFE server: the authorities of a trust domain, its entries and its agents.
+///
+/// Its certificate authorities live a day and are signed by an upstream: a platform's root, an
+/// authority on disk, or else a root that the server makes itself and keeps. The next key is
+/// published long before it signs, and everything is kept in a store that only the seal key opens.
+///
+/// Operators and the agent on this machine use its Unix socket; the kernel says who they are.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  head -c 32 /dev/urandom > spiffe.key && chmod 600 spiffe.key\n  \
+                  holdfast spiffe server -trustDomain demo.local -dataDir spiffe -sealKey spiffe.key\n  \
+                  holdfast spiffe server -trustDomain demo.local -dataDir spiffe -sealKey /dev/fd/4 \\\n    \
+                  -upstreamCert ca.pem -upstreamKey /dev/fd/5"
+)]
+pub(super) struct Server {
+    /// The trust domain, such as demo.local.
+    #[arg(long = "trustDomain", value_name = "NAME")]
+    trust_domain: TrustDomain,
+    /// Where the sealed store is kept; made if it is not there.
+    #[arg(long = "dataDir", value_name = "DIRECTORY")]
+    data_dir: PathBuf,
+    /// The file with the store's key: 32 bytes, or their hex or base64. /dev/fd/N for a descriptor
+    /// that was passed on.
+    #[arg(long = "sealKey", value_name = "FILE")]
+    seal_key: PathBuf,
+    /// The Unix socket for operators and this machine's agent.
+    #[arg(long = "socketPath", value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    socket_path: PathBuf,
+    /// A user besides root and the server's own whose agent is this machine's; can be given several
+    /// times.
+    #[arg(long = "agentUser", value_name = "USER", value_parser = user)]
+    agent_users: Vec<u32>,
+    /// The certificate of the authority above the server's, PEM, with those between it and its
+    /// root [default: a root of the server's own]
+    #[arg(long = "upstreamCert", value_name = "FILE", requires = "upstream_key")]
+    upstream_cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long = "upstreamKey", value_name = "FILE", requires = "upstream_cert")]
+    upstream_key: Option<PathBuf>,
+    /// Its root, PEM, where it is none itself.
+    #[arg(long = "upstreamBundle", value_name = "FILE", requires = "upstream_cert")]
+    upstream_bundle: Option<PathBuf>,
+    /// Life of the server's authorities.
+    #[arg(long = "caTTL", value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    ca_ttl: Duration,
+    /// Life of X.509-SVIDs whose entry does not say.
+    #[arg(long = "x509SVIDTTL", value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    x509_ttl: Duration,
+    /// Life of JWT-SVIDs whose entry does not say.
+    #[arg(long = "jwtSVIDTTL", value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    jwt_ttl: Duration,
+    /// Who issues JWT-SVIDs, for OIDC discovery: an https URL.
+    #[arg(long = "jwtIssuer", value_name = "URL")]
+    jwt_issuer: Option<String>,
+    /// The keys that sign JWT-SVIDs.
+    #[arg(long = "jwtKeyType", value_name = "TYPE", default_value = "ec-p256")]
+    jwt_key_type: JwtKeyType,
+    /// Write who asked for what to this file.
+    #[arg(long = "auditLog", value_name = "FILE")]
+    audit_log: Option<PathBuf>,
+    /// How much to log: trace, debug, info, warn or error.
+    #[arg(long = "logLevel", value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+    /// How to log.
+    #[arg(long = "logFormat", value_name = "FORMAT", default_value = "standard")]
+    log_format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum JwtKeyType {
+    /// ES256
+    #[value(name = "ec-p256")]
+    EcP256,
+    /// ES384
+    #[value(name = "ec-p384")]
+    EcP384,
+    /// RS256
+    #[value(name = "rsa-2048")]
+    Rsa2048,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Standard,
+    Json,
+}
+
+impl Server {
+    /// Runs until a signal ends it.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let protected = process::protect(Dumpable::No);
+        let level = log_level(&self.log_level)
+            .ok_or_else(|| anyhow!("-logLevel is one of trace, debug, info, warn and error"))?;
+        let format = match self.log_format {
+            Format::Standard => LogFormat::Standard,
+            Format::Json => LogFormat::Json,
+        };
+        Logs::install(level, format, None, Arc::new(SystemClock)).context("write the log")?;
+        if let Err(error) = protected {
+            tracing::warn!(%error, "this process's memory is not kept from others");
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(self.serve())
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        let shutdown = CancellationToken::new();
+        stop_on_signal(&shutdown).context("listen for signals")?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let seal_key = SecretBytes::new(read(&self.seal_key, "the seal key")?.to_vec());
+        let barrier =
+            store::open_sealed(&self.data_dir, &seal_key, clock.clone(), random.clone()).await?;
+        let upstream = match self.upstream()? {
+            Some(upstream) => upstream,
+            None => {
+                let entries = barrier.clone();
+                store::own_root(entries, &self.trust_domain, &*clock, &*random).await?
+            }
+        };
+        let upstream: Arc<dyn Upstream> = Arc::new(upstream);
+        let audit =
+            Audit::open(self.audit_log.as_deref(), clock.clone()).context("open the audit log")?;
+        let settings = self.settings()?;
+        let with = Surroundings { entries: barrier.clone(), upstream, audit, clock, random };
+        let server = SpiffeServer::build(settings, with).await?;
+        server.run(shutdown).await;
+        barrier.close().await.context("close the store")
+    }
+
+    fn upstream(&self) -> anyhow::Result<Option<DiskUpstream>> {
+        let (Some(certificate), Some(key)) = (&self.upstream_cert, &self.upstream_key) else {
+            return Ok(None);
+        };
+        let text = |path, what| {
+            let bytes = read(path, what)?;
+            String::from_utf8(bytes.to_vec()).with_context(|| format!("read {what}: not text"))
+        };
+        let certificate = text(certificate, "the upstream's certificate")?;
+        let key = text(key, "the upstream's key")?.into();
+        let bundle = self.upstream_bundle.as_ref();
+        let bundle = bundle.map(|path| text(path, "the upstream's bundle")).transpose()?;
+        let upstream = DiskUpstream::from_pem(&certificate, &key, bundle.as_deref())
+            .context("use the upstream authority")?;
+        Ok(Some(upstream))
+    }
+
+    fn settings(self) -> anyhow::Result<ServerSettings> {
+        for (name, ttl) in [
+            ("-caTTL", self.ca_ttl),
+            ("-x509SVIDTTL", self.x509_ttl),
+            ("-jwtSVIDTTL", self.jwt_ttl),
+        ] {
+            ensure!(!ttl.is_zero(), "{name} is zero");
+        }
+        if self.x509_ttl.max(self.jwt_ttl) > self.ca_ttl / 6 {
+            tracing::warn!("SVIDs with more than a sixth of -caTTL may end sooner than asked for");
+        }
+        Ok(ServerSettings {
+            socket: self.socket_path,
+            agent_uids: BTreeSet::from_iter(self.agent_users),
+            authorities: AuthoritySettings {
+                trust_domain: self.trust_domain.clone(),
+                life: self.ca_ttl,
+                jwt_algorithm: match self.jwt_key_type {
+                    JwtKeyType::EcP256 => Algorithm::Es256,
+                    JwtKeyType::EcP384 => Algorithm::Es384,
+                    JwtKeyType::Rsa2048 => Algorithm::Rs256,
+                },
+                jwt_issuer: self.jwt_issuer,
+                refresh_hint: Duration::from_secs(300),
+            },
+            x509_ttl: self.x509_ttl,
+            jwt_ttl: self.jwt_ttl,
+            agent_ttl: self.x509_ttl,
+            trust_domain: self.trust_domain,
+        })
+    }
+}
+
+/// A file that may be a descriptor, and may hold a key.
+fn read(path: &Path, what: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let context = || format!("read {what} from {}", path.display());
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+    let file = File::open(path).with_context(context)?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).with_context(context)?;
+    ensure!(bytes.len() as u64 <= LARGEST, "{} is too long", context());
+    Ok(bytes)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    Ttl::parse(text).map(|ttl| ttl.0).map_err(|error| error.to_string())
+}
+
+/// A user by name or number.
+fn user(text: &str) -> Result<u32, String> {
+    if let Ok(uid) = text.parse() {
+        return Ok(uid);
+    }
+    match nix::unistd::User::from_name(text) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        _ => Err("no such user".to_owned()),
+    }
+}

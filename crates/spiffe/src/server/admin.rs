@@ -1,0 +1,256 @@
+//! The side that operators see: entries, bundles, tokens, agents. Over the server's own Unix socket
+//! alone, for root and for whoever runs the server, and every question is audited.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_types::{SpiffeId, TrustDomain};
+use serde_json::{Value, json};
+use tonic::{Request, Response, Status};
+
+use super::Shared;
+use super::node::NodeError;
+use super::peer::Peer;
+use super::registrar::RegistrarError;
+use super::registry::Filter;
+use crate::proto::node as wire;
+use crate::wire::{
+    bundle_to_wire, entry_from_wire, entry_to_wire, selectors_from_wire, selectors_to_wire,
+};
+
+const MAX_PAGE: u32 = 1000;
+const MAX_TOKEN_TTL: u64 = 30 * 86_400;
+
+/// `holdfast.spiffe.v1.Admin`
+pub(crate) struct AdminService(pub(crate) Arc<Shared>);
+
+impl AdminService {
+    /// Who asks, if they may.
+    fn caller<T>(&self, request: &Request<T>, action: &str) -> Result<String, Status> {
+        let peer = request.extensions().get::<Peer>();
+        let name = peer.map(ToString::to_string).unwrap_or_default();
+        if peer.is_some_and(Peer::is_owner) {
+            return Ok(name);
+        }
+        let refusal = "only root and the server's own user may do this";
+        // Refused either way.
+        let _ = self.0.audit.write(&name, action, &Value::Null, Some(refusal));
+        Err(Status::permission_denied(refusal))
+    }
+
+    /// Audits what is about to be done: without a line it is not done.
+    fn begin(&self, caller: &str, action: &str, details: &Value) -> Result<(), Status> {
+        let written = self.0.audit.write(caller, action, details, None);
+        written.map_err(|_| Status::unavailable("the audit log cannot be written"))
+    }
+
+    /// Audits that it failed.
+    fn end<T>(
+        &self,
+        caller: &str,
+        action: &str,
+        outcome: Result<T, Status>,
+    ) -> Result<Response<T>, Status> {
+        if let Err(status) = &outcome {
+            let error = Some(status.message());
+            let _ = self.0.audit.write(caller, action, &Value::Null, error);
+        }
+        outcome.map(Response::new)
+    }
+}
+
+/// The codes are those that SPIRE's server answers with.
+impl From<RegistrarError> for Status {
+    fn from(error: RegistrarError) -> Self {
+        let text = error.to_string();
+        match error {
+            RegistrarError::Invalid(_) => Self::invalid_argument(text),
+            RegistrarError::Similar(entry) => Self::already_exists(format!("{text}: {}", entry.id)),
+            RegistrarError::NotFound(_) => Self::not_found(text),
+            RegistrarError::Declared { .. } => Self::failed_precondition(text),
+            RegistrarError::Full => Self::resource_exhausted(text),
+            RegistrarError::Store(source) => {
+                tracing::error!(error = &source as &dyn std::error::Error, "keep an entry");
+                Self::unavailable(text)
+            }
+        }
+    }
+}
+
+fn node_status(error: NodeError) -> Status {
+    let text = error.to_string();
+    match error {
+        NodeError::Unknown => Status::not_found(text),
+        NodeError::Full => Status::resource_exhausted(text),
+        NodeError::Store(source) => {
+            tracing::error!(error = &source as &dyn std::error::Error, "keep a node");
+            Status::unavailable(text)
+        }
+        _ => Status::failed_precondition(text),
+    }
+}
+
+fn invalid(error: impl std::fmt::Display) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+fn optional_id(text: &str) -> Result<Option<SpiffeId>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    SpiffeId::parse(text).map(Some).map_err(|error| invalid(format!("{text:?}: {error}")))
+}
+
+#[tonic::async_trait]
+impl wire::admin_server::Admin for AdminService {
+    async fn create_entry(
+        &self,
+        request: Request<wire::Entry>,
+    ) -> Result<Response<wire::Entry>, Status> {
+        const ACTION: &str = "entry create";
+        let caller = self.caller(&request, ACTION)?;
+        let mut asked = request.into_inner();
+        // What only the server says.
+        asked.origin.clear();
+        asked.revision = 0;
+        let selectors: Vec<_> =
+            asked.selectors.iter().map(|one| format!("{}:{}", one.r#type, one.value)).collect();
+        let details = json!({
+            "spiffe_id": asked.spiffe_id, "parent_id": asked.parent_id, "selectors": selectors,
+        });
+        self.begin(&caller, ACTION, &details)?;
+        let outcome = match entry_from_wire(asked) {
+            Ok(entry) => self.0.registrar.create(entry).await.map_err(Status::from),
+            Err(error) => Err(invalid(error)),
+        };
+        self.end(&caller, ACTION, outcome.map(|entry| entry_to_wire(&entry)))
+    }
+
+    async fn list_entries(
+        &self,
+        request: Request<wire::ListEntriesRequest>,
+    ) -> Result<Response<wire::ListEntriesResponse>, Status> {
+        const ACTION: &str = "entry show";
+        let caller = self.caller(&request, ACTION)?;
+        let asked = request.into_inner();
+        let details = json!({ "entry_id": asked.entry_id, "spiffe_id": asked.spiffe_id });
+        self.begin(&caller, ACTION, &details)?;
+        let filter = Filter {
+            spiffe_id: optional_id(&asked.spiffe_id)?,
+            parent: optional_id(&asked.parent_id)?,
+            selectors: selectors_from_wire(asked.selectors).map_err(invalid)?,
+            hint: (!asked.hint.is_empty()).then_some(asked.hint),
+        };
+        let limit = match asked.limit {
+            0 => MAX_PAGE,
+            limit => limit.min(MAX_PAGE),
+        } as usize;
+        let registry = self.0.registrar.registry();
+        let entries = if asked.entry_id.is_empty() {
+            registry.list(&filter, &asked.after, limit)
+        } else {
+            let found = registry.get(&asked.entry_id).cloned();
+            Vec::from_iter(found)
+        };
+        let next = entries.last().filter(|_| entries.len() == limit).map(|last| last.id.clone());
+        Ok(Response::new(wire::ListEntriesResponse {
+            entries: entries.iter().map(|entry| entry_to_wire(entry)).collect(),
+            next: next.unwrap_or_default(),
+        }))
+    }
+
+    async fn delete_entry(
+        &self,
+        request: Request<wire::DeleteEntryRequest>,
+    ) -> Result<Response<wire::Entry>, Status> {
+        const ACTION: &str = "entry delete";
+        let caller = self.caller(&request, ACTION)?;
+        let id = request.into_inner().entry_id;
+        self.begin(&caller, ACTION, &json!({ "entry_id": id }))?;
+        let outcome = self.0.registrar.delete(&id).await.map_err(Status::from);
+        self.end(&caller, ACTION, outcome.map(|entry| entry_to_wire(&entry)))
+    }
+
+    async fn count_entries(
+        &self,
+        request: Request<wire::CountEntriesRequest>,
+    ) -> Result<Response<wire::CountEntriesResponse>, Status> {
+        const ACTION: &str = "entry count";
+        let caller = self.caller(&request, ACTION)?;
+        self.begin(&caller, ACTION, &Value::Null)?;
+        let count = self.0.registrar.registry().len() as u64;
+        Ok(Response::new(wire::CountEntriesResponse { count }))
+    }
+
+    async fn show_bundle(
+        &self,
+        request: Request<wire::ShowBundleRequest>,
+    ) -> Result<Response<wire::Bundle>, Status> {
+        const ACTION: &str = "bundle show";
+        let caller = self.caller(&request, ACTION)?;
+        let name = request.into_inner().trust_domain;
+        self.begin(&caller, ACTION, &json!({ "trust_domain": name }))?;
+        let own = self.0.authorities.bundle().borrow().clone();
+        if name.is_empty() || name == own.trust_domain.as_str() {
+            return Ok(Response::new(bundle_to_wire(&own)));
+        }
+        let wanted = TrustDomain::parse(&name).map_err(invalid)?;
+        let found = self.0.federated.borrow().get(&wanted).cloned();
+        let outcome = found.ok_or_else(|| Status::not_found("bundle not found"));
+        self.end(&caller, ACTION, outcome.map(|bundle| bundle_to_wire(&bundle)))
+    }
+
+    async fn generate_token(
+        &self,
+        request: Request<wire::GenerateTokenRequest>,
+    ) -> Result<Response<wire::GenerateTokenResponse>, Status> {
+        const ACTION: &str = "token generate";
+        let caller = self.caller(&request, ACTION)?;
+        let asked = request.into_inner();
+        let details = json!({ "ttl": asked.ttl, "spiffe_id": asked.spiffe_id });
+        self.begin(&caller, ACTION, &details)?;
+        let alias = optional_id(&asked.spiffe_id)?;
+        if !(1..=MAX_TOKEN_TTL).contains(&asked.ttl) {
+            return Err(invalid("a join token is valid for 1 second to 30 days"));
+        }
+        if alias.as_ref().is_some_and(|id| !self.0.settings.trust_domain.holds(id)) {
+            return Err(invalid("the SPIFFE ID is not in the server's trust domain"));
+        }
+        let made = self.0.nodes.make_token(Duration::from_secs(asked.ttl), alias).await;
+        let outcome = made.map_err(node_status).map(|(token, expires)| {
+            let (token, expires_at) = (token.expose().clone(), expires.as_second());
+            wire::GenerateTokenResponse { token, expires_at }
+        });
+        self.end(&caller, ACTION, outcome)
+    }
+
+    async fn list_agents(
+        &self,
+        request: Request<wire::ListAgentsRequest>,
+    ) -> Result<Response<wire::ListAgentsResponse>, Status> {
+        const ACTION: &str = "agent list";
+        let caller = self.caller(&request, ACTION)?;
+        self.begin(&caller, ACTION, &Value::Null)?;
+        let agents = self.0.nodes.list().into_iter().map(|agent| wire::Agent {
+            spiffe_id: agent.spiffe_id.to_string(),
+            attestation_type: agent.attestation_type,
+            expires_at: agent.expires.as_second(),
+            banned: agent.banned,
+            selectors: selectors_to_wire(&agent.selectors),
+        });
+        Ok(Response::new(wire::ListAgentsResponse { agents: agents.collect() }))
+    }
+
+    async fn ban_agent(
+        &self,
+        request: Request<wire::BanAgentRequest>,
+    ) -> Result<Response<wire::BanAgentResponse>, Status> {
+        const ACTION: &str = "agent ban";
+        let caller = self.caller(&request, ACTION)?;
+        let text = request.into_inner().spiffe_id;
+        self.begin(&caller, ACTION, &json!({ "spiffe_id": text }))?;
+        let id = SpiffeId::parse(&text).map_err(|error| invalid(format!("{text:?}: {error}")))?;
+        let outcome = self.0.nodes.ban(&id).await.map_err(node_status);
+        self.end(&caller, ACTION, outcome.map(|()| wire::BanAgentResponse {}))
+    }
+}

@@ -1,0 +1,189 @@
+use holdfast_barrier::MemoryEntries;
+use holdfast_keys::{Jwks, SignedToken};
+use holdfast_testkit::FakeClock;
+use holdfast_types::SystemRandom;
+
+use super::upstream::DiskUpstream;
+use super::*;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// An upstream that can be out of order.
+struct Flaky {
+    disk: DiskUpstream,
+    is_down: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl Upstream for Flaky {
+    fn name(&self) -> &'static str {
+        "flaky"
+    }
+
+    async fn sign(
+        &self,
+        request: AuthorityRequest<'_>,
+    ) -> Result<upstream::SignedAuthority, UpstreamError> {
+        if self.is_down.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(UpstreamError::Answer("out of order".to_owned()));
+        }
+        self.disk.sign(request).await
+    }
+}
+
+struct Scene {
+    clock: Arc<FakeClock>,
+    entries: Arc<MemoryEntries>,
+    upstream: Arc<Flaky>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let clock = Arc::new(FakeClock::at(1_800_000_000));
+        let domain = TrustDomain::parse("demo.local").unwrap();
+        let root = DiskUpstream::make_root(&domain, 3650 * DAY, clock.now(), &SystemRandom);
+        let (certificate, key) = root.unwrap();
+        let disk = DiskUpstream::from_pem(&certificate, &key, None).unwrap();
+        let upstream = Arc::new(Flaky { disk, is_down: false.into() });
+        Self { clock, entries: Arc::new(MemoryEntries::default()), upstream }
+    }
+
+    fn settings() -> AuthoritySettings {
+        AuthoritySettings {
+            trust_domain: TrustDomain::parse("demo.local").unwrap(),
+            life: DAY,
+            jwt_algorithm: Algorithm::Es256,
+            jwt_issuer: Some("https://spiffe.demo.local".to_owned()),
+            refresh_hint: Duration::from_secs(300),
+        }
+    }
+
+    async fn open(&self) -> Authorities {
+        let store = View::new(self.entries.clone(), "");
+        let upstream = self.upstream.clone();
+        let random = Arc::new(SystemRandom);
+        Authorities::open(store, upstream, Self::settings(), self.clock.clone(), random)
+            .await
+            .unwrap()
+    }
+}
+
+fn backend() -> SpiffeId {
+    SpiffeId::parse("spiffe://demo.local/backend").unwrap()
+}
+
+/// Signs one of each and checks them by `bundle` alone, as a verifier does.
+fn check(authorities: &Authorities, bundle: &Bundle, now: Timestamp) {
+    let key = PrivateKey::generate(KeyAlgorithm::Ec(Curve::P256)).unwrap();
+    let public_key = key.public_key().clone();
+    let id = backend();
+    let subject = X509Subject { spiffe_id: &id, dns_names: &[], public_key, ttl: HOUR };
+    let svid = authorities.sign_x509(subject).unwrap();
+    let chain: Vec<_> = svid
+        .chain
+        .iter()
+        .map(|der| holdfast_keys::x509::Certificate::from_der(der).unwrap())
+        .collect();
+    assert!(chain.iter().all(|one| one.not_before <= now && now < one.not_after));
+    assert!(chain[0].not_after <= chain[1].not_after, "a leaf does not outlive its authority");
+    chain[0].check_signed_by(&chain[1]).unwrap();
+    let is_rooted = bundle.x509_authorities.iter().any(|root| {
+        let root = holdfast_keys::x509::Certificate::from_der(root).unwrap();
+        chain.last().unwrap().check_signed_by(&root).is_ok()
+    });
+    assert!(is_rooted, "the bundle verifies the chain");
+
+    let audiences = ["vault".to_owned()];
+    let svid = authorities.sign_jwt(&id, &audiences, Duration::from_secs(300)).unwrap();
+    let token = SignedToken::parse(svid.token.expose()).unwrap();
+    let keys = Jwks::parse(&bundle.jwks()).unwrap();
+    assert!(token.key_id.is_some());
+    let mut candidates = keys.candidates(token.key_id.as_deref());
+    assert!(candidates.any(|key| token.is_signed_by(key)), "the bundle verifies the token");
+    let claims = token.claims().unwrap();
+    assert_eq!(claims["sub"], "spiffe://demo.local/backend");
+    assert_eq!(claims["aud"], serde_json::json!(["vault"]));
+    assert_eq!(claims["iss"], "https://spiffe.demo.local");
+    assert_eq!(claims["iat"], now.as_second());
+    assert_eq!(claims["exp"], now.as_second() + 300);
+}
+
+#[tokio::test]
+async fn nothing_is_signed_before_there_are_authorities() {
+    let scene = Scene::new();
+    let authorities = scene.open().await;
+    assert!(!authorities.is_ready());
+    assert!(matches!(authorities.sign_jwt(&backend(), &[], HOUR), Err(SignError::NoKey)));
+    scene.upstream.is_down.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert!(matches!(authorities.advance().await, Err(AuthorityError::Upstream(_))));
+    assert!(!authorities.is_ready(), "tokens could be signed, certificates not");
+    scene.upstream.is_down.store(false, std::sync::atomic::Ordering::SeqCst);
+    authorities.advance().await.unwrap();
+    assert!(authorities.is_ready());
+}
+
+#[tokio::test]
+async fn a_verifier_that_looks_every_six_hours_is_never_behind() {
+    let scene = Scene::new();
+    let authorities = scene.open().await;
+    authorities.advance().await.unwrap();
+    let mut seen = authorities.bundle().borrow().clone();
+    let mut keys = std::collections::BTreeSet::new();
+    for hour in 0..120_u32 {
+        scene.clock.advance(HOUR);
+        authorities.advance().await.unwrap();
+        check(&authorities, &seen, scene.clock.now());
+        if hour % 6 == 0 {
+            let now = authorities.bundle().borrow().clone();
+            assert!(now.sequence >= seen.sequence);
+            seen = now;
+        }
+        keys.extend(seen.jwt_authorities.iter().map(|key| key["kid"].to_string()));
+        assert!(seen.jwt_authorities.len() <= 3, "ended keys are dropped");
+        assert_eq!(seen.x509_authorities.len(), 1, "the upstream's root alone is trusted");
+    }
+    assert!(keys.len() >= 6, "keys went and came: {}", keys.len());
+}
+
+#[tokio::test]
+async fn it_goes_on_after_a_restart_and_after_four_hundred_days_off() {
+    let scene = Scene::new();
+    let authorities = scene.open().await;
+    authorities.advance().await.unwrap();
+    let bundle = authorities.bundle().borrow().clone();
+    drop(authorities);
+    let authorities = scene.open().await;
+    assert!(authorities.is_ready(), "the keys were stored");
+    assert_eq!(*authorities.bundle().borrow(), bundle);
+    check(&authorities, &bundle, scene.clock.now());
+    drop(authorities);
+
+    scene.clock.advance(400 * DAY);
+    let authorities = scene.open().await;
+    assert!(!authorities.is_ready(), "nothing is signed with keys that ended");
+    authorities.advance().await.unwrap();
+    let healed = authorities.bundle().borrow().clone();
+    check(&authorities, &healed, scene.clock.now());
+    assert_eq!(healed.jwt_authorities.len(), 1);
+    assert!(healed.sequence > bundle.sequence);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_down_costs_nothing_until_the_end() {
+    let scene = Scene::new();
+    let authorities = scene.open().await;
+    authorities.advance().await.unwrap();
+    scene.upstream.is_down.store(true, std::sync::atomic::Ordering::SeqCst);
+    for _ in 0..22 {
+        scene.clock.advance(HOUR);
+        let _ = authorities.advance().await;
+        check(&authorities, &authorities.bundle().borrow().clone(), scene.clock.now());
+    }
+    scene.clock.advance(2 * HOUR);
+    assert!(authorities.advance().await.is_err());
+    assert!(!authorities.is_ready());
+    scene.upstream.is_down.store(false, std::sync::atomic::Ordering::SeqCst);
+    authorities.advance().await.unwrap();
+    check(&authorities, &authorities.bundle().borrow().clone(), scene.clock.now());
+}

@@ -1,0 +1,117 @@
+//! The Unix socket: operators, and the agent on the same machine.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use tokio::net::UnixListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server as Grpc;
+
+use super::peer::{Connection, Peer};
+use super::{ServerSettings, Shared, admin, node};
+use crate::proto::node::admin_server::AdminServer;
+use crate::proto::node::node_server::NodeServer;
+
+/// Connections that may be open at once.
+const MAX_CONNECTIONS: usize = 256;
+/// How long calls under way may take once the server is to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// Streams that may be open on one of them.
+const MAX_STREAMS: u32 = 1024;
+
+/// A bound socket; its file goes with it.
+pub(super) struct LocalListener {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl LocalListener {
+    /// Binds the socket. One that a dead server left behind is replaced; a live one is an error.
+    ///
+    /// Only its owner may connect, or, where agents run as other users, everybody: the kernel says
+    /// who they are.
+    pub(super) fn bind(settings: &ServerSettings) -> io::Result<Self> {
+        let path = &settings.socket;
+        remove_dead(path)?;
+        let listener = UnixListener::bind(path)?;
+        let mode = if settings.agent_uids.is_empty() { 0o600 } else { 0o666 };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        Ok(Self { listener, path: path.clone() })
+    }
+
+    /// Serves until shutdown.
+    pub(super) async fn run(self, shared: Arc<Shared>, shutdown: CancellationToken) {
+        let Self { listener, path } = self;
+        let incoming = accept(listener, shutdown.clone());
+        let served = Grpc::builder()
+            .max_concurrent_streams(MAX_STREAMS)
+            .http2_keepalive_interval(Some(Duration::from_secs(30)))
+            .add_service(NodeServer::new(node::NodeService(shared.clone())))
+            .add_service(AdminServer::new(admin::AdminService(shared)))
+            .serve_with_incoming_shutdown(incoming, shutdown.cancelled());
+        let deadline = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(DRAIN_LIMIT).await;
+        };
+        tokio::select! {
+            served = served => if let Err(error) = served {
+                tracing::error!(error = &error as &dyn std::error::Error, "serve the Unix socket");
+            },
+            () = deadline => {}
+        }
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn remove_dead(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is there and no socket"));
+        }
+        Ok(_) => {}
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another server answers there"));
+    }
+    std::fs::remove_file(path)
+}
+
+/// Connections of whom the kernel told something.
+fn accept(
+    listener: UnixListener,
+    shutdown: CancellationToken,
+) -> impl Stream<Item = io::Result<Connection<tokio::net::UnixStream>>> {
+    let (sender, receiver) = mpsc::channel(1);
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    tokio::spawn(async move {
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "accept");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            // Whoever is gone already needs no answer.
+            let Ok(peer) = Peer::of_unix(&stream) else { continue };
+            if sender.send(Ok(Connection::new(stream, peer, place))).await.is_err() {
+                return;
+            }
+        }
+    });
+    ReceiverStream::new(receiver)
+}

@@ -1,0 +1,217 @@
+//! The server: authorities, entries, nodes.
+//!
+//! It starts in two steps: [`Server::build`] opens the store and binds the sockets, and fails early;
+//! [`Server::run`] serves. Its own users and the agent on its machine come through one Unix socket,
+//! where the kernel says who they are.
+
+mod admin;
+mod audit;
+pub mod authority;
+mod local;
+mod node;
+mod peer;
+mod registrar;
+mod registry;
+pub mod store;
+pub mod svid;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_barrier::{Entries, EntryError, View};
+use holdfast_types::{Clock, Random, SpiffeId, TrustDomain};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+pub use audit::Audit;
+use authority::upstream::Upstream;
+use authority::{Authorities, AuthorityError, AuthoritySettings};
+use node::Nodes;
+pub use registrar::{Reconciled, Registrar, RegistrarError};
+pub use registry::{InvalidEntry, local_agent, server_id};
+
+use crate::{Bundle, Entry, Selector};
+
+/// What a server is started with.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// The trust domain.
+    pub trust_domain: TrustDomain,
+    /// Where operators and the agent of this machine connect.
+    pub socket: PathBuf,
+    /// Users besides root and the server's own whose agent is this machine's.
+    pub agent_uids: BTreeSet<u32>,
+    /// How the authorities are to be.
+    pub authorities: AuthoritySettings,
+    /// Life of X.509-SVIDs whose entry does not say. Default: 1 h.
+    pub x509_ttl: Duration,
+    /// The same for JWT-SVIDs. Default: 5 min.
+    pub jwt_ttl: Duration,
+    /// The same for agents' own SVIDs. Default: 1 h.
+    pub agent_ttl: Duration,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store failed.
+    #[error("read the store")]
+    Store(#[from] EntryError),
+    /// There is no authority, and none can be had.
+    #[error("start without an authority")]
+    Authority(#[from] AuthorityError),
+    /// A socket cannot be bound.
+    #[error("listen on {place}")]
+    Listen {
+        /// Its path or address.
+        place: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What all sides of the server work on.
+pub(crate) struct Shared {
+    pub(crate) settings: ServerSettings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) authorities: Authorities,
+    pub(crate) registrar: Registrar,
+    pub(crate) nodes: Nodes,
+    pub(crate) federated: watch::Sender<BTreeMap<TrustDomain, Arc<Bundle>>>,
+    pub(crate) audit: Audit,
+    /// Ends the streams that have no end of their own.
+    pub(crate) ending: CancellationToken,
+}
+
+impl Shared {
+    /// Gives a node another identity, under which entries can stand.
+    pub(crate) async fn alias(&self, agent: &SpiffeId, alias: SpiffeId) -> Result<(), Status> {
+        let entry = Entry {
+            id: String::new(),
+            spiffe_id: alias,
+            parent: agent.clone(),
+            selectors: BTreeSet::from([Selector::new("spiffe_id", agent.as_str())]),
+            x509_ttl: None,
+            jwt_ttl: None,
+            dns_names: Vec::new(),
+            hint: String::new(),
+            federates_with: BTreeSet::new(),
+            created: self.clock.now(),
+            revision: 0,
+            origin: String::new(),
+            expires: None,
+        };
+        match self.registrar.create(entry).await {
+            Ok(_) | Err(RegistrarError::Similar(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A server that is ready to run.
+pub struct Server {
+    shared: Arc<Shared>,
+    local: local::LocalListener,
+}
+
+/// Where a server's state, time and chance come from.
+pub struct Surroundings {
+    /// The sealed store, open.
+    pub entries: Arc<dyn Entries>,
+    /// Who signs its authorities.
+    pub upstream: Arc<dyn Upstream>,
+    /// Its audit log.
+    pub audit: Audit,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
+}
+
+impl Server {
+    /// Reads the store, sees that there are authorities, and binds the sockets.
+    ///
+    /// # Errors
+    /// See [`StartError`]. A server whose authorities are valid starts also when its upstream is
+    /// out of reach.
+    pub async fn build(settings: ServerSettings, with: Surroundings) -> Result<Self, StartError> {
+        let Surroundings { entries, upstream, audit, clock, random } = with;
+        let store = View::new(entries, "spiffe/");
+        let authorities = Authorities::open(
+            store.clone(),
+            upstream,
+            settings.authorities.clone(),
+            clock.clone(),
+            random.clone(),
+        );
+        let authorities = authorities.await?;
+        match authorities.advance().await {
+            Err(error) if !authorities.is_ready() => return Err(error.into()),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "the authorities cannot be renewed at the moment");
+            }
+            Ok(()) => {}
+        }
+        let domain = &settings.trust_domain;
+        let (entry_store, node_store) = (store.sub("entry/"), store.sub("node/"));
+        let registrar =
+            Registrar::open(entry_store, domain.clone(), clock.clone(), random.clone()).await?;
+        let nodes = Nodes::open(node_store, domain.clone(), clock.clone(), random).await?;
+        let local = local::LocalListener::bind(&settings).map_err(|source| {
+            let place = settings.socket.display().to_string();
+            StartError::Listen { place, source }
+        })?;
+        let federated = watch::Sender::new(BTreeMap::new());
+        let ending = CancellationToken::new();
+        let shared =
+            Shared { settings, clock, authorities, registrar, nodes, federated, audit, ending };
+        Ok(Self { shared: Arc::new(shared), local })
+    }
+
+    /// The entries, for whoever declares some.
+    pub fn registrar(&self) -> &Registrar {
+        &self.shared.registrar
+    }
+
+    /// Serves until shutdown.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { shared, local } = self;
+        tracing::info!(trust_domain = %shared.settings.trust_domain, "ready");
+        tokio::join!(
+            async {
+                shutdown.cancelled().await;
+                shared.ending.cancel();
+            },
+            shared.authorities.run(shutdown.clone()),
+            local.run(shared.clone(), shutdown.clone()),
+            expire(&shared, shutdown.clone()),
+        );
+    }
+}
+
+/// Removes what has ended, now and then.
+async fn expire(shared: &Shared, shutdown: CancellationToken) {
+    let mut tick = tokio::time::interval(Duration::from_secs(10));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        if let Err(error) = shared.registrar.expire().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "remove entries that ended");
+        }
+        if let Err(error) = shared.nodes.expire().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "remove agents that ended");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

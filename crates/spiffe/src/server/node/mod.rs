@@ -1,0 +1,267 @@
+//! The side that agents see: they prove what their node is, watch, and have SVIDs signed.
+
+mod nodes;
+mod snapshot;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_keys::x509::CertificateRequest;
+use holdfast_types::{SpiffeId, Timestamp};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+pub(crate) use nodes::{NodeError, Nodes};
+
+use super::Shared;
+use super::peer::Peer;
+use super::registry::NodeFacts;
+use super::svid::{SignError, X509Subject};
+use crate::proto::node as wire;
+use crate::wire::{bundle_to_wire, snapshot_to_wire};
+use crate::{Entry, X509Svid};
+
+const MAX_REQUEST: usize = 16 << 10;
+const MAX_AUDIENCES: usize = 32;
+const MAX_AUDIENCE: usize = 1024;
+/// How long an attestation may take in all.
+const ATTEST_LIMIT: Duration = Duration::from_secs(20);
+
+/// `holdfast.spiffe.v1.Node`
+pub(crate) struct NodeService(pub(crate) Arc<Shared>);
+
+impl NodeService {
+    /// The node that calls: the local one by the kernel's word, another by its agent's SVID.
+    fn caller<T>(&self, request: &Request<T>) -> Result<NodeFacts, Status> {
+        let peer = request.extensions().get::<Peer>();
+        match peer {
+            Some(peer @ Peer::Unix { uid, .. })
+                if peer.is_owner() || self.0.settings.agent_uids.contains(&uid.as_raw()) =>
+            {
+                let facts = NodeFacts::local(&self.0.settings.trust_domain);
+                facts.ok_or_else(|| Status::internal("the trust domain's name is too long"))
+            }
+            Some(Peer::Tls { certificate: Some(certificate) }) => {
+                let facts = self.0.nodes.facts(certificate, self.0.clock.now());
+                facts.map_err(|error| Status::permission_denied(error.to_string()))
+            }
+            _ => Err(Status::permission_denied("the caller is not an agent of this server")),
+        }
+    }
+
+    /// The entry, if the caller serves it.
+    fn entry(&self, node: &NodeFacts, id: &str) -> Result<Arc<Entry>, Status> {
+        let found = self.0.registrar.registry().serves(node, id).cloned();
+        found.ok_or_else(|| Status::not_found("the agent has no such entry"))
+    }
+
+    fn agent_svid(&self, agent: &SpiffeId, csr: &[u8]) -> Result<(X509Svid, Vec<u8>), Status> {
+        let request = read_request(csr)?;
+        let key = request.public_key.to_der().to_vec();
+        let svid = self.0.authorities.sign_x509(X509Subject {
+            spiffe_id: agent,
+            dns_names: &[],
+            public_key: request.public_key,
+            ttl: self.0.settings.agent_ttl,
+        });
+        Ok((svid.map_err(|error| unsigned(&error))?, key))
+    }
+
+    fn agent_answer(&self, agent: &SpiffeId, svid: X509Svid) -> wire::AgentSvid {
+        wire::AgentSvid {
+            spiffe_id: agent.to_string(),
+            certificates: svid.chain,
+            expires_at: svid.not_after.as_second(),
+            bundle: Some(bundle_to_wire(&self.0.authorities.bundle().borrow())),
+        }
+    }
+
+    async fn attest_caller(
+        &self,
+        mut steps: Streaming<wire::AttestRequest>,
+        _answers: &mpsc::Sender<Result<wire::AttestResponse, Status>>,
+    ) -> Result<wire::AgentSvid, Status> {
+        use wire::attest_request::Step;
+        let first = steps.message().await?.and_then(|request| request.step);
+        let Some(Step::Params(params)) = first else {
+            return Err(Status::invalid_argument("the first message holds the parameters"));
+        };
+        let refused = |error: NodeError| Status::permission_denied(error.to_string());
+        // Everything that can be wrong with the request is looked at before a token is used up.
+        read_request(&params.csr)?;
+        let now = self.0.clock.now();
+        let attested = match params.r#type.as_str() {
+            "join_token" => {
+                let token = String::from_utf8(params.payload).unwrap_or_default().into();
+                self.0.nodes.redeem(&token, now).await.map_err(refused)?
+            }
+            _ => return Err(Status::invalid_argument("no attestor of this type is configured")),
+        };
+        let (svid, key) = self.agent_svid(&attested.agent, &params.csr)?;
+        self.0.nodes.admit(attested.clone(), key, svid.not_after).await.map_err(refused)?;
+        if let Some(alias) = attested.alias {
+            self.0.alias(&attested.agent, alias).await?;
+        }
+        Ok(self.agent_answer(&attested.agent, svid))
+    }
+}
+
+/// Reads a request and checks that its maker has the key.
+fn read_request(der: &[u8]) -> Result<CertificateRequest, Status> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        Status::invalid_argument(format!("the certificate request: {why}"))
+    };
+    if der.len() > MAX_REQUEST {
+        return Err(wrong(&"too long"));
+    }
+    let request = CertificateRequest::from_der(der).map_err(|error| wrong(&error))?;
+    request.check_signature().map_err(|error| wrong(&error))?;
+    Ok(request)
+}
+
+fn unsigned(error: &SignError) -> Status {
+    tracing::warn!(error = error as &dyn std::error::Error, "sign an SVID");
+    Status::unavailable("the server has no valid authority at the moment")
+}
+
+#[tonic::async_trait]
+impl wire::node_server::Node for NodeService {
+    type AttestStream = ReceiverStream<Result<wire::AttestResponse, Status>>;
+    type WatchStream = ReceiverStream<Result<wire::Snapshot, Status>>;
+
+    async fn attest(
+        &self,
+        request: Request<Streaming<wire::AttestRequest>>,
+    ) -> Result<Response<Self::AttestStream>, Status> {
+        let peer = request.extensions().get::<Peer>().map(ToString::to_string).unwrap_or_default();
+        let (answers, receiver) = mpsc::channel(2);
+        let service = Self(self.0.clone());
+        let steps = request.into_inner();
+        tokio::spawn(async move {
+            let work = tokio::time::timeout(ATTEST_LIMIT, service.attest_caller(steps, &answers));
+            let outcome = work.await.unwrap_or_else(|_| Err(Status::deadline_exceeded("too slow")));
+            let agent = outcome.as_ref().ok().map(|svid| svid.spiffe_id.clone());
+            let error = outcome.as_ref().err().map(|status| status.message().to_owned());
+            let details = serde_json::json!({ "spiffe_id": agent });
+            let written = service.0.audit.write(&peer, "agent attest", &details, error.as_deref());
+            let answer = match written {
+                Ok(()) => outcome.map(|svid| wire::AttestResponse {
+                    step: Some(wire::attest_response::Step::Svid(svid)),
+                }),
+                Err(_) => Err(Status::unavailable("the audit log cannot be written")),
+            };
+            let _ = answers.send(answer).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<wire::RenewRequest>,
+    ) -> Result<Response<wire::AgentSvid>, Status> {
+        let node = self.caller(&request)?;
+        let (svid, key) = self.agent_svid(&node.agent, &request.get_ref().csr)?;
+        let kept = self.0.nodes.renew(&node.agent, key, svid.not_after).await;
+        kept.map_err(|error| Status::permission_denied(error.to_string()))?;
+        Ok(Response::new(self.agent_answer(&node.agent, svid)))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<wire::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let node = self.caller(&request)?;
+        let (sender, receiver) = mpsc::channel(1);
+        let mut snapshots = snapshot::Snapshots::new(self.0.clone(), node);
+        tokio::spawn(async move {
+            loop {
+                let next = tokio::select! {
+                    next = snapshots.next() => next,
+                    () = sender.closed() => return,
+                };
+                let message = match next {
+                    Ok(snapshot) => Ok(snapshot_to_wire(&snapshot)),
+                    Err(error @ NodeError::Stopped) => Err(Status::unavailable(error.to_string())),
+                    Err(error) => Err(Status::permission_denied(error.to_string())),
+                };
+                let is_last = message.is_err();
+                if sender.send(message).await.is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn mint_x509(
+        &self,
+        request: Request<wire::MintX509Request>,
+    ) -> Result<Response<wire::MintX509Response>, Status> {
+        let node = self.caller(&request)?;
+        let request = request.into_inner();
+        let entry = self.entry(&node, &request.entry_id)?;
+        let public_key = read_request(&request.csr)?.public_key;
+        let svid = self.0.authorities.sign_x509(X509Subject {
+            spiffe_id: &entry.spiffe_id,
+            dns_names: &entry.dns_names,
+            public_key,
+            ttl: entry.x509_ttl.unwrap_or(self.0.settings.x509_ttl),
+        });
+        let svid = svid.map_err(|error| unsigned(&error))?;
+        tracing::debug!(
+            spiffe.id = %entry.spiffe_id, entry.id = entry.id, agent = %node.agent,
+            not_after = %svid.not_after, "X.509-SVID signed"
+        );
+        Ok(Response::new(wire::MintX509Response {
+            not_before: svid.not_before.as_second(),
+            not_after: svid.not_after.as_second(),
+            certificates: svid.chain,
+        }))
+    }
+
+    async fn mint_jwt(
+        &self,
+        request: Request<wire::MintJwtRequest>,
+    ) -> Result<Response<wire::MintJwtResponse>, Status> {
+        let node = self.caller(&request)?;
+        let request = request.into_inner();
+        let entry = self.entry(&node, &request.entry_id)?;
+        let audiences = &request.audience;
+        let is_wrong = |audience: &String| audience.is_empty() || audience.len() > MAX_AUDIENCE;
+        if audiences.is_empty() || audiences.len() > MAX_AUDIENCES || audiences.iter().any(is_wrong)
+        {
+            return Err(Status::invalid_argument("audience must be specified"));
+        }
+        let ttl = entry.jwt_ttl.unwrap_or(self.0.settings.jwt_ttl);
+        let svid = self.0.authorities.sign_jwt(&entry.spiffe_id, audiences, ttl);
+        let svid = svid.map_err(|error| unsigned(&error))?;
+        tracing::debug!(
+            spiffe.id = %entry.spiffe_id, entry.id = entry.id, agent = %node.agent,
+            expires_at = %svid.expires_at, "JWT-SVID signed"
+        );
+        Ok(Response::new(wire::MintJwtResponse {
+            token: svid.token.expose().clone(),
+            issued_at: svid.issued_at.as_second(),
+            expires_at: svid.expires_at.as_second(),
+        }))
+    }
+}
+
+/// What attestation found out.
+#[derive(Debug, Clone)]
+pub(crate) struct Attested {
+    /// The agent's id.
+    pub(crate) agent: SpiffeId,
+    /// How: `join_token`, `x509pop`.
+    pub(crate) kind: &'static str,
+    /// What was seen of the node.
+    pub(crate) selectors: std::collections::BTreeSet<crate::Selector>,
+    /// An identity that its join token gives the node besides.
+    pub(crate) alias: Option<SpiffeId>,
+}
+
+/// A moment on the wire, for records.
+pub(crate) fn whole(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}

@@ -1,0 +1,330 @@
+//! The nodes that joined, and the tokens by which they may.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use holdfast_barrier::{Batch, EntryError, View};
+use holdfast_keys::x509::{Certificate, GeneralName};
+use holdfast_types::{Clock, Random, SecretString, SpiffeId, Timestamp, TrustDomain};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::{Attested, whole};
+use crate::Selector;
+use crate::server::registry::{NodeFacts, server_id};
+
+const MAX_AGENTS: usize = 100_000;
+const MAX_TOKENS: usize = 10_000;
+/// An agent whose SVID ended this long ago is forgotten; it has to join anew anyway.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+/// Why a node is not let in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NodeError {
+    /// Never made, used, or past its end: which of them is nobody's business.
+    #[error("join token does not exist or has already been used")]
+    Token,
+    /// The certificate is of no agent that joined.
+    #[error("agent is not attested")]
+    Unknown,
+    /// An operator ended it.
+    #[error("agent is banned")]
+    Banned,
+    /// Somebody else holds the agent's name.
+    #[error("agent has joined with another key")]
+    OtherKey,
+    /// More than the server keeps.
+    #[error("there are too many agents or join tokens")]
+    Full,
+    /// The server is ending.
+    #[error("the server is shutting down")]
+    Stopped,
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] EntryError),
+}
+
+/// A node's agent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Agent {
+    /// Its id.
+    pub(crate) spiffe_id: SpiffeId,
+    /// How it proved itself.
+    pub(crate) attestation_type: String,
+    /// What was seen of its node.
+    pub(crate) selectors: BTreeSet<Selector>,
+    /// When its SVID ends.
+    pub(crate) expires: Timestamp,
+    /// Whether an operator ended it.
+    pub(crate) banned: bool,
+    /// SHA-256 of the keys that it may use: that of its SVID, and that of the one before it, which
+    /// is in use until the agent has the new one.
+    keys: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Token {
+    expires: Timestamp,
+    alias: Option<SpiffeId>,
+}
+
+/// Agents and join tokens.
+pub(crate) struct Nodes {
+    store: View,
+    trust_domain: TrustDomain,
+    server: SpiffeId,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    known: Mutex<Known>,
+    changing: tokio::sync::Mutex<()>,
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Known {
+    agents: BTreeMap<SpiffeId, Agent>,
+    /// By the SHA-256 of the token.
+    tokens: BTreeMap<String, Token>,
+}
+
+impl Nodes {
+    /// Reads what is stored.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) async fn open(
+        store: View,
+        trust_domain: TrustDomain,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, EntryError> {
+        let mut known = Known::default();
+        for name in store.scan("agent/").await? {
+            if let Some(agent) = store.get_json::<Agent>(&format!("agent/{name}")).await? {
+                known.agents.insert(agent.spiffe_id.clone(), agent);
+            }
+        }
+        for name in store.scan("token/").await? {
+            if let Some(token) = store.get_json::<Token>(&format!("token/{name}")).await? {
+                known.tokens.insert(name, token);
+            }
+        }
+        let server = server_id(&trust_domain).unwrap_or_else(|| trust_domain.id());
+        Ok(Self {
+            store,
+            trust_domain,
+            server,
+            clock,
+            random,
+            known: Mutex::new(known),
+            changing: tokio::sync::Mutex::new(()),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    /// Tells when agents come, change or are banned.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// All agents that joined.
+    pub(crate) fn list(&self) -> Vec<Agent> {
+        self.known().agents.values().cloned().collect()
+    }
+
+    /// A token by which one agent may join, once.
+    ///
+    /// # Errors
+    /// There are too many, or the store fails.
+    pub(crate) async fn make_token(
+        &self,
+        ttl: Duration,
+        alias: Option<SpiffeId>,
+    ) -> Result<(SecretString, Timestamp), NodeError> {
+        let _changing = self.changing.lock().await;
+        if self.known().tokens.len() >= MAX_TOKENS {
+            return Err(NodeError::Full);
+        }
+        let token = SecretString::new(self.random.base62(32));
+        let expires = whole(self.clock.now() + ttl);
+        let (name, record) = (hash(token.expose().as_bytes()), Token { expires, alias });
+        self.store.put_json(&format!("token/{name}"), &record).await?;
+        self.known().tokens.insert(name, record);
+        Ok((token, expires))
+    }
+
+    /// Uses up a token: whatever comes of it, it is not taken again.
+    ///
+    /// # Errors
+    /// It is no token, or the store fails.
+    pub(crate) async fn redeem(
+        &self,
+        token: &SecretString,
+        now: Timestamp,
+    ) -> Result<Attested, NodeError> {
+        let _changing = self.changing.lock().await;
+        // Looked up by its hash: the time tells nothing of tokens that there are.
+        let name = hash(token.expose().as_bytes());
+        let record = self.known().tokens.get(&name).cloned().ok_or(NodeError::Token)?;
+        self.store.delete(&format!("token/{name}")).await?;
+        self.known().tokens.remove(&name);
+        if record.expires <= now {
+            return Err(NodeError::Token);
+        }
+        // Not the token itself, as it stands in logs and certificates from here on.
+        let path = format!("/spire/agent/join_token/{}", self.random.uuid());
+        let agent = self.trust_domain.member(&path).map_err(|_| NodeError::Unknown)?;
+        Ok(Attested { agent, kind: "join_token", selectors: BTreeSet::new(), alias: record.alias })
+    }
+
+    /// Keeps an agent that proved itself, with the key of its SVID.
+    ///
+    /// # Errors
+    /// It is banned, there are too many, or the store fails.
+    pub(crate) async fn admit(
+        &self,
+        attested: Attested,
+        key: Vec<u8>,
+        expires: Timestamp,
+    ) -> Result<(), NodeError> {
+        let _changing = self.changing.lock().await;
+        {
+            let known = self.known();
+            match known.agents.get(&attested.agent) {
+                Some(agent) if agent.banned => return Err(NodeError::Banned),
+                None if known.agents.len() >= MAX_AGENTS => return Err(NodeError::Full),
+                _ => {}
+            }
+        }
+        let agent = Agent {
+            spiffe_id: attested.agent,
+            attestation_type: attested.kind.to_owned(),
+            selectors: attested.selectors,
+            expires: whole(expires),
+            banned: false,
+            keys: vec![hash(&key)],
+        };
+        self.keep(agent).await
+    }
+
+    /// The agent has another SVID.
+    ///
+    /// # Errors
+    /// There is no such agent, or the store fails.
+    pub(crate) async fn renew(
+        &self,
+        id: &SpiffeId,
+        key: Vec<u8>,
+        expires: Timestamp,
+    ) -> Result<(), NodeError> {
+        let _changing = self.changing.lock().await;
+        let mut agent = self.known().agents.get(id).cloned().ok_or(NodeError::Unknown)?;
+        if agent.banned {
+            return Err(NodeError::Banned);
+        }
+        agent.expires = whole(expires);
+        let key = hash(&key);
+        agent.keys.retain(|known| *known != key);
+        agent.keys.push(key);
+        // The key that is new, and the one that was used to ask for it.
+        let surplus = agent.keys.len().saturating_sub(2);
+        agent.keys.drain(..surplus);
+        self.keep(agent).await
+    }
+
+    /// Ends an agent: from now on it gets nothing, and its name never joins again.
+    ///
+    /// # Errors
+    /// There is no such agent, or the store fails.
+    pub(crate) async fn ban(&self, id: &SpiffeId) -> Result<(), NodeError> {
+        let _changing = self.changing.lock().await;
+        let mut agent = self.known().agents.get(id).cloned().ok_or(NodeError::Unknown)?;
+        agent.banned = true;
+        self.keep(agent).await
+    }
+
+    /// Forgets tokens that ended and agents that ended long ago.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn expire(&self) -> Result<(), NodeError> {
+        let _changing = self.changing.lock().await;
+        let now = self.clock.now();
+        let mut batch = Batch::new();
+        let (tokens, agents) = {
+            let known = self.known();
+            let tokens = known.tokens.iter().filter(|(_, token)| token.expires <= now);
+            let agents = known.agents.values().filter(|agent| agent.expires + KEPT <= now);
+            (
+                tokens.map(|(name, _)| name.clone()).collect::<Vec<_>>(),
+                agents.map(|agent| agent.spiffe_id.clone()).collect::<Vec<_>>(),
+            )
+        };
+        tokens.iter().for_each(|name| batch.delete(format!("token/{name}")));
+        agents.iter().for_each(|id| batch.delete(agent_key(id)));
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(batch).await?;
+        let mut known = self.known();
+        tokens.iter().for_each(|name| drop(known.tokens.remove(name)));
+        agents.iter().for_each(|id| drop(known.agents.remove(id)));
+        Ok(())
+    }
+
+    /// The node whose agent shows this certificate, which TLS has verified.
+    ///
+    /// # Errors
+    /// It is no agent's, or not its present one.
+    pub(crate) fn facts(
+        &self,
+        certificate: &Certificate,
+        now: Timestamp,
+    ) -> Result<NodeFacts, NodeError> {
+        let names = certificate.names();
+        let [GeneralName::Uri(uri)] = names.as_slice() else { return Err(NodeError::Unknown) };
+        let id = SpiffeId::parse(uri).map_err(|_| NodeError::Unknown)?;
+        let known = self.known();
+        let agent = known.agents.get(&id).ok_or(NodeError::Unknown)?;
+        if agent.banned {
+            return Err(NodeError::Banned);
+        }
+        if certificate.not_after <= now {
+            return Err(NodeError::Unknown);
+        }
+        if !agent.keys.contains(&hash(certificate.public_key.to_der())) {
+            return Err(NodeError::OtherKey);
+        }
+        let selectors = agent.selectors.clone();
+        Ok(NodeFacts { agent: id, server: self.server.clone(), selectors })
+    }
+
+    /// Whether the node is still one.
+    pub(crate) fn check(&self, node: &NodeFacts) -> Result<(), NodeError> {
+        match self.known().agents.get(&node.agent) {
+            Some(agent) if agent.banned => Err(NodeError::Banned),
+            _ => Ok(()),
+        }
+    }
+
+    async fn keep(&self, agent: Agent) -> Result<(), NodeError> {
+        self.store.put_json(&agent_key(&agent.spiffe_id), &agent).await?;
+        self.known().agents.insert(agent.spiffe_id.clone(), agent);
+        self.changes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn agent_key(id: &SpiffeId) -> String {
+    format!("agent/{}", hash(id.as_str().as_bytes()))
+}
+
+fn hash(bytes: &[u8]) -> String {
+    hex::encode(digest(&SHA256, bytes))
+}

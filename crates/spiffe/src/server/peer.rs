@@ -1,0 +1,106 @@
+//! Who is at the other end of a connection, by the kernel's word or by a certificate.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use holdfast_keys::x509::Certificate;
+use nix::unistd::Uid;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::UnixStream;
+use tonic::transport::server::Connected;
+
+/// The other end.
+#[derive(Debug, Clone)]
+pub(crate) enum Peer {
+    /// A process on this machine.
+    Unix {
+        uid: Uid,
+        /// As it was when it connected; for the audit log alone.
+        pid: Option<i32>,
+    },
+    /// Somebody over TLS, with the certificate that was shown and verified.
+    #[allow(dead_code, reason = "no listener over TLS yet")]
+    Tls { certificate: Option<Arc<Certificate>> },
+}
+
+impl Peer {
+    /// The process at the other end of a Unix socket.
+    pub(crate) fn of_unix(stream: &UnixStream) -> io::Result<Self> {
+        let credentials = stream.peer_cred()?;
+        Ok(Self::Unix { uid: Uid::from_raw(credentials.uid()), pid: credentials.pid() })
+    }
+
+    /// Whether it is root, or who runs this server.
+    pub(crate) fn is_owner(&self) -> bool {
+        matches!(self, Self::Unix { uid, .. } if uid.is_root() || *uid == Uid::effective())
+    }
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix { uid, pid } => write!(f, "uid {uid} pid {}", pid.unwrap_or_default()),
+            Self::Tls { certificate: None } => f.write_str("tls without certificate"),
+            Self::Tls { certificate: Some(certificate) } => {
+                let names = certificate.names();
+                let uri = names.iter().find_map(|name| match name {
+                    holdfast_keys::x509::GeneralName::Uri(uri) => Some(uri.as_str()),
+                    _ => None,
+                });
+                write!(f, "tls {}", uri.unwrap_or("without a URI"))
+            }
+        }
+    }
+}
+
+/// A connection that knows its other end.
+pub(crate) struct Connection<S> {
+    stream: S,
+    peer: Peer,
+    /// Its place among those that may be open at once.
+    _place: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl<S> Connection<S> {
+    pub(crate) fn new(stream: S, peer: Peer, place: tokio::sync::OwnedSemaphorePermit) -> Self {
+        Self { stream, peer, _place: place }
+    }
+}
+
+impl<S> Connected for Connection<S> {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

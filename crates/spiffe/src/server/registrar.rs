@@ -1,0 +1,230 @@
+//! The entries as they are kept: each change is on disk, then in force, then pushed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use holdfast_barrier::{Batch, EntryError, View};
+use holdfast_types::{Clock, Random, Timestamp, TrustDomain};
+use tokio::sync::watch;
+
+use super::registry::{InvalidEntry, Registry, check};
+use crate::Entry;
+
+/// No more entries than this are kept.
+const MAX_ENTRIES: usize = 1_000_000;
+
+/// Why an entry was not made or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistrarError {
+    /// The entry breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] InvalidEntry),
+    /// Another entry says the same.
+    #[error("similar entry already exists")]
+    Similar(Box<Entry>),
+    /// There is no such entry.
+    #[error("entry {0:?} not found")]
+    NotFound(String),
+    /// A file made it: it would be back at the next look.
+    #[error("entry {id:?} is declared in {origin}: change it there")]
+    Declared {
+        /// The entry.
+        id: String,
+        /// What made it.
+        origin: String,
+    },
+    /// Entries are full.
+    #[error("there are {MAX_ENTRIES} entries already")]
+    Full,
+    /// The store failed; nothing has changed.
+    #[error("keep the entry")]
+    Store(#[from] EntryError),
+}
+
+/// What is done to the entries that files declare.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// New ones.
+    pub created: usize,
+    /// Changed ones.
+    pub updated: usize,
+    /// Those that no file declares any more.
+    pub deleted: usize,
+}
+
+/// The entries and their store.
+pub struct Registrar {
+    trust_domain: TrustDomain,
+    store: View,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    registry: RwLock<Registry>,
+    /// Held by whoever changes entries, from the check to the store.
+    changing: tokio::sync::Mutex<()>,
+    changes: watch::Sender<u64>,
+}
+
+impl Registrar {
+    /// Reads the entries that are stored.
+    ///
+    /// # Errors
+    /// The store fails, or holds what is no entry.
+    pub async fn open(
+        store: View,
+        trust_domain: TrustDomain,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, EntryError> {
+        let mut registry = Registry::default();
+        for id in store.scan("").await? {
+            if let Some(entry) = store.get_json::<Entry>(&id).await? {
+                registry.insert(Arc::new(entry));
+            }
+        }
+        Ok(Self {
+            trust_domain,
+            store,
+            clock,
+            random,
+            registry: RwLock::new(registry),
+            changing: tokio::sync::Mutex::new(()),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    /// Tells of every change, once it is in force.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(crate) fn registry(&self) -> RwLockReadGuard<'_, Registry> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes an entry. Its id, its age and its revision are set here; an id that is given is kept.
+    ///
+    /// # Errors
+    /// See [`RegistrarError`].
+    pub async fn create(&self, mut entry: Entry) -> Result<Arc<Entry>, RegistrarError> {
+        let _changing = self.changing.lock().await;
+        entry.created = self.now();
+        entry.revision = 0;
+        if entry.id.is_empty() {
+            entry.id = self.random.uuid();
+        }
+        check(&entry, &self.trust_domain)?;
+        {
+            let registry = self.registry();
+            if let Some(known) = registry.similar(&entry).or_else(|| registry.get(&entry.id)) {
+                return Err(RegistrarError::Similar(Box::new(Entry::clone(known))));
+            }
+            if registry.len() >= MAX_ENTRIES {
+                return Err(RegistrarError::Full);
+            }
+        }
+        self.store.put_json(&entry.id, &entry).await?;
+        let entry = Arc::new(entry);
+        self.write(|registry| registry.insert(entry.clone()));
+        Ok(entry)
+    }
+
+    /// Removes an entry that an operator made.
+    ///
+    /// # Errors
+    /// See [`RegistrarError`].
+    pub async fn delete(&self, id: &str) -> Result<Arc<Entry>, RegistrarError> {
+        let _changing = self.changing.lock().await;
+        let known = self.registry().get(id).cloned();
+        let entry = known.ok_or_else(|| RegistrarError::NotFound(id.to_owned()))?;
+        if !entry.origin.is_empty() {
+            let origin = entry.origin.clone();
+            return Err(RegistrarError::Declared { id: id.to_owned(), origin });
+        }
+        self.store.delete(id).await?;
+        self.write(|registry| registry.remove(id));
+        Ok(entry)
+    }
+
+    /// Makes the declared entries what `wanted` says, in one commit; those of operators stay. An
+    /// entry keeps its age and its id as long as its origin is the same.
+    ///
+    /// # Errors
+    /// See [`RegistrarError`]; nothing has changed then.
+    pub async fn reconcile(&self, wanted: Vec<Entry>) -> Result<Reconciled, RegistrarError> {
+        let _changing = self.changing.lock().await;
+        let now = self.now();
+        let mut before: BTreeMap<String, Arc<Entry>> = {
+            let registry = self.registry();
+            let declared = registry.iter().filter(|entry| !entry.origin.is_empty());
+            declared.map(|entry| (entry.id.clone(), entry.clone())).collect()
+        };
+        let mut done = Reconciled::default();
+        let mut batch = Batch::new();
+        let mut changed = Vec::new();
+        for mut entry in wanted {
+            check(&entry, &self.trust_domain)?;
+            match before.remove(&entry.id) {
+                Some(known) => {
+                    entry.created = known.created;
+                    entry.revision = known.revision;
+                    if entry == *known {
+                        continue;
+                    }
+                    entry.revision += 1;
+                    done.updated += 1;
+                }
+                None => {
+                    entry.created = now;
+                    done.created += 1;
+                }
+            }
+            self.store.batch_json(&mut batch, &entry.id, &entry)?;
+            changed.push(Arc::new(entry));
+        }
+        for id in before.keys() {
+            batch.delete(id.as_str());
+            done.deleted += 1;
+        }
+        if batch.is_empty() {
+            return Ok(done);
+        }
+        self.store.commit(batch).await?;
+        self.write(|registry| {
+            before.keys().for_each(|id| drop(registry.remove(id)));
+            changed.into_iter().for_each(|entry| registry.insert(entry));
+        });
+        Ok(done)
+    }
+
+    /// Removes the entries whose time is over.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn expire(&self) -> Result<usize, RegistrarError> {
+        let _changing = self.changing.lock().await;
+        let now = self.now();
+        let ended: Vec<String> = {
+            let registry = self.registry();
+            let ended = registry.iter().filter(|entry| entry.expires.is_some_and(|at| at <= now));
+            ended.map(|entry| entry.id.clone()).collect()
+        };
+        if ended.is_empty() {
+            return Ok(0);
+        }
+        let mut batch = Batch::new();
+        ended.iter().for_each(|id| batch.delete(id.as_str()));
+        self.store.commit(batch).await?;
+        self.write(|registry| ended.iter().for_each(|id| drop(registry.remove(id))));
+        Ok(ended.len())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Changes what is in force, and tells of it.
+    fn write<T>(&self, change: impl FnOnce(&mut Registry) -> T) {
+        change(&mut self.registry.write().unwrap_or_else(PoisonError::into_inner));
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
