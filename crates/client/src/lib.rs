@@ -3,4 +3,5 @@
 //! A part knows another only through here, at an address from its configuration. So the embedded
 //! part and the real engine of its field meet the same code.
 
+pub mod postgres;
 pub mod vault;

@@ -4,6 +4,7 @@
 //! Nothing here does I/O beyond reading the system's clock and its random numbers, and both are
 //! behind traits.
 
+mod chain;
 mod closest;
 mod random;
 mod secret;
@@ -11,6 +12,7 @@ mod spiffe_id;
 mod time;
 mod ttl;
 
+pub use chain::Chain;
 pub use closest::closest;
 pub use random::{Random, SystemRandom};
 pub use secret::{Secret, SecretBytes, SecretString, constant_time_eq};

@@ -1,6 +1,138 @@
 //! The agent: sees who asks, and hands each workload its own identities.
+//!
+//! [`attest`] says who asks, [`registry`] what is theirs; [`svids`] and [`tokens`] have it signed and
+//! keep it while it is young. [`core`] puts these together for the services on the socket: the
+//! Workload API ([`workload`]), Envoy's ([`sds`]), and those for operators ([`admin`]).
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_types::{Clock, Random};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::Source;
+use crate::proto::agent::agent_admin_server::AgentAdminServer;
+use crate::proto::envoy::service::secret::v3::secret_discovery_service_server::SecretDiscoveryServiceServer;
+use crate::proto::health::health_server::HealthServer;
+use crate::proto::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
+
+mod admin;
 pub mod attest;
+mod caller;
+mod core;
+mod denials;
+mod follow;
+mod health;
+mod listen;
+mod registry;
+mod sds;
 mod shim;
+mod svids;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod validate;
+mod workload;
 
-pub use shim::Shim;
+pub use listen::ListenError;
+
+use admin::Admin;
+use attest::{Attestor, Introductions};
+use core::Core;
+use health::HealthService;
+use listen::Socket;
+use sds::Secrets;
+use workload::Workload;
+
+/// Whoever may connect gets what is theirs, and everybody may.
+const SOCKET_MODE: u32 = 0o777;
+/// Root and the agent's own user.
+const ADMIN_MODE: u32 = 0o600;
+/// Requests that a connection may have open at once.
+const REQUESTS: u32 = 1024;
+/// The longest message that is read. Envoy's first is about 61 KB.
+const MESSAGE: usize = 1024 * 1024;
+/// The longest list of header fields, in bytes.
+const HEADER_LIST: u32 = 32 * 1024;
+/// How long streams may take to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What an agent is made of.
+pub struct AgentOptions {
+    /// Where workloads connect.
+    pub socket: PathBuf,
+    /// Where operators connect.
+    pub admin_socket: PathBuf,
+    /// The server.
+    pub source: Arc<dyn Source>,
+    /// The supervisor's children, where there is a supervisor.
+    pub introductions: Option<Introductions>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+}
+
+/// An agent that listens.
+pub struct Agent {
+    socket: Socket,
+    admin: Socket,
+    source: Arc<dyn Source>,
+    registry: watch::Sender<Option<Arc<registry::Registry>>>,
+    core: Arc<Core>,
+}
+
+impl Agent {
+    /// Listens; nobody is answered yet. To be called within a runtime.
+    ///
+    /// # Errors
+    /// The socket cannot be made.
+    pub fn build(options: AgentOptions) -> Result<Self, ListenError> {
+        let AgentOptions { socket, admin_socket, source, introductions, clock, random } = options;
+        let socket = Socket::bind(&socket, SOCKET_MODE)?;
+        let admin = Socket::bind(&admin_socket, ADMIN_MODE)?;
+        let (registry, known) = watch::channel(None);
+        let attestor = Attestor::new(introductions);
+        let core = Core::new(source.clone(), attestor, known, clock, random);
+        Ok(Self { socket, admin, source, registry, core })
+    }
+
+    /// Answers until `shutdown`.
+    ///
+    /// # Errors
+    /// The transport failed.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), tonic::transport::Error> {
+        let Self { socket, admin, source, registry, core } = self;
+        let follow = tokio::spawn(registry::follow(source.watch(), registry));
+        let workload = SpiffeWorkloadApiServer::new(Workload::new(core.clone()))
+            .max_decoding_message_size(MESSAGE);
+        let secrets = SecretDiscoveryServiceServer::new(Secrets::new(core.clone()))
+            .max_decoding_message_size(MESSAGE);
+        let ended = shutdown.clone();
+        let workloads = limited()
+            .add_service(workload)
+            .add_service(secrets)
+            .add_service(HealthServer::new(HealthService::new(core.clone())))
+            .serve_with_incoming_shutdown(socket.connections(), async move {
+                ended.cancelled().await;
+                // With nobody to tell of changes, every stream ends.
+                follow.abort();
+            });
+        let operators = limited()
+            .add_service(AgentAdminServer::new(Admin::new(core)))
+            .serve_with_incoming_shutdown(admin.connections(), shutdown.cancelled());
+        tokio::select! {
+            outcome = async { tokio::try_join!(workloads, operators) } => outcome.map(|_| ()),
+            () = async { shutdown.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
+        }
+    }
+}
+
+fn limited() -> Server {
+    Server::builder().max_concurrent_streams(REQUESTS).http2_max_header_list_size(HEADER_LIST)
+}

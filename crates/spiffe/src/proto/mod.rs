@@ -18,3 +18,38 @@ pub mod workload {
 pub mod node {
     include!("holdfast.spiffe.v1.rs");
 }
+
+/// Between an agent and its operators.
+pub mod agent {
+    include!("holdfast.spiffe.agent.v1.rs");
+}
+
+/// gRPC's health checking protocol.
+pub mod health {
+    include!("grpc.health.v1.rs");
+}
+
+/// The part of Envoy's API that its Secret Discovery Service needs.
+pub mod envoy {
+    /// Envoy's services.
+    pub mod service {
+        /// The envelope of all of them.
+        pub mod discovery {
+            /// Version 3.
+            pub mod v3 {
+                include!("envoy.service.discovery.v3.rs");
+            }
+        }
+        /// The Secret Discovery Service.
+        pub mod secret {
+            /// Version 3.
+            pub mod v3 {
+                include!("envoy.service.secret.v3.rs");
+            }
+        }
+    }
+    /// What secrets are, to Envoy's TLS transport.
+    pub mod tls {
+        include!("envoy.extensions.transport_sockets.tls.v3.rs");
+    }
+}

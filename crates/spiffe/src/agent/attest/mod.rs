@@ -20,7 +20,7 @@ mod unix;
 
 pub use executable::Program;
 pub use introduced::{Introducer, Introductions};
-pub use peer::Peer;
+pub use peer::{Ending, Peer};
 
 use executable::Hashes;
 use process::Facts;

@@ -32,7 +32,7 @@ const READ: usize = 4096;
 /// Reading fails with [`io::ErrorKind::InvalidData`] when a header block is longer than any client
 /// of ours sends. Writing passes.
 #[derive(Debug)]
-pub struct Shim<S> {
+pub(super) struct Shim<S> {
     stream: S,
     frames: Frames,
     /// What was read; only `released` of it may be handed on.
@@ -44,13 +44,8 @@ pub struct Shim<S> {
 
 impl<S> Shim<S> {
     /// Stands between `stream`, of which nothing was read yet, and its reader.
-    pub fn new(stream: S) -> Self {
+    pub(super) fn new(stream: S) -> Self {
         Self { stream, frames: Frames::default(), held: Vec::new(), taken: 0, released: 0 }
-    }
-
-    /// The connection itself.
-    pub fn get_ref(&self) -> &S {
-        &self.stream
     }
 
     /// Hands on what was held and is free to go. Says whether that was anything.

@@ -1,0 +1,144 @@
+//! Streams that say what is a caller's, again whenever it changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_types::Timestamp;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+
+use super::attest::Attested;
+use super::caller::Caller;
+use super::core::{Core, View};
+
+/// How old what was seen of a caller may get. Sooner than that it is looked at again where it
+/// executes another program.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How long to wait after a failure that may pass.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The stream of answers that a call returns.
+pub(super) type Answers<T> = ReceiverStream<Result<T, Status>>;
+
+/// Which part of a view a stream tells.
+pub(super) struct Kind<T> {
+    pub(super) with_svids: bool,
+    pub(super) answer: fn(&View) -> Result<T, Status>,
+}
+
+/// Opens a stream. The first answer comes at once.
+///
+/// One answer waits for a slow reader; what changes meanwhile it gets in the next one.
+pub(super) fn follow<T: Send + 'static>(
+    core: &Arc<Core>,
+    caller: &Arc<Caller>,
+    kind: Kind<T>,
+) -> Result<Answers<T>, Status> {
+    let place = core.open_stream(caller)?;
+    let (sender, receiver) = mpsc::channel(1);
+    let (core, caller) = (core.clone(), caller.clone());
+    tokio::spawn(async move {
+        let _place = place;
+        let failed = sender.clone();
+        let work = tell(&core, &caller, &kind, sender);
+        tokio::select! {
+            biased;
+            // Nobody is there to read.
+            () = caller.ended() => {}
+            () = failed.closed() => {}
+            Err(status) = work => {
+                let _ = failed.send(Err(status)).await;
+            }
+        }
+    });
+    Ok(ReceiverStream::new(receiver))
+}
+
+async fn tell<T>(
+    core: &Core,
+    caller: &Caller,
+    kind: &Kind<T>,
+    sender: mpsc::Sender<Result<T, Status>>,
+) -> Result<(), Status> {
+    core.registry().await?;
+    let mut changes = core.registry.clone();
+    let mut seen = Seen::default();
+    let mut sent: Option<View> = None;
+    loop {
+        let Some(registry) = changes.borrow_and_update().clone() else {
+            return Err(Status::unavailable("the agent has not heard from its server yet"));
+        };
+        let attested = seen.look(core, caller, &registry).await?;
+        let entries = core.entries(&registry, attested)?;
+        let wait = match core.view(&registry, &entries, kind.with_svids).await {
+            Ok(view) => {
+                let wait = until(core.clock.now(), view.next);
+                if sent.as_ref().is_none_or(|sent| !sent.is_same(&view)) {
+                    // The last look: what leaves is for the program that was seen.
+                    if !core.is_still(caller, attested) {
+                        seen.forget();
+                        continue;
+                    }
+                    if sender.send(Ok((kind.answer)(&view)?)).await.is_err() {
+                        return Ok(());
+                    }
+                    sent = Some(view);
+                }
+                wait
+            }
+            // Who has an answer keeps it, and hears when there is another.
+            Err(status) if sent.is_some() && status.code() == Code::Unavailable => RETRY,
+            Err(status) => return Err(status),
+        };
+        tokio::select! {
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return Err(Status::unavailable("the agent ends"));
+                }
+            }
+            () = tokio::time::sleep(wait.min(LOOK_AGAIN)) => {}
+        }
+    }
+}
+
+/// What was seen of a caller, and when.
+#[derive(Default)]
+struct Seen(Option<(Attested, Instant, bool)>);
+
+impl Seen {
+    fn forget(&mut self) {
+        self.0 = None;
+    }
+
+    /// What is to be known of the caller; it is looked at where what is known may be old.
+    async fn look(
+        &mut self,
+        core: &Core,
+        caller: &Caller,
+        registry: &super::registry::Registry,
+    ) -> Result<&Attested, Status> {
+        let is_fresh = self.0.as_ref().is_some_and(|(attested, at, with_hash)| {
+            at.elapsed() < LOOK_AGAIN
+                && (*with_hash || !registry.wants_hash())
+                && core.is_still(caller, attested)
+        });
+        if !is_fresh {
+            self.0 = None;
+        }
+        if self.0.is_none() {
+            let attested = core.attest(caller, registry).await?;
+            self.0 = Some((attested, Instant::now(), registry.wants_hash()));
+        }
+        let seen = self.0.as_ref().map(|(attested, ..)| attested);
+        seen.ok_or_else(|| Status::internal("nothing was seen"))
+    }
+}
+
+fn until(now: Timestamp, next: Option<Timestamp>) -> Duration {
+    let Some(next) = next else { return LOOK_AGAIN };
+    let milliseconds = next.as_millisecond().saturating_sub(now.as_millisecond());
+    // A millisecond more, so that it is not a little too early.
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0) + 1)
+}

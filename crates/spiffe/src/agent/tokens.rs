@@ -1,0 +1,86 @@
+//! JWT-SVIDs, kept while they are young.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use holdfast_keys::SignedToken;
+use holdfast_types::{Clock, Random, Timestamp};
+
+use super::svids::half_life;
+use crate::{Bundle, Entry, JwtSvid, MintError, Source};
+
+/// So many tokens are kept; then the old ones go, or all of them.
+const KEPT: usize = 8192;
+
+/// Which token: of which entry in which state, for which audiences in whatever order.
+type Key = (String, u64, BTreeSet<String>);
+
+/// All tokens that are given out again.
+pub(super) struct Tokens {
+    source: Arc<dyn Source>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    kept: Mutex<HashMap<Key, Kept>>,
+}
+
+struct Kept {
+    token: Arc<JwtSvid>,
+    key_id: Option<String>,
+    until: Timestamp,
+}
+
+impl Tokens {
+    /// An empty store.
+    pub(super) fn new(
+        source: Arc<dyn Source>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        Self { source, clock, random, kept: Mutex::default() }
+    }
+
+    /// A token of `entry` for `audiences`, with at least about half of its life before it, by an
+    /// authority of `bundle`.
+    ///
+    /// # Errors
+    /// The server does not sign one.
+    pub(super) async fn get(
+        &self,
+        entry: &Entry,
+        audiences: &[String],
+        bundle: &Bundle,
+    ) -> Result<Arc<JwtSvid>, MintError> {
+        let now = self.clock.now();
+        let key = (entry.id.clone(), entry.revision, audiences.iter().cloned().collect());
+        if let Some(kept) = self.lock().get(&key)
+            && now < kept.until
+            && is_by(kept.key_id.as_deref(), bundle)
+        {
+            return Ok(kept.token.clone());
+        }
+        let token = Arc::new(self.source.mint_jwt(&entry.id, audiences).await?);
+        let key_id = SignedToken::parse(token.token.expose()).ok().and_then(|token| token.key_id);
+        let until = half_life(now, token.expires_at, &*self.random);
+        let mut kept = self.lock();
+        if kept.len() >= KEPT {
+            kept.retain(|_, kept| now < kept.until);
+        }
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(key, Kept { token: token.clone(), key_id, until });
+        Ok(token)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the bundle still has the key of that name.
+fn is_by(key_id: Option<&str>, bundle: &Bundle) -> bool {
+    let has = |key: &serde_json::Map<String, serde_json::Value>| {
+        key.get("kid").and_then(|kid| kid.as_str()) == key_id
+    };
+    key_id.is_some() && bundle.jwt_authorities.iter().any(has)
+}
