@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use holdfast_types::SecretString;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, RequestBuilder, StatusCode};
+use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, StatusCode};
+use rustls::ClientConfig;
+use serde_json::Value;
 
 /// A document that is larger is not read to its end.
 const MAX_DOCUMENT: usize = 1 << 20;
@@ -36,11 +38,7 @@ impl Fetcher {
     /// Trusts the certificates in `ca_pem`, or the system's where that is empty. None: the PEM
     /// holds no certificate.
     pub(crate) fn new(ca_pem: &str) -> Option<Self> {
-        let mut builder = Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .timeout(FETCH_TIMEOUT)
-            .connect_timeout(CONNECT_TIMEOUT);
+        let mut builder = builder();
         if !ca_pem.is_empty() {
             let certificates = Certificate::from_pem_bundle(ca_pem.as_bytes()).ok()?;
             if certificates.is_empty() {
@@ -49,6 +47,11 @@ impl Fetcher {
             builder = builder.tls_certs_only(certificates);
         }
         builder.build().ok().map(Self)
+    }
+
+    /// Verifies servers as `tls` says.
+    pub(crate) fn with_tls(tls: ClientConfig) -> Option<Self> {
+        builder().tls_backend_preconfigured(tls).build().ok().map(Self)
     }
 
     /// The document at `url`, which must be answered with 200.
@@ -63,6 +66,16 @@ impl Fetcher {
         token: &SecretString,
     ) -> Result<Vec<u8>, FetchError> {
         expect_ok(url, send(url, self.0.get(url).bearer_auth(token.expose())).await?)
+    }
+
+    /// Posts JSON with a bearer token, and gives whatever is answered.
+    pub(crate) async fn post_json(
+        &self,
+        url: &str,
+        token: &SecretString,
+        body: &Value,
+    ) -> Result<(StatusCode, Vec<u8>), FetchError> {
+        send(url, self.0.post(url).bearer_auth(token.expose()).json(body)).await
     }
 
     /// Posts a form as a client of the issuer (RFC 6749, 2.3.1), and gives whatever is answered.
@@ -85,6 +98,14 @@ impl Fetcher {
             .body(body);
         send(url, request).await
     }
+}
+
+fn builder() -> ClientBuilder {
+    Client::builder()
+        .redirect(Policy::none())
+        .no_proxy()
+        .timeout(FETCH_TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT)
 }
 
 fn expect_ok(url: &str, (status, body): (StatusCode, Vec<u8>)) -> Result<Vec<u8>, FetchError> {

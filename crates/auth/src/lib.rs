@@ -5,9 +5,12 @@ pub mod approle;
 pub mod cert;
 mod fetch;
 mod glob;
+#[cfg(test)]
+mod issuer;
 pub mod jwt;
 mod listing;
 mod role_name;
 mod source_address;
+pub mod spiffe;
 pub mod token_params;
 pub mod userpass;

@@ -249,6 +249,7 @@ impl Server {
             path: path.to_owned(),
             data,
             token: Some(token).filter(|token| !token.is_empty()).map(SecretString::from),
+            is_bearer: false,
             wrap_ttl: None,
             headers: BTreeMap::new(),
             connection: Connection {

@@ -44,6 +44,8 @@ pub struct Incoming {
     pub data: Map<String, Value>,
     /// `X-Vault-Token`, else `Authorization: Bearer`.
     pub token: Option<SecretString>,
+    /// Whether the token came as `Authorization: Bearer`.
+    pub is_bearer: bool,
     /// `X-Vault-Wrap-TTL`.
     pub wrap_ttl: Option<Duration>,
     /// Header fields by lower-case name, without the token.

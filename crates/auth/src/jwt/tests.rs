@@ -1,6 +1,5 @@
 //! The mount as a client sees it. Words are the real server's but where a row says otherwise.
 
-mod issuer;
 mod redirects;
 
 use std::net::IpAddr;
@@ -12,8 +11,8 @@ use holdfast_logical::{Auth, Connection, Error};
 use holdfast_testkit::Ca;
 use serde_json::{Value, json};
 
-use self::issuer::{Issuer, Signer};
 use super::backend;
+use crate::issuer::{Issuer, Signer};
 
 /// Where the clock of a mount stands.
 const NOW: i64 = 1_000_000;

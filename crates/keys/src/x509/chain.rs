@@ -36,7 +36,7 @@ pub enum ChainError {
     /// There are authorities, but none is valid now.
     #[error("the trusted authority has expired or is not valid yet")]
     AuthorityExpired,
-    /// It is not for clients of TLS.
+    /// It is not for clients (or servers) of TLS.
     #[error("the certificate is not for TLS clients")]
     NotForClients,
     /// It leads to an authority, but `accept` took no path.
@@ -57,6 +57,28 @@ pub fn verify_client(
     chain: &[Vec<u8>],
     anchors: &[Certificate],
     now: Timestamp,
+    accept: impl Fn(&[&[u8]]) -> bool,
+) -> Result<(), ChainError> {
+    verify(chain, anchors, now, KeyUsage::client_auth(), accept)
+}
+
+/// The same for a TLS server, whose name is for the caller to judge. Any path counts.
+///
+/// # Errors
+/// Why there is none.
+pub fn verify_server(
+    chain: &[Vec<u8>],
+    anchors: &[Certificate],
+    now: Timestamp,
+) -> Result<(), ChainError> {
+    verify(chain, anchors, now, KeyUsage::server_auth(), |_| true)
+}
+
+fn verify(
+    chain: &[Vec<u8>],
+    anchors: &[Certificate],
+    now: Timestamp,
+    usage: KeyUsage,
     accept: impl Fn(&[&[u8]]) -> bool,
 ) -> Result<(), ChainError> {
     let (leaf, intermediates) = chain.split_first().ok_or(ChainError::Malformed)?;
@@ -97,7 +119,7 @@ pub fn verify_client(
         &trusted,
         &intermediates,
         UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
-        KeyUsage::client_auth(),
+        usage,
         None,
         Some(&judge),
     );

@@ -24,7 +24,7 @@ mod tests;
 
 pub use algorithm::{Hash, SignatureAlgorithm};
 pub use certificate::{Certificate, CertificateTemplate, PublicKey, decimal};
-pub use chain::{ChainError, verify_client};
+pub use chain::{ChainError, verify_client, verify_server};
 pub use extension::{Extension, KeyUsage, PolicyInformation, oids};
 pub use general_name::GeneralName;
 pub use key::{Curve, KeyAlgorithm, PrivateKey};

@@ -435,10 +435,32 @@ impl Flow<'_> {
             data: std::mem::take(&mut self.incoming.data),
             caller,
             connection: self.incoming.connection.clone(),
-            headers: passed_headers(&self.record.headers, self.mount.as_deref()),
+            headers: self.passed_headers(),
             wrap_ttl: self.incoming.wrap_ttl,
             looked_at: LookedAt::default(),
         }
+    }
+
+    /// The header fields that the mount asked for, and the content type. The bearer token is among
+    /// them at a login alone, where it is no token of ours.
+    fn passed_headers(&self) -> BTreeMap<String, String> {
+        let config = self.mount.as_ref().map(|mount| &mount.entry.config);
+        let wanted = config.map(|config| config.passthrough_request_headers.as_slice());
+        let is_asked = |name: &str| {
+            wanted.unwrap_or_default().iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+        };
+        let headers = self.record.headers.iter();
+        let passed = headers.filter(|(name, _)| *name == "content-type" || is_asked(name));
+        let mut passed: BTreeMap<_, _> =
+            passed.map(|(name, value)| (name.clone(), value.clone())).collect();
+        if self.is_login()
+            && self.incoming.is_bearer
+            && is_asked("authorization")
+            && let Some(token) = &self.incoming.token
+        {
+            passed.insert("authorization".to_owned(), format!("Bearer {}", token.expose()));
+        }
+        passed
     }
 
     async fn help(&mut self, mount: &Mount, below: &str) -> Outgoing {
@@ -526,20 +548,6 @@ fn is_bound_here(token: &Token, address: Option<IpAddr>) -> bool {
             let address = address.to_canonical();
             cidrs.iter().any(|net| net.contains(&address))
         })
-}
-
-/// The header fields that a mount asked for, and the content type.
-fn passed_headers(
-    headers: &BTreeMap<String, String>,
-    mount: Option<&Mount>,
-) -> BTreeMap<String, String> {
-    let wanted = mount.map(|mount| mount.entry.config.passthrough_request_headers.as_slice());
-    let is_wanted = |name: &str| {
-        name == "content-type"
-            || wanted.unwrap_or_default().iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
-    };
-    let passed = headers.iter().filter(|(name, _)| is_wanted(name));
-    passed.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The answer with what its client should know of the fields it sent. OpenBao warns wherever it has

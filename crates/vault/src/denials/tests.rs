@@ -23,6 +23,7 @@ async fn ask(server: &Server, id: &str, token: &str, path: &str, data: Value) ->
             path: path.to_owned(),
             data,
             token: Some(token).filter(|token| !token.is_empty()).map(SecretString::from),
+            is_bearer: false,
             wrap_ttl: None,
             headers: BTreeMap::new(),
             connection: Connection::default(),

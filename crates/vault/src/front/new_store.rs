@@ -96,6 +96,7 @@ impl Lifecycle {
             path: request.path.clone(),
             data: request.data.clone(),
             token: Some(request.token.clone().unwrap_or_else(|| root_token.clone())),
+            is_bearer: false,
             wrap_ttl: None,
             headers,
             connection: Connection::default(),

@@ -78,6 +78,7 @@ impl Server {
             path: path.to_owned(),
             data: data.as_object().cloned().unwrap_or_default(),
             token: self.token.clone(),
+            is_bearer: false,
             wrap_ttl: None,
             headers: BTreeMap::new(),
             connection: Connection::default(),

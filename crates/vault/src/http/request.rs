@@ -71,7 +71,8 @@ where
         }
     };
     let headers = header_fields(&parts.headers, token_header);
-    Ok(Incoming { id, verb, path, data, token, wrap_ttl, headers, connection })
+    let is_bearer = token_header == Some("authorization");
+    Ok(Incoming { id, verb, path, data, token, is_bearer, wrap_ttl, headers, connection })
 }
 
 /// What lies outside `/v1/`: nothing but a sentence for people with a browser.

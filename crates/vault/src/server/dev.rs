@@ -48,6 +48,7 @@ pub(super) async fn start(
         .cloned()
         .unwrap_or_default(),
         token: Some(started.root_token.clone()),
+        is_bearer: false,
         wrap_ttl: None,
         headers: BTreeMap::new(),
         connection: Connection::default(),

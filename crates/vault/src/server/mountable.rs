@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holdfast_auth::{approle, cert, jwt, userpass};
+use holdfast_auth::{approle, cert, jwt, spiffe, userpass};
 use holdfast_engines::database::Database;
 use holdfast_engines::pki::Pki;
 use holdfast_engines::{cubbyhole, kv, transit};
@@ -21,5 +21,6 @@ pub fn mountable() -> Registry {
         .auth("cert", cert::backend)
         .auth("jwt", jwt::backend)
         .auth("oidc", jwt::backend)
+        .auth("spiffe", spiffe::backend)
         .auth("userpass", userpass::backend)
 }

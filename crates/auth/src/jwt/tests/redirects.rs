@@ -10,8 +10,8 @@ use holdfast_logical::{Auth, Error};
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use super::issuer::{Issuer, Signer};
 use super::{NOW, mount};
+use crate::issuer::{Issuer, Signer};
 
 const BACK: &str = "http://localhost:8250/oidc/callback";
 

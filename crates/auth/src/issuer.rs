@@ -9,7 +9,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use holdfast_testkit::Ca;
+use holdfast_testkit::{Ca, Leaf};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -23,24 +23,24 @@ use tokio_rustls::TlsAcceptor;
 const HANGS: u16 = 0;
 
 /// A P-256 key that signs tokens.
-pub(super) struct Signer {
+pub(crate) struct Signer {
     id: &'static str,
     pair: EcdsaKeyPair,
 }
 
 impl Signer {
-    pub(super) fn new(id: &'static str) -> Self {
+    pub(crate) fn new(id: &'static str) -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         Self { id, pair }
     }
 
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         let der = AsDer::<PublicKeyX509Der<'_>>::as_der(self.pair.public_key()).unwrap();
         let body = STANDARD.encode(der.as_ref());
         format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----")
     }
 
-    pub(super) fn jwk(&self) -> Value {
+    pub(crate) fn jwk(&self) -> Value {
         let point = self.pair.public_key().as_ref();
         let (x, y) = point[1..].split_at(32);
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
@@ -48,11 +48,11 @@ impl Signer {
     }
 
     /// A token with these claims.
-    pub(super) fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         self.sign_as(&json!({ "alg": "ES256", "kid": self.id }), claims)
     }
 
-    pub(super) fn sign_as(&self, header: &Value, claims: &Value) -> String {
+    pub(crate) fn sign_as(&self, header: &Value, claims: &Value) -> String {
         let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", encode(header), encode(claims));
         let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
@@ -62,9 +62,9 @@ impl Signer {
 
 /// An HTTP server on loopback: `/keys`, `/.well-known/openid-configuration`, `/token` and `/user`.
 /// Ends when dropped.
-pub(super) struct Issuer {
+pub(crate) struct Issuer {
     /// Such as `https://127.0.0.1:40123`.
-    pub(super) url: String,
+    pub(crate) url: String,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
@@ -86,9 +86,14 @@ struct Shared {
 
 impl Issuer {
     /// One that serves HTTPS with a certificate of `ca`, or HTTP.
-    pub(super) async fn start(ca: Option<&Ca>) -> Self {
+    pub(crate) async fn start(ca: Option<&Ca>) -> Self {
+        Self::start_as(ca.map(|ca| ca.server(&["127.0.0.1"]))).await
+    }
+
+    /// One that serves HTTPS with this certificate, or HTTP.
+    pub(crate) async fn start_as(leaf: Option<Leaf>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let scheme = if ca.is_some() { "https" } else { "http" };
+        let scheme = if leaf.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
             url: url.clone(),
@@ -99,7 +104,7 @@ impl Issuer {
             user: Mutex::default(),
             asked: Mutex::default(),
         });
-        let acceptor = ca.map(acceptor);
+        let acceptor = leaf.map(acceptor);
         let state = shared.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -120,41 +125,41 @@ impl Issuer {
     }
 
     /// Publishes the keys of these signers.
-    pub(super) fn publish(&self, signers: &[&Signer]) {
+    pub(crate) fn publish(&self, signers: &[&Signer]) {
         let keys: Vec<_> = signers.iter().map(|signer| signer.jwk()).collect();
         self.publish_raw(200, json!({ "keys": keys }).to_string());
     }
 
-    pub(super) fn publish_raw(&self, status: u16, body: String) {
+    pub(crate) fn publish_raw(&self, status: u16, body: String) {
         *self.shared.keys.lock().unwrap() = (status, body);
     }
 
     /// Answers no more to who asks for the keys.
-    pub(super) fn hang(&self) {
+    pub(crate) fn hang(&self) {
         self.publish_raw(HANGS, String::new());
     }
 
-    pub(super) fn claim_to_be(&self, issuer: &str) {
+    pub(crate) fn claim_to_be(&self, issuer: &str) {
         *self.shared.other_issuer.lock().unwrap() = Some(issuer.to_owned());
     }
 
     /// What a code is exchanged for from now on.
-    pub(super) fn exchange_for(&self, status: u16, body: Value) {
+    pub(crate) fn exchange_for(&self, status: u16, body: Value) {
         *self.shared.token.lock().unwrap() = (status, body);
     }
 
     /// What is known of the user beside the token.
-    pub(super) fn know(&self, user: Value) {
+    pub(crate) fn know(&self, user: Value) {
         *self.shared.user.lock().unwrap() = user;
     }
 
     /// The last request to exchange a code, head and body.
-    pub(super) fn asked(&self) -> String {
+    pub(crate) fn asked(&self) -> String {
         self.shared.asked.lock().unwrap().clone()
     }
 
     /// How often the keys were fetched.
-    pub(super) fn fetches(&self) -> usize {
+    pub(crate) fn fetches(&self) -> usize {
         self.shared.fetches.load(Ordering::SeqCst)
     }
 }
@@ -165,8 +170,7 @@ impl Drop for Issuer {
     }
 }
 
-fn acceptor(ca: &Ca) -> TlsAcceptor {
-    let leaf = ca.server(&["127.0.0.1"]);
+fn acceptor(leaf: Leaf) -> TlsAcceptor {
     let certificate = CertificateDer::from(leaf.certificate_der);
     let key = PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
