@@ -111,7 +111,8 @@ impl Agent {
         let delivery = delivery.transpose()?;
         let session = keeper.as_ref().map(|(_, session)| session.clone());
         let Surroundings { random, shutdown, .. } = &surroundings;
-        let proxy = Proxy::open(&config, session, random.clone(), shutdown.clone()).await?;
+        let chance_and_time = (random.clone(), surroundings.clock.clone());
+        let proxy = Proxy::open(&config, session, chance_and_time, shutdown.clone()).await?;
         Ok(Self { config, surroundings, keeper, sinks, delivery, proxy, servers })
     }
 

@@ -12,7 +12,7 @@ mod renewal;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use holdfast_types::SecretBytes;
+use holdfast_types::{SecretBytes, Timestamp};
 use http::{HeaderMap, StatusCode};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::CacheConfig;
 pub(crate) use clear::{Clear, revoked_by};
 pub(crate) use key::{Key, digest, request as request_key};
-pub(crate) use renewal::{Renewing, keep};
+pub(crate) use renewal::{Renewing, Until, keep};
 
 /// What is kept of an answer.
 pub(crate) struct Kept {
@@ -29,6 +29,7 @@ pub(crate) struct Kept {
     pub(crate) headers: HeaderMap,
     pub(crate) body: SecretBytes,
     pub(crate) at: Instant,
+    pub(crate) until: Until,
 }
 
 /// What an answer holds, and whom it belongs to.
@@ -117,11 +118,11 @@ impl Cache {
         entries.sweep();
     }
 
-    /// The answer to this request, if it is kept.
-    pub(crate) fn get(&self, key: &Key) -> Option<Arc<Kept>> {
+    /// The answer to this request, if it is kept and what it holds has not ended.
+    pub(crate) fn get(&self, key: &Key, now: Timestamp) -> Option<Arc<Kept>> {
         let entries = lock(&self.entries);
         let entry = entries.by_key.get(key).filter(|entry| !entry.end.is_cancelled())?;
-        Some(Arc::clone(&entry.kept))
+        (now < entry.kept.until.get()).then(|| Arc::clone(&entry.kept))
     }
 
     /// Takes the turn for a request.

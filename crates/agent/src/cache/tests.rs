@@ -6,7 +6,7 @@ const LIMITS: CacheConfig = CacheConfig { max_entries: 3, max_bytes: 64 << 10 };
 fn kept(length: usize) -> Kept {
     let body = SecretBytes::new(vec![b'x'; length]);
     let (status, headers) = (StatusCode::OK, HeaderMap::new());
-    Kept { status, headers, body, at: Instant::now() }
+    Kept { status, headers, body, at: Instant::now(), until: Until::default() }
 }
 
 fn key(name: &str) -> Key {
@@ -36,7 +36,8 @@ fn cache() -> (Arc<Cache>, CancellationToken) {
 }
 
 fn present(cache: &Cache, names: &[&str]) -> Vec<String> {
-    let present = names.iter().filter(|name| cache.get(&key(name)).is_some());
+    let present =
+        names.iter().filter(|name| cache.get(&key(name), Timestamp::UNIX_EPOCH).is_some());
     present.map(|name| (*name).to_owned()).collect()
 }
 
@@ -49,6 +50,22 @@ async fn only_what_belongs_to_a_known_token_is_kept() {
     assert!(put(&cache, "d", token("child", Some("agent"))).is_some());
     assert!(put(&cache, "e", lease("l/3", "child")).is_some());
     assert_eq!(present(&cache, &["a", "b", "c", "d", "e"]), ["a", "d", "e"]);
+}
+
+#[tokio::test]
+async fn what_has_ended_on_the_wall_is_given_to_nobody() {
+    let (cache, _end) = cache();
+    let kept = kept(1);
+    let until = kept.until.clone();
+    until.set(Timestamp::from_second(100).unwrap());
+    let origin = Origin { path: "/v1/a".into(), namespace: String::new() };
+    cache.insert(key("a"), kept, lease("l/1", "agent"), origin).unwrap();
+    for (second, there) in [(99, true), (100, false), (200, false)] {
+        let now = Timestamp::from_second(second).unwrap();
+        assert_eq!(cache.get(&key("a"), now).is_some(), there, "{second}");
+    }
+    until.set(Timestamp::from_second(300).unwrap());
+    assert!(cache.get(&key("a"), Timestamp::from_second(200).unwrap()).is_some(), "renewed");
 }
 
 #[tokio::test]

@@ -110,11 +110,10 @@ impl Ledger {
         stale.map(|consumer| consumer.generation).filter(|on| *on > 0).min().unwrap_or(current)
     }
 
-    /// Whether every consumer has taken up `generation`, or needs nothing of it.
-    pub fn all_past(&self, generation: u64) -> bool {
-        self.consumers
-            .values()
-            .all(|consumer| !consumer.is_stale() || consumer.generation >= generation)
+    /// Whether `name` has taken up a generation after `last`, or what is current is the same to it.
+    pub fn is_past(&self, name: &str, last: u64) -> bool {
+        let consumer = self.consumers.get(name);
+        consumer.is_some_and(|consumer| !consumer.is_stale() || consumer.generation > last)
     }
 }
 
@@ -140,13 +139,17 @@ mod tests {
         assert!(!ledger.wants("web", 5), "it is being told");
         ledger.told("worker", 4, Ok(()), now).unwrap();
         ledger.told("web", 5, Err("exit status: 1".into()), now).unwrap();
-        assert_eq!((ledger.floor(5), ledger.all_past(5), ledger.all_past(3)), (3, false, true));
+        assert_eq!(
+            (ledger.floor(5), ledger.is_past("web", 3), ledger.is_past("web", 2)),
+            (3, false, true)
+        );
+        assert!(ledger.is_past("worker", 4) && !ledger.is_past("nobody", 1));
 
         // The next agent knows, and tells it again.
         let mut ledger = open();
         assert!(ledger.wants("web", 5) && !ledger.wants("worker", 4));
         ledger.told("web", 5, Ok(()), now).unwrap();
-        assert_eq!((ledger.floor(5), ledger.all_past(5)), (5, true));
+        assert_eq!((ledger.floor(5), ledger.is_past("web", 4)), (5, true));
         let stale: Vec<_> = ledger.all().filter(|(_, one)| one.is_stale()).collect();
         assert_eq!(stale, []);
     }

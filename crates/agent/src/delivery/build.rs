@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::consumers::Consumers;
+use super::leases::Leases;
 use super::template::Loaded;
 use super::unit::{Target, Unit};
 use super::watch::Watched;
@@ -161,7 +162,7 @@ impl Delivery {
             watched: Watched::default(),
             revision: 0,
             process_holds: Vec::new(),
-            retired: Vec::new(),
+            leases: Leases::default(),
             questions,
             helpers,
             config,

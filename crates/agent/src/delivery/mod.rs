@@ -7,6 +7,7 @@
 mod build;
 mod consumers;
 mod effects;
+mod leases;
 mod part;
 mod render;
 mod report;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use self::consumers::{Changed, Consumers};
+use self::leases::Leases;
 use self::unit::Unit;
 use self::watch::Watched;
 use crate::config::AgentConfig;
@@ -42,6 +44,8 @@ use crate::store::{Core, Done, Failure, FailureKind, Moment, RetiredLease, fetch
 
 /// How often old generations and watched files are looked after.
 const LOOK: Duration = Duration::from_secs(1);
+/// The longest sleep: the clock that waits use stands still while the machine sleeps.
+const NAP: Duration = Duration::from_secs(60);
 /// How often a server is asked how it is, while there is no token to ask anything else.
 const PROBE: Duration = Duration::from_secs(5);
 
@@ -87,8 +91,7 @@ pub struct Delivery {
     revision: u64,
     /// The secrets in the variables that the process runs with.
     process_holds: Vec<SourceRecord>,
-    /// Leases that were replaced, and the generation whose consumers have to be past them.
-    retired: Vec<(RetiredLease, u64, u64)>,
+    leases: Leases,
 
     questions: mpsc::Receiver<oneshot::Sender<Status>>,
     helpers: Vec<JoinHandle<()>>,
@@ -224,7 +227,7 @@ impl Delivery {
         let token = login.client.token().cloned();
         let client = self.anonymous.with_token(token.clone());
         self.client = Some((login.generation, client));
-        self.core.logged_in(login.generation, Instant::now());
+        self.core.logged_in(login.generation, self.moment());
         match self.config.server.client_config() {
             Ok(mut config) => {
                 config.token = token;
@@ -237,7 +240,7 @@ impl Delivery {
     /// Sends the requests that are due.
     fn ask(&mut self) {
         let Some((login, client)) = self.client.clone() else { return };
-        for task in self.core.start(Instant::now()) {
+        for task in self.core.start(self.moment()) {
             let client = client.clone();
             self.tasks.spawn(async move {
                 let outcome = fetch::perform(&client, &task.work).await;
@@ -302,7 +305,7 @@ impl Delivery {
                 self.server.polling_because = None;
                 self.core.set_told(true, now);
             }
-            Heard::Changed(path) => self.core.changed(&path, now.at),
+            Heard::Changed(path) => self.core.changed(&path, now),
             Heard::Lost { why, away } => {
                 if self.server.told || self.server.polling_because.is_none() {
                     let interval = self.config.templating.static_secret_render_interval;
@@ -368,25 +371,7 @@ impl Delivery {
     fn retire(&mut self) {
         let current = self.publisher.number();
         self.publisher.retire_below(self.consumers.ledger.floor(current));
-        let Some((_, client)) = &self.client else { return };
-        let running = self.consumers.process().map(|(_, revision, _)| revision);
-        let (done, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.retired).into_iter().partition(|(_, generation, revision)| {
-                self.consumers.ledger.all_past(*generation)
-                    && running.is_none_or(|running| running >= *revision)
-            });
-        self.retired = waiting;
-        for (lease, ..) in done {
-            if !self.is_acknowledged(&lease.path) {
-                // Nobody says when it is no longer in use: it ends by itself.
-                continue;
-            }
-            let client = client.clone();
-            self.tasks.spawn(async move {
-                let outcome = fetch::revoke(&client, &lease.id).await;
-                Finished::Revoked(lease, outcome)
-            });
-        }
+        self.retire_leases();
     }
 
     /// When something is to be done, if nothing happens before.
@@ -400,7 +385,9 @@ impl Delivery {
             || !self.watched.is_empty()
             || self.consumers.next().is_some();
         let looks = waits.then(|| self.looked + LOOK);
-        [asks, renders, caps, looks].into_iter().flatten().min()
+        // What is due by the clock on the wall is looked at after each nap.
+        let nap = Some(now + NAP);
+        [asks, renders, caps, looks, nap].into_iter().flatten().min()
     }
 
     /// Whether the operator wants no agent that fails so often.
@@ -432,3 +419,6 @@ async fn sleep_until(at: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

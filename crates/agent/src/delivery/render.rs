@@ -11,7 +11,6 @@ use tracing::{error, info, warn};
 use super::template::{self, Moment, Rendered};
 use super::unit::{Target, Unit};
 use super::{Delivery, Exit};
-use crate::config::RestartOn;
 use crate::generation::{Change, Content, SourceRecord};
 use crate::status::Problem;
 
@@ -33,7 +32,7 @@ impl Delivery {
     pub(super) fn render(&mut self) -> Option<Exit> {
         let now = Instant::now();
         let over = self.changed.is_some_and(|at| now >= at + self.cap());
-        let settled = self.client.is_none() || self.core.is_settled(now);
+        let settled = self.client.is_none() || self.core.is_settled(self.moment());
         if !settled && !over {
             return None;
         }
@@ -81,11 +80,11 @@ impl Delivery {
         let all: BTreeSet<_> = self.units.iter().flat_map(Unit::needs).cloned().collect();
         let now = self.moment();
         self.core.want(all, now);
-        self.client.is_some() && !self.core.is_settled(now.at)
+        self.client.is_some() && !self.core.is_settled(now)
     }
 
     /// Publishes what was rendered, and tells whoever uses it.
-    fn take(&mut self, rendered: Vec<(usize, Rendered)>, now: Instant) -> Option<Exit> {
+    pub(super) fn take(&mut self, rendered: Vec<(usize, Rendered)>, now: Instant) -> Option<Exit> {
         let mut changes = Vec::new();
         let mut effects: Vec<WriteFile> = Vec::new();
         let mut variables_changed = false;
@@ -111,21 +110,27 @@ impl Delivery {
                     unit.problem = None;
                     unit.lacks_a_key = unit.loaded.lacks_a_key(&output);
                     unit.files = std::mem::take(&mut output.files);
-                    effects.append(&mut output.effects);
                     let sources = template::sources_of(&output);
+                    let leases = template::leases_of(&output, &self.core);
+                    if !output.effects.is_empty() {
+                        self.leases.beside(&leases);
+                    }
+                    effects.append(&mut output.effects);
                     match &unit.target {
                         Target::File(file) => {
                             whole.push(index);
                             let template = unit.loaded.name();
                             let content = Content::Rendered(output.bytes);
-                            changes.push(Change { index: *file, content, template, sources });
+                            let index = *file;
+                            changes.push(Change { index, content, template, sources, leases });
                         }
                         Target::Variable(name) => match text_of(&output) {
                             Ok(value) => {
-                                unit.rendered = true;
+                                unit.delivered();
                                 variables_changed |= unit.value.as_ref() != Some(&value);
                                 unit.value = Some(value);
                                 unit.sources = sources;
+                                unit.leases = leases;
                             }
                             Err(message) => {
                                 error!(variable = name, message, "not rendered");
@@ -147,7 +152,10 @@ impl Delivery {
             self.revision += 1;
         }
         self.tell_consumers(now);
-        self.retire_leases();
+        self.note_leases();
+        // What nothing needs any more but what stood before.
+        self.want();
+        self.retire();
         let ends = self.config.templating.exit_on_retry_failure || self.config.exit_after_auth;
         fatal.filter(|_| ends).map(|problem| Exit::Failed(problem.message))
     }
@@ -159,9 +167,12 @@ impl Delivery {
                 self.publish_problem = None;
                 self.publish_failures = 0;
                 for index in whole {
-                    self.units[*index].rendered = true;
-                    if let Target::File(file) = self.units[*index].target {
-                        self.rejected.remove(&file);
+                    let unit = &mut self.units[*index];
+                    let Target::File(file) = unit.target else { continue };
+                    self.rejected.remove(&file);
+                    match published.rejected.iter().any(|reject| reject.index == file) {
+                        true => unit.rendered = true,
+                        false => unit.delivered(),
                     }
                 }
                 for reject in &published.rejected {
@@ -219,32 +230,6 @@ impl Delivery {
             };
             units.iter().filter_map(pair).collect::<Vec<(String, SecretString)>>()
         });
-    }
-
-    /// Leases that were replaced are let go once what replaced them is in use.
-    fn retire_leases(&mut self) {
-        let (generation, revision) = (self.publisher.number(), self.revision);
-        for lease in self.core.take_retired() {
-            self.retired.push((lease, generation, revision));
-        }
-        self.retire();
-    }
-
-    /// Whether everybody who uses what is at `path` says when it is no longer in use.
-    pub(super) fn is_acknowledged(&self, path: &str) -> bool {
-        let restarts = self
-            .config
-            .exec
-            .as_ref()
-            .is_some_and(|exec| exec.restart_on_secret_changes == RestartOn::Always);
-        let uses = |unit: &&Unit| unit.needs().any(|need| self.core.path(need) == path);
-        self.units.iter().filter(uses).all(|unit| match unit.target {
-            Target::Variable(_) => restarts,
-            Target::File(file) => self
-                .consumers
-                .kinds()
-                .any(|(_, kind)| kind.files.contains(&file) && kind.acknowledges()),
-        })
     }
 
     /// The secrets in all variables.

@@ -1,7 +1,7 @@
 //! One template: its text, and what it makes of the secrets of a moment.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -225,6 +225,13 @@ pub(super) fn sources_of(output: &Output) -> Vec<SourceRecord> {
         }
     };
     fields.into_iter().map(record).collect()
+}
+
+/// The leases of all that an output asked for, whether a value of theirs is in it or decided of it.
+pub(super) fn leases_of(output: &Output, core: &Core) -> Vec<String> {
+    let requests = output.needs.iter().map(request_of);
+    let leases = requests.filter_map(|request| core.lease(&request).map(str::to_owned));
+    leases.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// All that is known at one moment, for all templates that are rendered in it.

@@ -28,6 +28,9 @@ pub(super) struct Unit {
     pub(super) wait: Option<WaitConfig>,
     /// What it asked for, each with the revision that it saw.
     needs: Vec<(Request, u64)>,
+    /// What it asked for when it was last delivered. As long as that stands it is needed, whatever
+    /// the template asks for since, or fails before.
+    stands: Vec<Request>,
     /// The files that it read.
     pub(super) files: Vec<String>,
     /// When what it needs began to change, and when it last did. None: it is as it should be.
@@ -37,9 +40,10 @@ pub(super) struct Unit {
     /// Some need is on its way.
     pub(super) pending: bool,
     pub(super) problem: Option<Problem>,
-    /// Of a variable: its value, and the secrets in it.
+    /// Of a variable: its value, the secrets in it, and the leases that it depends on.
     pub(super) value: Option<SecretString>,
     pub(super) sources: Vec<SourceRecord>,
+    pub(super) leases: Vec<String>,
     /// What an operator should know of what it made.
     pub(super) lacks_a_key: bool,
 }
@@ -62,6 +66,7 @@ impl Unit {
             loaded,
             wait,
             needs: Vec::new(),
+            stands: Vec::new(),
             files: Vec::new(),
             dirty: Some(Dirty { first: now, last: now }),
             rendered: false,
@@ -69,13 +74,14 @@ impl Unit {
             problem: None,
             value: None,
             sources: Vec::new(),
+            leases: Vec::new(),
             lacks_a_key: false,
         }
     }
 
-    /// What it needs of the server.
+    /// What it needs of the server: for the next rendering, and for what was delivered.
     pub(super) fn needs(&self) -> impl Iterator<Item = &Request> {
-        self.needs.iter().map(|(request, _)| request)
+        self.needs.iter().map(|(request, _)| request).chain(&self.stands)
     }
 
     /// Looks whether something changed for it.
@@ -118,6 +124,12 @@ impl Unit {
             (request, revision)
         };
         self.needs = needs.iter().map(seen).collect();
+    }
+
+    /// What it was rendered with is delivered.
+    pub(super) fn delivered(&mut self) {
+        self.rendered = true;
+        self.stands = self.needs.iter().map(|(request, _)| request.clone()).collect();
     }
 
     /// It is as it should be, or cannot be before something changes.

@@ -29,6 +29,9 @@ pub struct FileRecord {
     pub changed: Timestamp,
     /// The secrets whose values are in it.
     pub sources: Vec<SourceRecord>,
+    /// The ids of the leases that were known when it was rendered: all that may be in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leases: Vec<String>,
 }
 
 /// A secret, as far as a file holds it.

@@ -72,6 +72,8 @@ pub struct Change {
     pub template: String,
     /// The secrets in them.
     pub sources: Vec<SourceRecord>,
+    /// The leases of these, and of whatever else they depend on.
+    pub leases: Vec<String>,
 }
 
 /// The bytes of a file.
@@ -197,6 +199,11 @@ impl Publisher {
         &self.files[index].destination
     }
 
+    /// Which destination is at `path`.
+    pub fn index_of(&self, path: &Path) -> Option<usize> {
+        self.files.iter().position(|file| file.destination.path == path)
+    }
+
     /// How destination `index` leads to its file; None while it does not.
     pub fn placement(&self, index: usize) -> Option<Placement> {
         self.files[index].placement
@@ -269,7 +276,8 @@ impl Publisher {
 
     /// Whether the record of the file is not yet as `change` tells it.
     fn is_news(&self, change: &Change) -> bool {
-        self.file(change.index).is_none_or(|file| file.sources != change.sources)
+        self.file(change.index)
+            .is_none_or(|file| file.sources != change.sources || file.leases != change.leases)
     }
 
     fn write_generation(
@@ -332,11 +340,13 @@ impl Publisher {
             let before = record.filter(|_| !fresh);
             let (since, since_when) =
                 before.as_ref().map_or((number, now), |file| (file.since, file.changed));
-            let told = change.as_ref().map(|change| (&change.template, &change.sources));
-            let known = before.as_ref().map(|file| (&file.template, &file.sources));
-            let (template, sources) = match told.or(known) {
-                Some((template, sources)) => (template.clone(), sources.clone()),
-                None => (String::new(), Vec::new()),
+            let told = change.as_ref().map(|new| (&new.template, &new.sources, &new.leases));
+            let known = before.as_ref().map(|file| (&file.template, &file.sources, &file.leases));
+            let (template, sources, leases) = match told.or(known) {
+                Some((template, sources, leases)) => {
+                    (template.clone(), sources.clone(), leases.clone())
+                }
+                None => (String::new(), Vec::new(), Vec::new()),
             };
             files.push(FileRecord {
                 destination: destination.path.clone(),
@@ -344,6 +354,7 @@ impl Publisher {
                 since,
                 changed: since_when,
                 sources,
+                leases,
             });
             self.files[index].default_mode = default_mode;
         }

@@ -49,6 +49,7 @@ fn change(index: usize, text: &str, version: u64) -> Change {
         content: Content::Rendered(SecretBytes::new(text.into())),
         template: format!("template-{index}"),
         sources: source(version),
+        leases: Vec::new(),
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use holdfast_client::vault::{ConfigError, Forwarder, VaultClient};
-use holdfast_types::Random;
+use holdfast_types::{Clock, Random};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -57,6 +57,7 @@ struct Shared {
     cache: Option<Arc<Cache>>,
     counters: Counters,
     random: Arc<dyn Random>,
+    clock: Arc<dyn Clock>,
     /// Ends the agent.
     shutdown: CancellationToken,
 }
@@ -81,7 +82,7 @@ impl Proxy {
     pub(crate) async fn open(
         config: &AgentConfig,
         session: Option<Session>,
-        random: Arc<dyn Random>,
+        (random, clock): (Arc<dyn Random>, Arc<dyn Clock>),
         shutdown: CancellationToken,
     ) -> Result<Self, ProxyError> {
         let mut listeners = Vec::new();
@@ -95,6 +96,7 @@ impl Proxy {
             cache: config.cache.map(|limits| Arc::new(Cache::new(limits))),
             counters: Counters::default(),
             random,
+            clock,
             shutdown,
         };
         Ok(Self { listeners, shared: Arc::new(shared) })

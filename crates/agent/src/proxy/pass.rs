@@ -17,7 +17,9 @@ use super::Shared;
 use super::body::{self, Body, Read, refusal, streamed, whole};
 use super::sanitize::{self, Subject};
 use crate::cache::revoked_by;
-use crate::cache::{Cache, Holds, Kept, Key, Origin, Renewing, Turn, digest, keep, request_key};
+use crate::cache::{
+    Cache, Holds, Kept, Key, Origin, Renewing, Turn, Until, digest, keep, request_key,
+};
 use crate::chain;
 use crate::config::{AutoAuthToken, ListenerConfig};
 use crate::session::{Life, Login, Session};
@@ -79,7 +81,7 @@ impl Shared {
                 None
             }
         };
-        if let Some(kept) = cache.get(&key) {
+        if let Some(kept) = cache.get(&key, self.clock.now()) {
             self.counters.hit.add();
             self.counters.success.add();
             return asked.finish(kept_answer(&kept));
@@ -242,17 +244,20 @@ impl Shared {
             Holds::Lease { id, .. } => Some(id.clone()),
             Holds::Token { .. } => None,
         };
+        let until = Until::default();
         let kept = Kept {
             status: answer.status,
             headers: answer.headers.clone(),
             body: body.clone(),
             at: Instant::now(),
+            until: until.clone(),
         };
         let Some(end) = cache.insert(key, kept, holds, origin) else { return };
         let token = own.or_else(|| asked.token.clone());
         let client = self.upstream.load().client.with_token(token);
         let client = client.with_namespace(Some(namespace.to_owned()).filter(|it| !it.is_empty()));
-        let renewing = keep(Renewing { client, lease, life }, self.random.clone());
+        let renewing =
+            keep(Renewing { client, lease, life, until }, self.random.clone(), self.clock.clone());
         tokio::spawn(until_its_end(cache.clone(), end, renewing, self.shutdown.clone()));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_types::Timestamp;
 use tokio::time::Instant;
 
 use super::answer::{Answer, Lease};
@@ -11,6 +12,9 @@ use super::failure::{Failure, FailureKind};
 use super::mounts::{Mount, Mounts};
 use super::schedule::{self, Next, Rules};
 use super::{Moment, Request};
+
+/// No wait is longer, whatever a server says.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// How careful to be with the server.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +38,10 @@ pub struct Core {
     mounts: Mounts,
     ids: BTreeMap<Request, u64>,
     entries: HashMap<u64, Entry>,
+    /// What is to be done when, by both clocks: that of waits stands still while a machine sleeps,
+    /// and a lease does not.
     queue: BTreeSet<(Instant, u64)>,
+    wall_queue: BTreeSet<(Timestamp, u64)>,
     running: usize,
     next_id: u64,
     revision: u64,
@@ -50,7 +57,7 @@ struct Entry {
     lease: Option<Held>,
     failure: Option<Failure>,
     attempts: u32,
-    due: Option<(Instant, Next)>,
+    due: Option<Due>,
     running: bool,
     /// Something changed while it was asked: the answer may be from before.
     again: bool,
@@ -61,12 +68,30 @@ struct Entry {
     asked: u64,
 }
 
+/// What comes next, and when: at the first of two times.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    at: Instant,
+    wall: Timestamp,
+    next: Next,
+}
+
 #[derive(Debug)]
 struct Held {
     lease: Lease,
     /// What it was first given for, in seconds.
     whole: u64,
-    ends: Option<Instant>,
+    ends: Option<Timestamp>,
+}
+
+impl Held {
+    fn new(lease: Lease, now: Moment) -> Self {
+        Self { whole: lease.seconds, ends: end_of(&lease, now), lease }
+    }
+
+    fn retire(self, path: &str) -> RetiredLease {
+        RetiredLease { id: self.lease.id, path: path.to_owned(), ends: self.ends }
+    }
 }
 
 /// A request to make.
@@ -116,6 +141,8 @@ pub struct RetiredLease {
     pub id: String,
     /// What it was had by.
     pub path: String,
+    /// When it ends by itself; none where it does not.
+    pub ends: Option<Timestamp>,
 }
 
 impl Core {
@@ -129,6 +156,7 @@ impl Core {
             ids: BTreeMap::new(),
             entries: HashMap::new(),
             queue: BTreeSet::new(),
+            wall_queue: BTreeSet::new(),
             running: 0,
             next_id: 1,
             revision: 1,
@@ -198,50 +226,68 @@ impl Core {
             asked: 0,
         };
         self.entries.insert(id, entry);
-        self.plan(id, Some((Next::Read, Duration::ZERO)), now.at);
+        self.plan(id, Some((Next::Read, Duration::ZERO)), now);
     }
 
     fn forget(&mut self, request: &Request) {
         let Some(id) = self.ids.remove(request) else { return };
-        self.plan(id, None, Instant::now());
+        self.unplan(id);
         if let Some(entry) = self.entries.remove(&id)
             && let Some(held) = entry.lease
         {
-            self.retired.push(RetiredLease { id: held.lease.id, path: request.path().into() });
+            self.retired.push(held.retire(request.path()));
         }
     }
 
     /// Says what comes next for an entry, in place of what was said before.
-    fn plan(&mut self, id: u64, next: Option<(Next, Duration)>, now: Instant) {
+    fn plan(&mut self, id: u64, next: Option<(Next, Duration)>, now: Moment) {
+        self.unplan(id);
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        if let Some((at, _)) = entry.due.take() {
-            self.queue.remove(&(at, id));
-        }
-        entry.due = next.map(|(next, wait)| (now + wait, next));
-        if let Some((at, _)) = entry.due
+        entry.due = next.map(|(next, wait)| {
+            let wait = wait.min(LONGEST);
+            Due { at: now.at + wait, wall: later(now.wall, wait), next }
+        });
+        if let Some(due) = entry.due
             && !entry.running
         {
-            self.queue.insert((at, id));
+            self.queue.insert((due.at, id));
+            self.wall_queue.insert((due.wall, id));
         }
     }
 
+    /// Nothing comes next for an entry. Gives what would have.
+    fn unplan(&mut self, id: u64) -> Option<Next> {
+        let due = self.entries.get_mut(&id)?.due.take()?;
+        self.queue.remove(&(due.at, id));
+        self.wall_queue.remove(&(due.wall, id));
+        Some(due.next)
+    }
+
+    /// An entry for which there is something to do, by either clock.
+    fn first_due(&self, now: Moment) -> Option<u64> {
+        let by_wait = self.queue.first().filter(|(at, _)| *at <= now.at).map(|(_, id)| *id);
+        let by_wall = || self.wall_queue.first().filter(|(wall, _)| *wall <= now.wall);
+        by_wait.or_else(|| by_wall().map(|(_, id)| *id))
+    }
+
     /// What has to be done now. Each task has to come back through [`finish`](Self::finish).
-    pub fn start(&mut self, now: Instant) -> Vec<Task> {
+    pub fn start(&mut self, now: Moment) -> Vec<Task> {
         let mut tasks = Vec::new();
         while self.login > 0
             && self.running < self.settings.limit
-            && let Some((at, id)) = self.queue.first().copied()
-            && at <= now
+            && let Some(id) = self.first_due(now)
         {
-            self.queue.pop_first();
-            let Some(entry) = self.entries.get_mut(&id) else { continue };
-            let Some((_, next)) = entry.due.take() else { continue };
+            let Some(next) = self.unplan(id) else { break };
+            let Some(entry) = self.entries.get_mut(&id) else { break };
             entry.running = true;
             entry.again = false;
             entry.asked = self.login;
             self.running += 1;
             let work = match (next, &entry.lease) {
-                (Next::Renew, Some(held)) => Work::Renew(held.lease.id.clone(), held.whole),
+                // One that ended while the machine slept is not there to be renewed.
+                (Next::Renew, Some(held)) if held.ends.is_none_or(|ends| now.wall < ends) => {
+                    Work::Renew(held.lease.id.clone(), held.whole)
+                }
                 _ => Work::Ask(entry.request.clone()),
             };
             tasks.push(Task { id, work });
@@ -249,15 +295,16 @@ impl Core {
         tasks
     }
 
-    /// When there is something to do next. None while nothing is, or as much is under way as may be.
+    /// When there is something to do next, by the clock of waits alone: whoever waits for that must
+    /// wake up now and then, and look. None while nothing is, or as much is under way as may be.
     pub fn next(&self) -> Option<Instant> {
         let may = self.login > 0 && self.running < self.settings.limit;
         self.queue.first().filter(|_| may).map(|(at, _)| *at)
     }
 
     /// Whether nothing is under way or due: what is known is all of one moment.
-    pub fn is_settled(&self, now: Instant) -> bool {
-        self.running == 0 && self.next().is_none_or(|at| at > now)
+    pub fn is_settled(&self, now: Moment) -> bool {
+        self.running == 0 && (self.login == 0 || self.first_due(now).is_none())
     }
 
     /// Takes what came of a task. Gives whether templates may see something else now.
@@ -266,7 +313,7 @@ impl Core {
         let Some(entry) = self.entries.get_mut(&id) else {
             // It is wanted no more; a credential must not be left lying about.
             if let Ok(Done::Answer(Some(Answer { lease: Some(lease), .. }))) = outcome {
-                self.retired.push(RetiredLease { id: lease.id, path: String::new() });
+                self.retired.push(Held::new(lease, now).retire(""));
             }
             return false;
         };
@@ -307,15 +354,10 @@ impl Core {
         entry.attempts = 0;
         entry.login = entry.asked;
         let failed = entry.failure.take().is_some();
-        let ends = |lease: &Lease| {
-            (lease.seconds > 0).then(|| now.at + Duration::from_secs(lease.seconds))
-        };
-        let held = answer.lease.clone();
-        let held = held.map(|lease| Held { whole: lease.seconds, ends: ends(&lease), lease });
+        let held = answer.lease.clone().map(|lease| Held::new(lease, now));
         let is_other = |old: &Held| held.as_ref().is_none_or(|held| held.lease.id != old.lease.id);
         if let Some(old) = entry.lease.take().filter(is_other) {
-            let path = entry.request.path().to_owned();
-            self.retired.push(RetiredLease { id: old.lease.id, path });
+            self.retired.push(old.retire(entry.request.path()));
         }
         entry.lease = held;
         let same = entry.answer.as_ref().is_some_and(|old| old.says_the_same_as(&answer));
@@ -325,7 +367,7 @@ impl Core {
             entry.revision = self.revision;
         }
         let again = entry.again.then_some((Next::Read, Duration::ZERO));
-        self.plan(id, again.or(next), now.at);
+        self.plan(id, again.or(next), now);
         !same || failed
     }
 
@@ -335,14 +377,14 @@ impl Core {
         let Some(held) = &mut entry.lease else { return };
         entry.attempts = 0;
         entry.failure = None;
-        held.ends = Some(now.at + Duration::from_secs(lease.seconds));
+        held.ends = end_of(lease, now);
         held.lease.seconds = lease.seconds;
         held.lease.renewable = lease.renewable;
         let next = schedule::after_lease(&held.lease, held.whole, rules, now);
         // A login that came while it was prolonged.
         let again = entry.again || entry.login < self.login;
         let next = if again { (Next::Read, Duration::ZERO) } else { next };
-        self.plan(id, Some(next), now.at);
+        self.plan(id, Some(next), now);
     }
 
     fn fail(&mut self, id: u64, failure: Failure, now: Moment) -> bool {
@@ -352,7 +394,7 @@ impl Core {
         let wait = least + most.saturating_sub(least).mul_f64(now.chance);
         // A lease is prolonged as long as it lives and may be: else there has to be another.
         let lives = entry.lease.as_ref().is_some_and(|held| {
-            held.lease.renewable && held.ends.is_some_and(|ends| now.at + wait * 2 < ends)
+            held.lease.renewable && held.ends.is_some_and(|ends| later(now.wall, wait * 2) < ends)
         });
         let mine = entry.login == self.login;
         let next = match failure.kind {
@@ -368,7 +410,7 @@ impl Core {
             entry.revision = self.revision;
         }
         entry.failure = Some(failure);
-        self.plan(id, Some((next, wait)), now.at);
+        self.plan(id, Some((next, wait)), now);
         is_news
     }
 
@@ -383,7 +425,7 @@ impl Core {
     }
 
     /// Asks for an entry at once, or again as soon as the answer under way is here.
-    fn hurry(&mut self, id: u64, now: Instant) {
+    fn hurry(&mut self, id: u64, now: Moment) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         if entry.running {
             entry.again = true;
@@ -392,7 +434,7 @@ impl Core {
         }
     }
 
-    fn hurry_all(&mut self, which: impl Fn(&Self, &Entry) -> bool, now: Instant) {
+    fn hurry_all(&mut self, which: impl Fn(&Self, &Entry) -> bool, now: Moment) {
         let ids: Vec<u64> = self
             .entries
             .iter()
@@ -405,7 +447,7 @@ impl Core {
     }
 
     /// The secret at `path` changed, as an event names it.
-    pub fn changed(&mut self, path: &str, now: Instant) {
+    pub fn changed(&mut self, path: &str, now: Moment) {
         self.hurry_all(|_, entry| entry.request.is_touched_by(path), now);
     }
 
@@ -417,7 +459,7 @@ impl Core {
                 && core.mounts.of(entry.request.path()).is_some_and(|mount| mount.kv.is_some())
         };
         if told {
-            self.hurry_all(is_kv, now.at);
+            self.hurry_all(is_kv, now);
             return;
         }
         let waiting: Vec<u64> = self
@@ -428,14 +470,14 @@ impl Core {
             .collect();
         for id in waiting {
             let wait = self.settings.static_interval.mul_f64(1.0 - 0.1 * now.chance);
-            self.plan(id, Some((Next::Read, wait)), now.at);
+            self.plan(id, Some((Next::Read, wait)), now);
         }
     }
 
     /// There is a token now, that of the given login; each has a higher number than the one before.
     /// What hangs on a token before this one is had anew, before that token ends; what was refused
     /// may be allowed now.
-    pub fn logged_in(&mut self, login: u64, now: Instant) {
+    pub fn logged_in(&mut self, login: u64, now: Moment) {
         if login == self.login {
             return;
         }
@@ -478,6 +520,12 @@ impl Core {
         questions.filter_map(|entry| entry.failure.clone()).next()
     }
 
+    /// The lease of what templates see of a secret.
+    pub fn lease(&self, asked: &Request) -> Option<&str> {
+        let lease = self.entry(asked)?.answer.as_ref()?.lease.as_ref()?;
+        Some(&lease.id)
+    }
+
     /// A number that changes when what templates see of a secret does.
     pub fn revision(&self, asked: &Request) -> u64 {
         match self.entry(asked) {
@@ -508,6 +556,16 @@ impl Core {
     pub fn take_retired(&mut self) -> Vec<RetiredLease> {
         std::mem::take(&mut self.retired)
     }
+}
+
+/// When a lease that was given at `now` ends.
+fn end_of(lease: &Lease, now: Moment) -> Option<Timestamp> {
+    (lease.seconds > 0).then(|| later(now.wall, Duration::from_secs(lease.seconds)))
+}
+
+/// The end of time stands for whatever is after it.
+fn later(wall: Timestamp, wait: Duration) -> Timestamp {
+    wall.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use holdfast_types::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
 
+/// When the clocks of these tests began; both go on together.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 fn moment(at: Instant) -> Moment {
-    Moment { at, wall: Timestamp::from_second(1_800_000_000).unwrap(), chance: 0.5 }
+    let since = at.saturating_duration_since(*START);
+    Moment { at, wall: Timestamp::from_second(1_800_000_000).unwrap() + since, chance: 0.5 }
 }
 
 fn read(path: &str) -> Request {
@@ -48,7 +53,7 @@ impl World {
         let settings =
             Settings { limit: 8, static_interval: Duration::from_secs(300), threshold: 0.9 };
         let mut world = Self { core: Core::new(settings), now: Instant::now() };
-        world.core.logged_in(1, world.now);
+        world.core.logged_in(1, moment(world.now));
         world.want(requests);
         world
     }
@@ -61,7 +66,7 @@ impl World {
     /// Answers all questions for mounts: `kv` is this one, all others are no KV.
     fn mount(&mut self, path: &str, version: Option<u8>) {
         loop {
-            let tasks = self.core.start(self.now);
+            let tasks = self.core.start(moment(self.now));
             let (questions, others): (Vec<_>, Vec<_>) = tasks
                 .into_iter()
                 .partition(|task| matches!(task.work, Work::Ask(Request::Mount { .. })));
@@ -70,7 +75,7 @@ impl World {
                 self.core.running -= 1;
                 let entry = self.core.entries.get_mut(&task.id).unwrap();
                 entry.running = false;
-                self.core.plan(task.id, Some((Next::Read, Duration::ZERO)), self.now);
+                self.core.plan(task.id, Some((Next::Read, Duration::ZERO)), moment(self.now));
             }
             if questions.is_empty() {
                 return;
@@ -86,7 +91,7 @@ impl World {
     }
 
     fn start(&mut self) -> Vec<Task> {
-        self.core.start(self.now)
+        self.core.start(moment(self.now))
     }
 
     /// The one task there is now.
@@ -143,9 +148,9 @@ fn a_mount_is_asked_for_once_and_may_be_refused() {
     let mut core = Core::new(settings);
     let now = Instant::now();
     core.want(BTreeSet::from([read("kv/a"), read("kv/b"), read("db/creds/x")]), moment(now));
-    assert!(core.start(now).is_empty(), "nothing without a token");
-    core.logged_in(1, now);
-    let tasks = core.start(now);
+    assert!(core.start(moment(now)).is_empty(), "nothing without a token");
+    core.logged_in(1, moment(now));
+    let tasks = core.start(moment(now));
     assert_eq!(tasks.len(), 2, "{tasks:?}");
     for task in &tasks {
         // A server that is away is asked again; one that refuses is not.
@@ -154,10 +159,11 @@ fn a_mount_is_asked_for_once_and_may_be_refused() {
     let Found::Failed(why) = core.find(&read("kv/b")) else { panic!("it is known why") };
     assert_eq!(why.kind, FailureKind::Away);
     let later = now + Duration::from_secs(5);
-    for task in core.start(later) {
+    for task in core.start(moment(later)) {
         core.finish(task.id, failure(FailureKind::Denied), moment(later));
     }
-    let asked: BTreeSet<_> = core.start(later).into_iter().map(|task| task.work).collect_asks();
+    let asked: BTreeSet<_> =
+        core.start(moment(later)).into_iter().map(|task| task.work).collect_asks();
     // As it is written, and what else may be there is asked for by itself.
     let next = Request::Mount { path: "kv/b".into() };
     assert_eq!(asked, BTreeSet::from([read("db/creds/x"), read("kv/a"), next]));
@@ -176,7 +182,7 @@ fn no_more_is_under_way_than_may_be() {
         tasks.extend(world.start());
     }
     assert_eq!(done, 100);
-    assert!(world.core.is_settled(world.now));
+    assert!(world.core.is_settled(moment(world.now)));
 }
 
 #[test]
@@ -199,7 +205,7 @@ fn what_fails_waits_longer_each_time_and_alone() {
         assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "{waits:?}");
         assert!(matches!(world.core.find(&read("kv/fine")), Found::Known(_)));
         // A new login is tried at once.
-        world.core.logged_in(2, world.now);
+        world.core.logged_in(2, moment(world.now));
         let task = world.only();
         assert!(world.finish(&task, kv(1)));
         assert!(world.core.failure(&read("kv/denied")).is_none());
@@ -242,12 +248,12 @@ fn secrets_are_polled_unless_the_server_tells() {
     world.core.set_told(true, moment(world.now));
     let task = world.only();
     world.finish(&task, kv(1));
-    world.core.changed("kv/data/other", world.now);
+    world.core.changed("kv/data/other", moment(world.now));
     assert!(world.start().is_empty());
-    world.core.changed("kv/data/a", world.now);
+    world.core.changed("kv/data/a", moment(world.now));
     let task = world.only();
     // An event in the middle of reading: the answer may be from before.
-    world.core.changed("kv/data/a", world.now);
+    world.core.changed("kv/data/a", moment(world.now));
     assert!(world.finish(&task, kv(2)));
     let task = world.only();
     assert!(world.finish(&task, kv(3)));
@@ -289,8 +295,9 @@ fn leases_are_renewed_and_replaced_near_their_end() {
     assert_eq!(task.work, Work::Ask(request.clone()));
     assert!(world.core.take_retired().is_empty(), "the old one is in use");
     assert!(world.finish(&task, lease("db/2", 90, false)));
-    let retired = RetiredLease { id: "db/1".into(), path: "database/creds/app".into() };
-    assert_eq!(world.core.take_retired(), [retired]);
+    let [retired] = &world.core.take_retired()[..] else { panic!("one lease") };
+    assert_eq!((retired.id.as_str(), retired.path.as_str()), ("db/1", "database/creds/app"));
+    assert!(retired.ends.is_some_and(|ends| ends > moment(world.now).wall));
     // One that cannot be renewed is replaced near its end.
     let wait = world.advance();
     assert!((72.0..=82.0).contains(&wait), "{wait}");
@@ -312,6 +319,50 @@ fn a_lease_that_the_server_forgot_is_had_anew() {
 }
 
 #[test]
+fn what_ends_while_the_machine_sleeps_is_had_anew_when_it_wakes() {
+    let (dynamic, certificate, fixed) = (read("db/creds/app"), write("pki/issue/x"), read("kv/a"));
+    let mut world = World::new(&[dynamic.clone(), certificate.clone(), fixed]);
+    for task in world.start() {
+        let until = moment(world.now).wall.as_second() + 24 * 3600;
+        let outcome = match &task.work {
+            Work::Ask(request) if *request == dynamic => lease("db/1", 3600, true),
+            Work::Ask(request) if *request == certificate => {
+                answer(&format!(r#"{{"data":{{"certificate":"x","expiration":{until}}}}}"#))
+            }
+            _ => kv(1),
+        };
+        world.finish(&task, outcome);
+    }
+    world.core.set_told(true, moment(world.now));
+    let asked = world.only();
+    world.finish(&asked, kv(1));
+    assert!(world.start().is_empty());
+    // The clock of waits stands still in the sleep; the one on the wall does not.
+    let woken = |hours: u64| {
+        let now = moment(world.now);
+        Moment { wall: now.wall + Duration::from_secs(hours * 3600), ..now }
+    };
+    let (early, late) = (woken(10), woken(22));
+    assert!(!world.core.is_settled(early));
+    let tasks = world.core.start(early);
+    assert_eq!(tasks.len(), 1, "{tasks:?}");
+    assert_eq!(tasks[0].work, Work::Ask(dynamic), "it has ended, and is not renewed");
+    world.core.finish(tasks[0].id, lease("db/2", 3600 * 24 * 30, true), early);
+    let tasks = world.core.start(late);
+    assert_eq!(tasks.len(), 1, "{tasks:?}");
+    assert_eq!(tasks[0].work, Work::Ask(certificate), "it is near its end");
+}
+
+#[test]
+fn no_life_is_too_long_for_a_clock() {
+    let request = read("db/creds/app");
+    let mut world = World::new(std::slice::from_ref(&request));
+    let task = world.only();
+    world.finish(&task, lease("db/1", u64::MAX / 2, true));
+    assert!(world.advance() > 1e6);
+}
+
+#[test]
 fn a_new_login_takes_over_what_hangs_on_the_old_one() {
     let (dynamic, fixed) = (read("database/creds/app"), read("kv/a"));
     let mut world = World::new(&[dynamic.clone(), fixed]);
@@ -319,11 +370,11 @@ fn a_new_login_takes_over_what_hangs_on_the_old_one() {
         let is_dynamic = task.work == Work::Ask(dynamic.clone());
         world.finish(&task, if is_dynamic { lease("db/1", 3600, true) } else { kv(1) });
     }
-    world.core.logged_in(2, world.now);
+    world.core.logged_in(2, moment(world.now));
     let task = world.only();
     assert_eq!(task.work, Work::Ask(dynamic.clone()), "at once, and nothing else");
     // The new login comes while a lease of the old one is on its way.
-    world.core.logged_in(3, world.now);
+    world.core.logged_in(3, moment(world.now));
     world.finish(&task, lease("db/2", 3600, true));
     let task = world.only();
     assert_eq!(task.work, Work::Ask(dynamic.clone()));
@@ -430,10 +481,10 @@ proptest! {
                     world.finish(&task, outcome);
                 }
                 Step::Finish(..) => {}
-                Step::Event(number) => world.core.changed(&format!("kv/data/{number}"), world.now),
+                Step::Event(number) => world.core.changed(&format!("kv/data/{number}"), moment(world.now)),
                 Step::Login => {
                     login += 1;
-                    world.core.logged_in(login, world.now);
+                    world.core.logged_in(login, moment(world.now));
                 }
                 Step::Told(told) => world.core.set_told(told, moment(world.now)),
                 Step::Want(mask) => {
