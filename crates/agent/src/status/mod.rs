@@ -3,7 +3,7 @@
 mod place;
 mod socket;
 
-pub use place::{StatePlace, sockets};
+pub use place::{StatePlace, announce, sockets, withdraw};
 pub use socket::{Listener, StatusError, read};
 
 use std::path::PathBuf;

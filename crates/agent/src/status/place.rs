@@ -79,6 +79,35 @@ pub fn sockets() -> Vec<PathBuf> {
     sockets_below(&base())
 }
 
+/// Lets others find the agent behind `socket`, which keeps that elsewhere or is another user's, by
+/// [`sockets`] until it is withdrawn.
+///
+/// # Errors
+/// There is no place for that.
+pub fn announce(name: &str, socket: &Path) -> io::Result<()> {
+    let place = base().join(name);
+    files::private_directory(&place)?;
+    let link = place.join(SOCKET);
+    let _ = fs::remove_file(&link);
+    symlink(std::path::absolute(socket)?, link)
+}
+
+/// Takes back all announcements whose name starts with `prefix`.
+pub fn withdraw(prefix: &str) {
+    let base = base();
+    for entry in fs::read_dir(&base).into_iter().flatten().flatten() {
+        let link = entry.path().join(SOCKET);
+        // One's own agents listen there themselves.
+        let announced = fs::symlink_metadata(&link).is_ok_and(|found| found.is_symlink());
+        if announced && entry.file_name().to_string_lossy().starts_with(prefix) {
+            let _ = fs::remove_file(link);
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+    // Shared with others: it goes with the last.
+    let _ = fs::remove_dir(&base).and_then(|()| fs::remove_dir(base.parent().unwrap_or(&base)));
+}
+
 fn sockets_below(base: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(base) else { return Vec::new() };
     let mut sockets: Vec<_> =

@@ -68,7 +68,7 @@ pub(crate) enum DesiredError {
 /// A file of the directory can be this large: a policy or a role, never a data set.
 const MAX_FILE: u64 = 1 << 20;
 /// Where policies are on a secrets server.
-const POLICIES: &str = "sys/policies/acl/";
+pub(crate) const POLICIES: &str = "sys/policies/acl/";
 
 impl Desired {
     /// Reads `vault/**.json` and `policies/*.hcl` below `directory`.
@@ -107,9 +107,15 @@ impl Desired {
                 .map_err(|source| DesiredError::Json { path: file.clone(), source })?;
             objects.insert(path.clone(), Object { path, fields, file: relative(directory, &file) });
         }
-        let mut objects: Vec<_> = objects.into_values().collect();
-        objects.sort_by_key(|object| rank(&object.path));
-        Ok(Self(objects))
+        let mut desired = Self::default();
+        desired.add(objects.into_values());
+        Ok(desired)
+    }
+
+    /// Adds what no file of its own names.
+    pub(crate) fn add(&mut self, objects: impl IntoIterator<Item = Object>) {
+        self.0.extend(objects);
+        self.0.sort_by_key(|object| rank(&object.path));
     }
 }
 

@@ -18,7 +18,7 @@ mod record;
 mod report;
 mod run;
 
-pub(crate) use desired::{Desired, Object};
+pub(crate) use desired::{Desired, Object, POLICIES};
 pub(crate) use engine::{Engine, EngineError, id as engine_id};
 pub(crate) use facts::Facts;
 pub(crate) use least::least_policy;

@@ -107,6 +107,9 @@ enum End {
     Stop(oneshot::Sender<()>),
 }
 
+/// How lines begin that the part did not say itself.
+const OWN: &str = "holdfast: ";
+
 struct Part {
     plan: PartPlan,
     log: LogWriter,
@@ -209,7 +212,7 @@ impl Part {
                     self.say(PartState::Starting, None, None);
                 }
                 End::Died(reason) => {
-                    self.log.line(&format!("holdfast: {reason}"));
+                    self.log.line(&format!("{OWN}{reason}"));
                     self.status.send_modify(|status| status.restarts += 1);
                     self.say(PartState::Waiting, None, Some(reason));
                     let until = Instant::now() + self.backoff.next(started.elapsed());
@@ -253,7 +256,10 @@ impl Part {
                 biased;
                 status = child.wait() => {
                     let how = status.map_or_else(|error| error.to_string(), |how| how.to_string());
-                    let last = super::logs::tail(&self.log.path(), 3).join("; ");
+                    let mut last = super::logs::tail(&self.log.path(), 3);
+                    // What was said here of the end before.
+                    last.retain(|line| !line.starts_with(OWN));
+                    let last = last.join("; ");
                     let reason = if last.is_empty() { how } else { format!("{how}: {last}") };
                     return End::Died(reason);
                 }
@@ -280,7 +286,7 @@ impl Part {
         let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else { return };
         let _ = kill(Pid::from_raw(pid), self.plan.stop_signal);
         if timeout(self.plan.patience, child.wait()).await.is_err() {
-            self.log.line("holdfast: it did not stop in time and is killed");
+            self.log.line(&format!("{OWN}it did not stop in time and is killed"));
         }
         // Also what it started and left.
         if let Some(cgroup) = &self.plan.launch.cgroup {

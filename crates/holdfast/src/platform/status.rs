@@ -36,6 +36,8 @@ pub(crate) struct Status {
     pub(crate) certificates: Vec<CertificateStatus>,
     /// Soonest to expire first.
     pub(crate) leases: Vec<LeaseStatus>,
+    /// The secrets that services are given.
+    pub(crate) secrets: Vec<DeliveryStatus>,
     pub(crate) isolation: Vec<Guard>,
 }
 
@@ -72,6 +74,22 @@ pub(crate) struct CertificateStatus {
 pub(crate) struct LeaseStatus {
     pub(crate) lease: String,
     pub(crate) expires: Option<Timestamp>,
+}
+
+/// The secrets that a service is given.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DeliveryStatus {
+    pub(crate) service: String,
+    /// Where its files are.
+    pub(crate) directory: PathBuf,
+    /// How many.
+    pub(crate) files: usize,
+    /// Of which generation; none before all are there.
+    pub(crate) generation: Option<u64>,
+    /// What is wrong.
+    pub(crate) problem: Option<String>,
+    /// Variables of its environment that hold secrets.
+    pub(crate) exported: Vec<String>,
 }
 
 /// What can be told of a platform whose supervisor is not there.
@@ -123,6 +141,7 @@ pub(crate) fn without_supervisor(state: &State, record: Option<&Record>) -> Stat
             .into_iter()
             .collect(),
         leases: Vec::new(),
+        secrets: Vec::new(),
         isolation: isolation::probe(None, cgroup::of_platform(state, "").is_some()),
     };
     status.worst = worst(&status, None);
@@ -164,6 +183,11 @@ pub(crate) fn worst(status: &Status, not_applied: Option<&str>) -> Option<Worst>
         let why = part.reason.as_deref().unwrap_or("it has just been started");
         let command = format!("holdfast logs {} --platform{place}", part.name);
         return fact(format!("{} does not answer yet: {why}", part.name), command);
+    }
+    let ill = status.secrets.iter().find_map(|one| Some((one, one.problem.as_ref()?)));
+    if let Some((secrets, why)) = ill {
+        let command = format!("holdfast logs {}-agent --platform{place}", secrets.service);
+        return fact(format!("the secrets of {}: {why}", secrets.service), command);
     }
     if let Some(why) = not_applied {
         let command = format!("holdfast apply{place}");
@@ -238,12 +262,35 @@ impl Status {
             let left = lease.expires.map_or_else(String::new, |expires| remaining(expires, now));
             let _ = writeln!(text, "{label:<12} {} expires {left}", lease.lease);
         }
+        for (index, secrets) in self.secrets.iter().enumerate() {
+            let label = if index == 0 { "secrets" } else { "" };
+            let _ = writeln!(text, "{label:<12} {}", secrets.line());
+        }
         let missing: Vec<_> = self.isolation.iter().filter(|guard| !guard.present).collect();
         for (index, guard) in missing.iter().enumerate() {
             let label = if index == 0 { "missing" } else { "" };
             let _ = writeln!(text, "{label:<12} {}: {}", guard.name, guard.note);
         }
         text
+    }
+}
+
+impl DeliveryStatus {
+    fn line(&self) -> String {
+        let (count, directory) = (self.files, self.directory.display());
+        let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
+        let mut line = match self.generation {
+            Some(generation) => {
+                format!("{}: {files} in {directory}, generation {generation}", self.service)
+            }
+            None => format!("{}: {files} to come in {directory}", self.service),
+        };
+        if !self.exported.is_empty() {
+            let names = self.exported.join(", $");
+            let _ =
+                write!(line, "; ${names} in its environment, which all that it starts can read");
+        }
+        line
     }
 }
 
@@ -318,6 +365,14 @@ mod tests {
             leases: vec![LeaseStatus {
                 lease: "database/creds/backend-role/x".to_owned(),
                 expires: Some(Timestamp::from_second(1_003_700).unwrap()),
+            }],
+            secrets: vec![DeliveryStatus {
+                service: "backend".to_owned(),
+                directory: "/s/demo/secrets/services/backend/files".into(),
+                files: 2,
+                generation: Some(7),
+                problem: None,
+                exported: Vec::new(),
             }],
             isolation: vec![Guard {
                 name: "uid per part".to_owned(),

@@ -6,7 +6,8 @@ use std::process::Command;
 use holdfast_testkit::{Stock, StockServer};
 
 use crate::database_user::{CREDENTIALS, DatabaseUser};
-use crate::world::{Who, World};
+use crate::delivery::add_service;
+use crate::world::{Who, World, wait_for};
 
 /// A platform, and the secrets server that others run.
 struct External {
@@ -83,6 +84,7 @@ fn the_walk() {
 fn the_printed_policy_is_enough_and_opens_nothing_else() {
     let external = External::new(Who::Caller);
     let world = &external.world;
+    add_service(world, "");
     let before = external.theirs();
     let grant = || {
         let policy = world.run("plan", &["--print-policy"]);
@@ -101,8 +103,10 @@ fn the_printed_policy_is_enough_and_opens_nothing_else() {
         "-field=token",
     ]);
     let token = token.trim();
-    world.succeed(world.up_command().env("VAULT_TOKEN", token));
-    assert!(world.status()["worst"].is_null());
+    // Its service waits for a secret that only those others can write.
+    world.fail(world.up_command().env("VAULT_TOKEN", token));
+    external.succeed(&["kv", "put", "secret/probe", "word=theirs"]);
+    wait_for(|| world.status()["worst"].is_null());
     assert!(world.run("apply", &[]).starts_with("0 changes"), "a second apply");
     DatabaseUser::read(&mut external.operator(&CREDENTIALS), world).write_as(world);
 

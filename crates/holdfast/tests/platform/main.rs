@@ -6,6 +6,7 @@
 
 mod bootstrap_kill;
 mod database_user;
+mod delivery;
 mod external;
 mod faults;
 mod purge;

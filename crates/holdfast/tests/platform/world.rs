@@ -237,6 +237,11 @@ impl World {
         // Other tests' platforms run at the same time, and are told apart by the state's path.
         let own = format!("test-{:08x}", path_number(&self.state()));
         assert!(left.into_iter().all(|entry| *entry.file_name() != *own), "secret files");
+        for base in ["/run/holdfast/agent".to_owned(), format!("/dev/shm/holdfast-{uid}/agent")] {
+            let found = fs::read_dir(base).into_iter().flatten().flatten();
+            let mut names = found.map(|entry| entry.file_name().to_string_lossy().into_owned());
+            assert!(names.all(|name| !name.starts_with(&own)), "the way to an agent");
+        }
     }
 
     fn logs(&self) -> String {

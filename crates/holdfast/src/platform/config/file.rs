@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use holdfast_types::closest;
 use serde::Deserialize;
 
 use super::problems::ConfigError;
-use super::{Database, Engine, HbaRule, Platform, Postgres, Problems, Service, Tier, Vault};
+use super::service::{ServiceFile, check_order};
+use super::{Database, Engine, HbaRule, Platform, Postgres, Problems, Tier, Vault};
 
 /// `holdfast.toml`.
 #[derive(Debug, Default, Deserialize)]
@@ -82,20 +82,6 @@ struct DatabaseFile {
     group: Option<String>,
 }
 
-/// `[services.<name>]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ServiceFile {
-    /// Program and arguments. Required.
-    command: Vec<String>,
-    /// Whom it runs as when `up` is root. Default: a uid of its own.
-    user: Option<String>,
-    /// Parts and services that must be ready first.
-    needs: Vec<String>,
-    /// Settings that are no secrets.
-    environment: BTreeMap<String, String>,
-}
-
 impl PlatformFile {
     /// Parses `text`, which stood in the file at `path`.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
@@ -131,7 +117,7 @@ impl PlatformFile {
         parts.extend(postgres.is_some().then(|| "postgres".to_owned()));
         parts.extend(self.services.keys().cloned());
         let services = self.services.into_iter().map(|(name, file)| {
-            let service = file.resolve(&name, &parts, &mut problems);
+            let service = file.resolve(&name, directory, &parts, &mut problems);
             (name, service)
         });
         let services = services.collect();
@@ -252,56 +238,6 @@ const OWN_SETTINGS: &[&str] = &[
     "log_destination",
 ];
 
-impl ServiceFile {
-    fn resolve(self, name: &str, parts: &[String], problems: &mut Problems) -> Service {
-        let key = format!("services.{name}");
-        if !is_name(name, '-') || ["vault", "postgres", "supervisor"].contains(&name) {
-            problems.add(&key, "must be 1 to 32 of a-z 0-9 -, and no part's name");
-        }
-        if self.command.first().is_none_or(String::is_empty) {
-            problems.add(format!("{key}.command"), "is missing: a program and its arguments");
-        }
-        for need in &self.needs {
-            if need == name || !parts.contains(need) {
-                let hint = closest(need, parts.iter().map(String::as_str))
-                    .map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
-                problems.add(format!("{key}.needs"), format!("names no other part {need:?}{hint}"));
-            }
-        }
-        Service {
-            command: self.command,
-            user: self.user,
-            needs: self.needs,
-            environment: self.environment,
-        }
-    }
-}
-
-/// Refuses services that wait for each other.
-fn check_order(services: &BTreeMap<String, Service>, problems: &mut Problems) {
-    let mut started: Vec<&str> = Vec::new();
-    loop {
-        let before = started.len();
-        for (name, service) in services {
-            let waits =
-                |need: &String| services.contains_key(need) && !started.contains(&need.as_str());
-            if !started.contains(&name.as_str()) && !service.needs.iter().any(waits) {
-                started.push(name);
-            }
-        }
-        if started.len() == before {
-            break;
-        }
-    }
-    let stuck: Vec<_> =
-        services.keys().map(String::as_str).filter(|name| !started.contains(name)).collect();
-    if let [first, ..] = stuck.as_slice() {
-        let message =
-            format!("never come, because these wait for each other: {}", stuck.join(", "));
-        problems.add(format!("services.{first}.needs"), message);
-    }
-}
-
 fn check_address(address: Option<String>, problems: &mut Problems) -> String {
     let address = address.unwrap_or_default();
     let host = address.strip_prefix("https://").or_else(|| {
@@ -329,7 +265,7 @@ fn check_names(key: &str, names: &[String], problems: &mut Problems) {
     }
 }
 
-fn is_name(text: &str, separator: char) -> bool {
+pub(super) fn is_name(text: &str, separator: char) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == separator;
     text.len() <= 32
         && text.starts_with(|c: char| c.is_ascii_lowercase())

@@ -5,6 +5,7 @@
 
 mod file;
 mod problems;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -130,6 +131,30 @@ pub(crate) struct Service {
     pub(crate) needs: Vec<String>,
     /// Settings that are no secrets. A secret has no business in an environment.
     pub(crate) environment: BTreeMap<String, String>,
+    /// The secrets that it is given.
+    pub(crate) delivery: Option<Delivery>,
+}
+
+/// Secrets for a service: its agent renders them into files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    /// Templates, below the platform directory. Each becomes a file of its name without `.ctmpl`.
+    pub(crate) templates: Vec<PathBuf>,
+    /// The policies of the service's login.
+    pub(crate) policies: Vec<String>,
+    /// What the service is told of a change.
+    pub(crate) reload: Reload,
+}
+
+/// How a service takes up files that changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reload {
+    /// It reads them when it needs them.
+    ByItself,
+    /// It is sent a signal.
+    Signal(nix::sys::signal::Signal),
+    /// It is started anew.
+    Restart,
 }
 
 impl Platform {

@@ -103,3 +103,68 @@ fn the_report_shows_the_line_and_the_fix() {
     handler.render_report(&mut report, &error).unwrap();
     insta::assert_snapshot!(report);
 }
+
+#[test]
+fn templates_and_their_policies_are_files_of_the_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    for file in ["templates/db.json.ctmpl", "more/db.json.ctmpl", "policies/app.hcl", "plain"] {
+        let file = directory.path().join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "").unwrap();
+    }
+    let service = |name: &str, fields: &str| {
+        let text = format!(
+            "name = \"demo\"\ntrust_domain = \"d\"\n[services.{name}]\ncommand = [\"a\"]\n{fields}\n"
+        );
+        let path = directory.path().join(FILE_NAME);
+        let file = PlatformFile::parse(&path, &text).unwrap();
+        let platform = file.resolve(directory.path(), &path, &text);
+        platform.map(|platform| platform.services[name].delivery.clone()).map_err(|error| {
+            error.problems().map(|(key, problem)| format!("{key} {problem}")).collect::<Vec<_>>()
+        })
+    };
+    let delivery = service("app", "templates = [\"templates/db.json.ctmpl\"]\nreload = \"SIGHUP\"");
+    let delivery = delivery.unwrap().unwrap();
+    assert_eq!(delivery.policies, ["app"]);
+    assert_eq!(delivery.reload, Reload::Signal(nix::sys::signal::Signal::SIGHUP));
+    for (name, fields, want) in [
+        ("app", "reload = \"restart\"", "services.app.reload needs templates"),
+        (
+            "app",
+            "templates = [\"templates/typo.ctmpl\"]",
+            "services.app.templates names templates/typo.ctmpl, which is no file",
+        ),
+        (
+            "app",
+            "templates = [\"../db.json.ctmpl\"]",
+            "services.app.templates names ../db.json.ctmpl, which is not in the platform directory",
+        ),
+        (
+            "app",
+            "templates = [\"plain\"]",
+            "services.app.templates names plain, which does not end in .ctmpl",
+        ),
+        (
+            "app",
+            "templates = [\"templates/db.json.ctmpl\", \"more/db.json.ctmpl\"]",
+            "services.app.templates render two files of one name: more/db.json.ctmpl",
+        ),
+        (
+            "web",
+            "templates = [\"templates/db.json.ctmpl\"]",
+            "services.web.templates need a policy that says what they may read; there is no policies/web.hcl",
+        ),
+        (
+            "web",
+            "templates = [\"templates/db.json.ctmpl\"]\npolicies = [\"ap\"]",
+            "services.web.policies names no file of the platform directory: policies/ap.hcl",
+        ),
+        (
+            "app",
+            "templates = [\"templates/db.json.ctmpl\"]\nreload = \"HUP\"",
+            "services.app.reload must be \"restart\", or a signal such as \"SIGHUP\"",
+        ),
+    ] {
+        assert_eq!(service(name, fields).unwrap_err(), [want]);
+    }
+}

@@ -11,10 +11,12 @@ use tokio::task::spawn_local;
 
 use super::super::config;
 use super::super::control::{self, ApplyMode, Asked, Caller, Request};
+use super::super::delivery::{self, Agent};
+use super::super::part::{PartHandle, PartState};
 use super::super::seal::{self, SealKind};
-use super::super::status::{self, CertificateStatus, LeaseStatus, Part, Status};
-use super::super::{cgroup, isolation, part::PartState, postgres, vault};
-use super::{Running, bootstrap};
+use super::super::status::{self, CertificateStatus, DeliveryStatus, LeaseStatus, Part, Status};
+use super::super::{cgroup, isolation, postgres, vault};
+use super::{Running, bootstrap, services};
 
 /// How long an operator's token lives.
 const OPERATOR_TTL: &str = "8h";
@@ -130,7 +132,7 @@ async fn apply(running: &Rc<Running>, caller: &Caller, mode: ApplyMode) -> anyho
         tracing::info!(caller = caller.name(), changes = report.changes.len(), "applied");
         // Where the start stopped at the directory, it goes on now.
         if running.not_applied.borrow_mut().take().is_some() {
-            bootstrap::start_services(running).await?;
+            services::start(running).await?;
         }
     }
     Ok(serde_json::to_value(report)?)
@@ -174,6 +176,7 @@ async fn status(running: &Rc<Running>) -> anyhow::Result<Value> {
             reason: seen.reason,
         });
     }
+    parts.extend(waiting(running));
     if !running.platform.vault.is_supervised() {
         parts.insert(0, external(running).await);
     }
@@ -193,6 +196,7 @@ async fn status(running: &Rc<Running>) -> anyhow::Result<Value> {
         ca_file: running.state.ca_file(),
         certificates: certificates(running),
         leases: leases(running).await.unwrap_or_default(),
+        secrets: secrets(running).await,
         isolation: isolation::probe(
             Some(&running.secrets_directory),
             cgroup::of_platform(&running.state, &running.platform.name).is_some(),
@@ -247,6 +251,43 @@ fn certificates(running: &Running) -> Vec<CertificateStatus> {
     all.push(CertificateStatus { name: "platform root".to_owned(), expires: root });
     all.sort_by_key(|certificate| certificate.expires);
     all
+}
+
+/// The secrets of services whose agents run.
+async fn secrets(running: &Running) -> Vec<DeliveryStatus> {
+    let mut all = Vec::new();
+    for (name, wanted) in running.deliveries() {
+        let part = Agent::part_name(name);
+        let is_ready = |handle: &PartHandle| {
+            handle.name == part && handle.status.borrow().state == PartState::Ready
+        };
+        // Of one that is not ready its part says why.
+        if running.parts.borrow().iter().any(is_ready) {
+            all.push(delivery::status(&running.place_of(name), wanted).await);
+        }
+    }
+    all
+}
+
+/// The services that wait for their secrets.
+fn waiting(running: &Running) -> Vec<Part> {
+    let parts = running.parts.borrow();
+    let started = |name: &str| parts.iter().any(|part| part.name == name);
+    let waiting = running.deliveries().map(|(name, _)| name);
+    let waiting = waiting.filter(|name| started(&Agent::part_name(name)) && !started(name));
+    waiting
+        .map(|name| Part {
+            name: name.to_owned(),
+            engine: "service".to_owned(),
+            address: None,
+            version: None,
+            state: PartState::Starting,
+            pid: None,
+            since: None,
+            restarts: 0,
+            reason: Some("it waits for its secrets".to_owned()),
+        })
+        .collect()
 }
 
 /// The database leases that expire next, soonest first.

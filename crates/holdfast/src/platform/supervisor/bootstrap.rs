@@ -4,7 +4,6 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -12,26 +11,23 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use holdfast_client::vault::{Trust, UnsealRequest, VaultClient, VaultConfig, VaultError};
 use holdfast_types::SecretString;
-use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::super::account::Account;
 use super::super::config::{self, Engine};
-use super::super::confinement::Confinement;
 use super::super::control::ApplyMode;
 use super::super::identity::LoginError;
-use super::super::launch::{Launch, MARK};
 use super::super::logs::LogWriter;
 use super::super::part::{self, PartHandle, PartPlan};
 use super::super::progress::Progress;
-use super::super::{cgroup, files, ports, postgres, vault};
-use super::{Certificate, Running};
+use super::super::{delivery, ports, postgres, vault};
+use super::{Certificate, Running, services};
 use crate::apply::{
     Applier, Desired, Facts, Hooks, Migrations, NoHooks, Record as Applied, Report, engine_id,
 };
 
 /// How long a part may take until it answers.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const READY_LIMIT: Duration = Duration::from_secs(60);
 /// How long the secrets server may take for its first start beyond that.
 const LOGIN_LIMIT: Duration = Duration::from_secs(30);
 /// How long a server may take to open by itself; one that an operator sealed never does.
@@ -69,7 +65,7 @@ pub(super) async fn bring_up(running: Rc<Running>) -> anyhow::Result<()> {
             return Ok(());
         }
     }
-    start_services(&running).await
+    services::start(&running).await
 }
 
 async fn start_vault(running: &Rc<Running>) -> anyhow::Result<()> {
@@ -186,7 +182,8 @@ async fn start_postgres(running: &Rc<Running>, config: &config::Postgres) -> any
 /// Makes databases and secrets server what the platform directory says, or shows what would change.
 pub(super) async fn apply(running: &Rc<Running>, mode: ApplyMode) -> anyhow::Result<Report> {
     let directory = &running.platform.directory;
-    let desired = Desired::read(directory, &running.facts.borrow().clone())?;
+    let mut desired = Desired::read(directory, &running.facts.borrow().clone())?;
+    desired.add(delivery::objects(&running.platform, running.service_logins.public_pem()));
     // One at a time: two would record each other's half-made objects.
     let _turn = running.applying.lock().await;
     let server = running.postgres.borrow().clone();
@@ -226,6 +223,9 @@ pub(super) async fn apply(running: &Rc<Running>, mode: ApplyMode) -> anyhow::Res
     let mut report = result?;
     report.changes.splice(0..0, schemas.changes);
     report.unchanged += schemas.unchanged;
+    if !mode.plan {
+        services::copy_templates(running)?;
+    }
     Ok(report)
 }
 
@@ -282,7 +282,7 @@ pub(super) async fn unseal(running: &Rc<Running>) -> anyhow::Result<()> {
     if running.not_applied.borrow().is_some() {
         apply(running, ApplyMode { plan: false, adopt: false, delete_data: false }).await?;
         running.not_applied.borrow_mut().take();
-        start_services(running).await?;
+        services::start(running).await?;
     }
     Ok(())
 }
@@ -299,103 +299,6 @@ async fn forget(paths: &[String], vault: &VaultClient, record: &Path) -> anyhow:
         applied.objects.remove(path);
     }
     applied.save(record)
-}
-
-/// Starts those that do not run yet, each when what it needs is ready.
-pub(super) async fn start_services(running: &Rc<Running>) -> anyhow::Result<()> {
-    let services = &running.platform.services;
-    let mut left: Vec<_> = services.iter().enumerate().collect();
-    let mut started: Vec<&str> = vec![vault::NAME, postgres::NAME];
-    while !left.is_empty() {
-        // Services that wait for each other are refused when the file is read.
-        let index = left
-            .iter()
-            .position(|(_, (_, service))| {
-                service.needs.iter().all(|need| started.contains(&need.as_str()))
-            })
-            .context("services wait for each other")?;
-        let (slot, (name, service)) = left.remove(index);
-        if running.parts.borrow().iter().any(|part| part.name == *name) {
-            started.push(name);
-            continue;
-        }
-        running.listener.step(format!("starting {name}"));
-        let plan = service_plan(running, name, service, u32::try_from(slot)? + 1)?;
-        running.start(plan)?.wait_ready(READY_LIMIT).await?;
-        started.push(name);
-    }
-    Ok(())
-}
-
-fn service_plan(
-    running: &Running,
-    name: &str,
-    service: &config::Service,
-    slot: u32,
-) -> anyhow::Result<PartPlan> {
-    let account = match (&service.user, nix::unistd::Uid::effective().is_root()) {
-        (Some(user), true) => Account::named(user)?,
-        (None, true) => Account::own(running.state.directory(), slot)?,
-        (_, false) => Account::caller(),
-    };
-    let (program, arguments) = service.command.split_first().context("a command")?;
-    let program = if program.contains('/') {
-        running.platform.directory.join(program)
-    } else {
-        vault::on_path(program).with_context(|| format!("{name}: no {program} on PATH"))?
-    };
-    let data = running.state.join("services").join(name);
-    let services = data.parent().context("a parent")?;
-    files::directory(services, if account.is_caller() { 0o700 } else { 0o711 }, None)?;
-    files::directory(&data, 0o700, Some(&account))?;
-    let confinement = Confinement::is_available().then(|| Confinement {
-        readable: vec![
-            running.platform.directory.clone(),
-            running.state.ca_file(),
-            program.clone(),
-        ],
-        writable: vec![data.clone()],
-    });
-    let cgroup = match cgroup::of_platform(&running.state, &running.platform.name) {
-        // One that cannot be made is no reason not to start; `status` says that it is missing.
-        Some(platform) => cgroup::make(&platform, name)
-            .inspect_err(|error| tracing::warn!(%error, name, "make a cgroup"))
-            .ok(),
-        None => None,
-    };
-    let mut environment: Vec<(String, std::ffi::OsString)> = vec![
-        // As systemd names the one directory that a service may write to.
-        ("STATE_DIRECTORY".to_owned(), data.clone().into()),
-        ("HOME".to_owned(), data.into()),
-        (MARK.to_owned(), running.state.directory().into()),
-        ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into()),
-    ];
-    let facts = running.facts.borrow();
-    for (key, value) in &service.environment {
-        let value = facts.complete(value);
-        let value = value.with_context(|| format!("services.{name}.environment.{key}"))?;
-        environment.push((key.clone(), value.into()));
-    }
-    Ok(PartPlan {
-        name: name.to_owned(),
-        launch: Launch {
-            program,
-            arguments: arguments.iter().map(Into::into).collect(),
-            environment,
-            directory: running.platform.directory.clone(),
-            account,
-            death_signal: Signal::SIGKILL,
-            inherit: Vec::new(),
-            socket: None,
-            confinement,
-            cgroup,
-        },
-        prepare: Box::new(|| Ok(())),
-        // A service says in no standard way that it is ready; that it runs is what is known.
-        probe: Arc::new(|| Box::pin(async { Ok(()) })),
-        stop_signal: Signal::SIGTERM,
-        patience: Duration::from_secs(10),
-    })
 }
 
 impl Running {
@@ -448,7 +351,7 @@ impl Running {
         Ok(())
     }
 
-    fn start(&self, plan: PartPlan) -> anyhow::Result<PartHandle> {
+    pub(super) fn start(&self, plan: PartPlan) -> anyhow::Result<PartHandle> {
         let path = self.state.log_file(&plan.name);
         let log = LogWriter::open(&path).with_context(|| format!("open {}", path.display()))?;
         let part = part::spawn(plan, log);

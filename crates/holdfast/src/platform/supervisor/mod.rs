@@ -6,10 +6,12 @@
 mod answers;
 mod bootstrap;
 mod renewal;
+mod services;
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -18,11 +20,12 @@ use holdfast_keys::CertificateInfo;
 use holdfast_types::{Clock, SecretString, SystemClock, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Platform;
 use super::control::{self, Asked};
+use super::delivery::{self, ServiceLogins};
 use super::identity::Identity;
 use super::part::PartHandle;
 use super::postgres;
@@ -63,6 +66,7 @@ struct Running {
     seal_key: SealKey,
     root: super::root::PlatformRoot,
     identity: Identity,
+    service_logins: Arc<ServiceLogins>,
     secrets_directory: PathBuf,
     vault_token: Option<SecretString>,
     /// The secrets server, once its address is known.
@@ -73,6 +77,8 @@ struct Running {
     parts: RefCell<Vec<PartHandle>>,
     certificates: RefCell<Vec<Certificate>>,
     facts: RefCell<Facts>,
+    /// What goes on beside the parts, and ends before them.
+    tasks: RefCell<Vec<AbortHandle>>,
     /// Held by the apply that is at work.
     applying: tokio::sync::Mutex<()>,
     /// Why the platform directory is not applied, if it is not.
@@ -138,6 +144,7 @@ async fn supervise(options: Options) -> anyhow::Result<()> {
         renewing.abort();
     }
     stop(&running).await;
+    delivery::withdraw(&running.state, &running.platform.name);
     answering.abort();
     let removed = super::files::remove(&running.state.join("control.sock"))
         .and_then(|()| tmpfs::remove(&running.secrets_directory))
@@ -194,6 +201,7 @@ fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Ru
         root = root.with_leaf_lifetime(lifetime);
     }
     let identity = Identity::load(&state, &seal_key)?;
+    let service_logins = Arc::new(ServiceLogins::load(&state, &seal_key)?);
     let secrets_directory = tmpfs::prepare(&state, &platform.name)?;
     record.secrets = Some(secrets_directory.clone());
     state.save(&record)?;
@@ -205,6 +213,7 @@ fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Ru
         seal_key,
         root,
         identity,
+        service_logins,
         secrets_directory,
         vault_token: secrets.vault_token,
         vault: RefCell::default(),
@@ -213,6 +222,7 @@ fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Ru
         parts: RefCell::default(),
         certificates: RefCell::default(),
         facts: RefCell::default(),
+        tasks: RefCell::default(),
         applying: tokio::sync::Mutex::default(),
         not_applied: RefCell::default(),
         ready: Cell::new(false),
@@ -269,6 +279,8 @@ fn watch_signals(running: &Rc<Running>) -> anyhow::Result<()> {
 
 /// Stops the parts, the last one first.
 async fn stop(running: &Running) {
+    // Nothing is started any more.
+    running.tasks.take().iter().for_each(AbortHandle::abort);
     loop {
         let part = running.parts.borrow_mut().pop();
         let Some(part) = part else { return };

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::super::config::Platform;
 use super::super::control::{ApplyMode, Request};
+use super::super::delivery;
 use super::super::state::State;
 use super::status::Output;
 use super::{Place, block_on};
@@ -54,7 +55,9 @@ impl Plan {
     /// Names the paths of the directory and, where the platform was started, of what it applied.
     fn print_policy(&self) -> anyhow::Result<()> {
         let platform = Platform::read(&self.place.platform)?;
-        let desired = Desired::read_without_facts(&platform.directory)?;
+        let mut desired = Desired::read_without_facts(&platform.directory)?;
+        // By which key services log in does not change what has to be written.
+        desired.add(delivery::objects(&platform, ""));
         let state = State::open(&self.place.state_path()?)?;
         let record = state.map(|state| Record::last(&state.join("applied.json"))).transpose()?;
         print!("{}", least_policy(&desired, record.flatten().as_ref()));

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::control::{self, Request};
 use super::super::state::{Lock, Record, State};
-use super::super::{files, leftovers, tmpfs};
+use super::super::{delivery, files, leftovers, tmpfs};
 use super::{Place, block_on};
 
 /// How long all parts together may take to stop.
@@ -68,6 +68,9 @@ fn wait_for_lock(state: &State) -> anyhow::Result<Lock> {
 }
 
 fn clean(state: &State, record: Option<&Record>) -> anyhow::Result<()> {
+    if let Some(record) = record {
+        delivery::withdraw(state, &record.name);
+    }
     files::remove(&state.join("control.sock"))?;
     if let Some(secrets) = record.and_then(|record| record.secrets.as_ref()) {
         tmpfs::remove(secrets)?;
