@@ -32,6 +32,8 @@ enum Proof {
     /// Credentials: 50 rotations of a password under load, command, agent and server killed in each
     /// phase
     Rotation,
+    /// Connections: 50 rotations of a pool's credential under 5-second requests, server killed
+    Pool,
     /// Database users: 500, and rotated passwords, with kills between the steps
     Database,
     /// The platform: its supervisor killed at 30 random moments of its bootstrap
@@ -77,6 +79,12 @@ impl Proof {
                 &["-p", "holdfast", "--test=server"],
                 "passwords_rotate_under_load",
                 "HOLDFAST_PROVE_CREDENTIALS",
+                50,
+            ),
+            Self::Pool => (
+                &["-p", "holdfast", "--test=server"],
+                "requests_do_not_notice",
+                "HOLDFAST_PROVE_POOL",
                 50,
             ),
             Self::Database => (&["-p", "holdfast-engines"], "kill", "HOLDFAST_PROVE_USERS", 500),

@@ -14,6 +14,7 @@ mod events;
 mod explain;
 mod keep_alive;
 mod monitor;
+mod pool;
 mod process;
 mod refusals;
 mod rotation;
