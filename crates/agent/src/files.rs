@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+use nix::fcntl::OFlag;
 
 use crate::generation;
 
@@ -13,6 +15,20 @@ use crate::generation;
 /// The system refused it.
 pub(crate) fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     generation::replace(path, contents, mode, generation::Owner::default())
+}
+
+/// Opens a regular file to read, without waiting. A pipe, which may wait for ever, or a device, which
+/// may have no end, is refused.
+///
+/// # Errors
+/// It cannot be opened, or is no regular file.
+pub(crate) fn open_regular(path: &Path, flags: OFlag) -> io::Result<fs::File> {
+    let flags = flags | OFlag::O_NONBLOCK;
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    Ok(file)
 }
 
 /// Makes a directory that is its owner's alone, with those above it.

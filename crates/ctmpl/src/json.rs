@@ -31,7 +31,10 @@ pub(crate) fn write(
 }
 
 /// Reads a text into values of no particular type: numbers are floats.
-pub(crate) fn parse(text: &[u8]) -> Result<Value, Fault> {
+pub(crate) fn parse(budget: &mut Budget<'_>, text: &[u8]) -> Result<Value, Fault> {
+    // Each value but the first is behind one of these.
+    let before = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
+    budget.pieces(text.iter().filter(before).count())?;
     let text = String::from_utf8_lossy(text);
     let json: serde_json::Value = serde_json::from_str(&text).map_err(|problem| {
         // The place, but none of the text: it may be a secret.

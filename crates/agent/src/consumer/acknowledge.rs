@@ -1,13 +1,18 @@
 //! Waits for a consumer to say that it has taken up a generation.
 
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use tokio::time::Instant;
 
 use super::command;
 use crate::config::{AcknowledgeConfig, Acknowledgement, CommandConfig, CommandEnvironment};
+use crate::files;
 
+/// More bytes than this are no number of a generation.
+const LONGEST: u64 = 32;
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -32,13 +37,19 @@ pub async fn acknowledged(config: &AcknowledgeConfig, generation: u64) -> Result
 }
 
 fn look(file: &Path, generation: u64) -> Result<(), String> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("read {}: {error}", file.display()))?;
+    let text = read(file).map_err(|error| format!("read {}: {error}", file.display()))?;
     match text.trim().parse::<u64>() {
         Ok(number) if number >= generation => Ok(()),
         Ok(number) => Err(format!("{} says {number}, not {generation}", file.display())),
         Err(_) => Err(format!("{} holds no number", file.display())),
     }
+}
+
+/// The beginning of a file that somebody else makes: a number is short.
+fn read(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    files::open_regular(file, OFlag::O_NOFOLLOW)?.take(LONGEST).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 async fn ask(words: &[String], left: Duration, generation: u64) -> Result<(), String> {
@@ -54,6 +65,8 @@ async fn ask(words: &[String], left: Duration, generation: u64) -> Result<(), St
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[tokio::test]
@@ -73,6 +86,23 @@ mod tests {
         let waiting = tokio::spawn(async move { acknowledged(&waits, 4).await });
         std::fs::write(&file, "5").unwrap();
         waiting.await.unwrap().unwrap();
+
+        // Whatever it makes of the file, it is looked at in no time and no room.
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let endless = folder.path().join("endless");
+        std::os::unix::fs::symlink("/dev/zero", &endless).unwrap();
+        let long = folder.path().join("long");
+        std::fs::write(&long, "9".repeat(1 << 20)).unwrap();
+        let device = PathBuf::from("/dev/zero");
+        for (path, why) in
+            [(pipe, "regular"), (device, "regular"), (endless, "read "), (long, "no number")]
+        {
+            let by = Acknowledgement::File(path);
+            let config = AcknowledgeConfig { by, timeout: Duration::from_millis(1) };
+            let problem = acknowledged(&config, 4).await.unwrap_err();
+            assert!(problem.contains(why), "{problem}");
+        }
 
         let by_command = |line: String, milliseconds| AcknowledgeConfig {
             by: Acknowledgement::Command(vec![line]),

@@ -2,14 +2,16 @@
 //! telling a consumer tells it when it is back.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
 
 use holdfast_types::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::files;
+use crate::generation::{Folder, Owner};
+
+/// The file's name.
+const FILE: &str = "consumers.json";
 
 /// A consumer, as far as its place in time goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,14 +41,14 @@ impl Consumer {
 /// All consumers, by name.
 #[derive(Debug)]
 pub struct Ledger {
-    path: PathBuf,
+    folder: Folder,
     consumers: BTreeMap<String, Consumer>,
 }
 
 impl Ledger {
-    /// Reads what is known of `names`. Others are forgotten.
-    pub fn open(path: &Path, names: impl IntoIterator<Item = String>) -> Self {
-        let known = fs::read(path).ok();
+    /// Reads what is known of `names` from `folder`, and keeps it there. Others are forgotten.
+    pub(crate) fn open(folder: Folder, names: impl IntoIterator<Item = String>) -> Self {
+        let known = folder.read(FILE).ok();
         let known = known.and_then(|text| serde_json::from_slice(&text).ok());
         let mut known: BTreeMap<String, Consumer> = known.unwrap_or_default();
         let consumers = names
@@ -56,7 +58,7 @@ impl Ledger {
                 (name, consumer)
             })
             .collect();
-        Self { path: path.to_owned(), consumers }
+        Self { folder, consumers }
     }
 
     /// The consumers, by name.
@@ -101,7 +103,8 @@ impl Ledger {
             Err(problem) => consumer.problem = Some(problem),
         }
         let text = serde_json::to_vec(&self.consumers).unwrap_or_default();
-        files::replace(&self.path, &text, 0o600)
+        let write = |name: &OsStr| self.folder.write(name, &text, 0o600, Owner::default());
+        self.folder.replace(OsStr::new(FILE), write)
     }
 
     /// The oldest generation that any consumer may still use; `current` where all are past it.
@@ -124,9 +127,13 @@ mod tests {
     #[test]
     fn a_consumer_is_stale_until_it_says_otherwise() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("consumers.json");
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let open = || Ledger::open(&path, ["web".to_owned(), "worker".to_owned()]);
+        let open = || {
+            Ledger::open(
+                Folder::open(folder.path()).unwrap(),
+                ["web".to_owned(), "worker".to_owned()],
+            )
+        };
         let mut ledger = open();
         assert_eq!(ledger.floor(9), 9, "nobody uses anything yet");
         for name in ["web", "worker"] {

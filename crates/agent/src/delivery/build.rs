@@ -96,10 +96,9 @@ impl Delivery {
             None => {
                 let fallback = StatePlace::generations();
                 files::check_above(&fallback).map_err(failed)?;
-                Place::of(paths.iter().map(PathBuf::as_path), &state.name, &fallback)
+                Place::of_ours(paths.iter().map(PathBuf::as_path), &state.name, &fallback)
             }
         };
-        let consumers = place.root.join("consumers.json");
         let publisher = Publisher::open(generation::Settings {
             place,
             destinations,
@@ -140,7 +139,7 @@ impl Delivery {
         };
         Ok(Self {
             units: for_files.chain(variables).collect(),
-            consumers: Consumers::new(&config, &consumers),
+            consumers: Consumers::new(&config, publisher.root().clone()),
             states: session.states(),
             states_end: false,
             started: clock.now(),

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::config::{AcknowledgeConfig, AgentConfig, CommandConfig, ExecConfig, RestartOn};
 use crate::consumer::{self, Ledger, Order, Report};
+use crate::generation::Folder;
 use holdfast_types::{SecretString, Timestamp};
 
 /// The name of the process that the agent runs.
@@ -53,7 +54,7 @@ struct Process {
 impl Consumers {
     /// Those that `config` names. Templates with the same command share one: it is run once for all
     /// that changed together.
-    pub(super) fn new(config: &AgentConfig, ledger: &std::path::Path) -> Self {
+    pub(super) fn new(config: &AgentConfig, ledger: Folder) -> Self {
         let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
         for (index, template) in config.templates.iter().enumerate() {
             let signal = template.reload_signal.filter(|_| config.exec.is_some());

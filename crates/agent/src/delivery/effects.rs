@@ -1,6 +1,5 @@
 //! Files that templates write beside their own: `writeToFile`.
 
-use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
@@ -8,7 +7,7 @@ use holdfast_ctmpl::WriteFile;
 use nix::unistd::{Group, User};
 use tracing::error;
 
-use crate::generation::{self, Owner};
+use crate::generation::{Folder, Owner};
 
 /// Does what templates asked for. A file that cannot be written is told of, and no other suffers.
 pub(super) fn write(effects: &[WriteFile]) {
@@ -20,16 +19,16 @@ pub(super) fn write(effects: &[WriteFile]) {
 }
 
 fn write_one(effect: &WriteFile) -> io::Result<()> {
-    let path = Path::new(&effect.path);
+    let (folder, name) = Folder::above(Path::new(&effect.path))?;
     let content = effect.content.expose();
     if effect.append {
-        return OpenOptions::new().create(true).append(true).open(path)?.write_all(content);
+        return folder.append(name, 0o666)?.write_all(content);
     }
-    if fs::read(path).is_ok_and(|there| there == *content) {
+    if folder.read(&name).is_ok_and(|there| there == *content) {
         return Ok(());
     }
     let owner = Owner { user: user(&effect.owner)?, group: group(&effect.group)? };
-    generation::replace(path, content, effect.permissions, owner)
+    folder.replace(&name, |new| folder.write(new, content, effect.permissions, owner))
 }
 
 /// The id of a user by name or number; none for an empty name.

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::template::{self, Moment, Rendered};
 use super::unit::{Target, Unit};
 use super::{Delivery, Exit};
-use crate::generation::{Change, Content, SourceRecord};
+use crate::generation::{self, Change, Content, SourceRecord};
 use crate::status::Problem;
 
 /// How long a change waits for others that are under way, so that they appear together.
@@ -178,7 +178,11 @@ impl Delivery {
                 for reject in &published.rejected {
                     let message = reject.problem.to_string();
                     let unit = self.unit_of(reject.index);
-                    self.units[unit].again(now, LONGEST_WAIT);
+                    let wait = match reject.problem {
+                        generation::Problem::Gone(_) => Duration::ZERO,
+                        _ => LONGEST_WAIT,
+                    };
+                    self.units[unit].again(now, wait);
                     if self.rejected.insert(reject.index, message.clone()).as_ref()
                         != Some(&message)
                     {

@@ -11,9 +11,11 @@ use holdfast_ctmpl::{
     Answer, Error, ErrorKind, Limits, MissingKey, Need, Options, Output, Source, Template, Value,
 };
 use holdfast_types::{Clock, Timestamp};
+use nix::fcntl::OFlag;
 use tokio::time::Instant;
 
 use crate::config::{TemplateSource, TemplateText};
+use crate::files;
 use crate::generation::SourceRecord;
 use crate::status::Problem;
 use crate::store::{Core, Failure, FailureKind, Found, Request};
@@ -173,7 +175,8 @@ fn of_error(error: &Error) -> Problem {
 fn read_bounded(path: &Path) -> Result<Vec<u8>, Problem> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+        let file = files::open_regular(path, OFlag::empty())?;
+        file.take(LARGEST + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST {
             return Err(io::ErrorKind::FileTooLarge.into());
         }

@@ -254,6 +254,27 @@ async fn a_lease_stands_while_its_file_waits_though_another_is_published() {
 }
 
 #[tokio::test]
+async fn a_template_waits_for_no_pipe() {
+    let mut world = World::new(
+        r#"
+        template {
+          contents    = "{{ file \"FOLDER/pipe\" }}"
+          destination = "FOLDER/piped"
+        }
+        template {
+          contents    = "{{ with secret \"kv/flags\" }}{{ .Data.a }}{{ end }}"
+          destination = "FOLDER/flags"
+        }
+        "#,
+    );
+    nix::unistd::mkfifo(&world.path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    world.turn(r#"{"a":"1"}"#);
+    let problem = world.delivery.units[0].problem.clone().unwrap();
+    assert!(problem.message.contains("no regular file"), "{problem:?}");
+    assert_eq!(world.text("flags"), "1");
+}
+
+#[tokio::test]
 async fn a_lease_that_never_reached_a_file_is_given_back_at_once() {
     let mut world = World::new(FLAGS_FIRST);
     world.turn(r#"{"a":"1"}"#);

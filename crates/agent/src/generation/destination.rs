@@ -1,12 +1,19 @@
 //! Where a reader looks for its file, and how that leads to the generation.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::directory;
+use holdfast_types::SecretBytes;
+use nix::sys::stat::{FileStat, SFlag};
+
+use super::folder::{Folder, is_a, is_ours};
 use super::place::Place;
+
+/// Where a file is in a generation: its directory, and its name there.
+pub(super) type Found = (Folder, OsString);
 
 /// A mode for files of which nobody said one: secrets are their owner's.
 const PRIVATE: u32 = 0o600;
@@ -53,6 +60,9 @@ pub enum Problem {
     /// There is no directory for it.
     #[error("there is no directory {}; make it, or set create_dest_dirs", .0.display())]
     NoDirectory(PathBuf),
+    /// The generation before has it no more: somebody removed it there.
+    #[error("{} is gone; it is rendered again", .0.display())]
+    Gone(PathBuf),
     /// The system refused it.
     #[error("place {}: {source}", path.display())]
     Io {
@@ -65,87 +75,153 @@ pub enum Problem {
 }
 
 impl Destination {
-    /// Looks whether a file can be placed here, and makes room for it.
-    pub(super) fn prepare(&self) -> Result<(), Problem> {
+    /// Opens the directory that a file is to be placed in, and looks whether it can be.
+    pub(super) fn prepare(&self) -> Result<Folder, Problem> {
         let failed = |source| Problem::Io { path: self.path.clone(), source };
         let parent = self.path.parent().unwrap_or(Path::new("/"));
-        if !parent.is_dir() {
-            if !self.make_directories {
-                return Err(Problem::NoDirectory(parent.to_owned()));
+        let folder = match self.make_directories {
+            true => Folder::make(parent, 0o755),
+            false => Folder::open(parent),
+        };
+        let folder = folder.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Problem::NoDirectory(parent.to_owned()),
+            _ => failed(error),
+        })?;
+        match folder.stat(self.name()).map_err(failed)? {
+            Some(stat) if is_a(&stat, SFlag::S_IFDIR) => {
+                Err(Problem::IsDirectory(self.path.clone()))
             }
-            directory::make(parent, 0o755).map_err(failed)?;
-        }
-        match fs::symlink_metadata(&self.path) {
-            Ok(metadata) if metadata.is_dir() => Err(Problem::IsDirectory(self.path.clone())),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
-            _ => Ok(()),
+            _ => Ok(folder),
         }
     }
 
-    /// The mode that its file is to have, and whether anybody chose it.
-    pub(super) fn mode(&self) -> (u32, bool) {
-        let present = || fs::metadata(&self.path).ok().filter(fs::Metadata::is_file);
-        match self.mode {
+    /// Its name in that directory.
+    fn name(&self) -> &OsStr {
+        self.path.file_name().unwrap_or_default()
+    }
+
+    /// The mode that its file is to have, and whether anybody chose it. `current` is where the file
+    /// is in the current generation.
+    pub(super) fn mode(&self, place: &Place, current: Option<&Found>) -> (u32, bool) {
+        let present = || {
+            let (folder, name) = Folder::above(&self.path).ok()?;
+            let is_link = folder.read_link(&name).ok()?;
+            let stat = match (is_link, current) {
+                (Some(to), Some((folder, name))) if to == place.link(&self.path) => {
+                    folder.stat(name).ok()??
+                }
+                _ => folder.stat(&name).ok()??,
+            };
+            // One that somebody else put there chooses nothing for a secret of ours.
+            let is_its = is_ours(stat.st_uid) || self.owner.user == Some(stat.st_uid);
+            (is_a(&stat, SFlag::S_IFREG) && is_its).then_some(stat.st_mode & 0o7777)
+        };
+        match self.mode.or_else(present) {
             Some(mode) => (mode, true),
-            None => match present() {
-                Some(metadata) => (metadata.permissions().mode() & 0o7777, true),
-                None => (PRIVATE, false),
-            },
+            None => (PRIVATE, false),
         }
     }
 
-    /// Keeps what a reader finds now as `<path>.bak`.
-    pub(super) fn keep_old(&self) -> Result<(), Problem> {
-        let Ok(old) = fs::canonicalize(&self.path) else { return Ok(()) };
-        let mut backup = self.path.clone().into_os_string();
+    /// Keeps what a reader finds now as `<path>.bak`: our own file from `current`, and of anything
+    /// else what stands there itself. A link that is not ours stays a link: what it leads to may be
+    /// readable to us alone.
+    pub(super) fn keep_old(
+        &self,
+        folder: &Folder,
+        place: &Place,
+        current: Option<&Found>,
+    ) -> Result<(), Problem> {
+        let mut backup = self.name().to_owned();
         backup.push(".bak");
-        directory::replace(Path::new(&backup), |temporary| {
-            directory::share(&old, temporary, self.owner)
-        })
-        .map_err(|source| Problem::Io { path: backup.into(), source })
+        let kept = self.keep_as(folder, &backup, place, current);
+        kept.map_err(|source| Problem::Io { path: self.path.with_file_name(backup), source })
     }
 
-    /// Lets the destination lead to its file in the current generation.
-    pub(super) fn place(&self, place: &Place, links: bool) -> Result<Placement, Problem> {
+    fn keep_as(
+        &self,
+        folder: &Folder,
+        backup: &OsStr,
+        place: &Place,
+        current: Option<&Found>,
+    ) -> io::Result<()> {
+        let name = self.name();
+        let link = folder.read_link(name)?;
+        if link.as_ref().is_some_and(|link| *link == place.link(&self.path)) {
+            let Some((from, file)) = current else { return Ok(()) };
+            return folder.replace(backup, |new| from.share(file, folder, new, self.owner));
+        }
+        if folder.stat(name)?.is_none() {
+            return Ok(());
+        }
+        folder.replace(backup, |new| {
+            if folder.link_same(name, new).is_ok() {
+                return Ok(());
+            }
+            // A file system without hard links: the same contents for the same eyes.
+            let mut file = folder.file(name)?;
+            let metadata = file.metadata()?;
+            let mut contents = Vec::new();
+            file.read_to_end(&mut contents)?;
+            let owner = Owner { user: Some(metadata.uid()), group: Some(metadata.gid()) };
+            folder.write(new, &contents, metadata.mode() & 0o7777, owner)
+        })
+    }
+
+    /// Lets the destination lead to its file in the current generation, `current`.
+    pub(super) fn place(
+        &self,
+        folder: &Folder,
+        place: &Place,
+        current: &Found,
+        links: bool,
+    ) -> Result<Placement, Problem> {
+        let failed = |source| Problem::Io { path: self.path.clone(), source };
         let link = place.link(&self.path);
         if links {
-            if fs::read_link(&self.path).is_ok_and(|there| there == link) {
+            if folder.read_link(self.name()).map_err(failed)?.is_some_and(|there| there == link) {
                 return Ok(Placement::Link);
             }
-            let file = place.current().join(place.name(&self.path));
-            let leads_there = |temporary: &Path| {
-                let (through, real) = (fs::metadata(temporary)?, fs::metadata(&file)?);
-                let same = (through.dev(), through.ino()) == (real.dev(), real.ino());
-                if same { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+            let leads_there = |temporary: &OsStr| {
+                let through = folder.leads_to(temporary)?;
+                let real = current.0.stat(&current.1)?;
+                let same =
+                    |real: FileStat| (through.st_dev, through.st_ino) == (real.st_dev, real.st_ino);
+                if real.is_some_and(same) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
             };
-            if directory::link(&self.path, &link, leads_there).is_ok() {
+            if folder.link(self.name(), &link, leads_there).is_ok() {
                 return Ok(Placement::Link);
             }
         }
-        self.copy(place).map_err(|source| Problem::Io { path: self.path.clone(), source })?;
+        self.copy(folder, current).map_err(failed)?;
         Ok(Placement::Copy)
     }
 
-    fn copy(&self, place: &Place) -> io::Result<()> {
-        let file = place.current().join(place.name(&self.path));
-        let mode = fs::metadata(&file)?.permissions().mode() & 0o7777;
-        let contents = fs::read(&file)?;
+    fn copy(&self, folder: &Folder, (from, file): &Found) -> io::Result<()> {
+        let mut file = from.file(file)?;
+        let mode = file.metadata()?.mode() & 0o7777;
+        let mut contents = Vec::new();
+        file.read_to_end(&mut contents)?;
+        let contents = SecretBytes::new(contents);
         // What is there already need not change under its readers.
-        let there = fs::symlink_metadata(&self.path).ok().filter(fs::Metadata::is_file);
-        if there.is_some_and(|there| there.permissions().mode() & 0o7777 == mode)
-            && fs::read(&self.path).is_ok_and(|there| there == contents)
-        {
+        let is_same = |there: &File| {
+            there.metadata().is_ok_and(|there| {
+                there.mode() & 0o7777 == mode && there.len() == contents.expose().len() as u64
+            })
+        };
+        let there = folder.file(self.name()).ok().filter(is_same);
+        if there.is_some() && folder.read(self.name()).map(SecretBytes::new)? == contents {
             return Ok(());
         }
-        directory::replace(&self.path, |temporary| {
-            directory::write(temporary, &contents, mode, self.owner)
+        folder.replace(self.name(), |temporary| {
+            folder.write(temporary, contents.expose(), mode, self.owner)
         })
     }
 
     /// Removes a link of ours to a file that is no longer delivered.
     pub(super) fn abandon(path: &Path, place: &Place) -> io::Result<()> {
-        match fs::read_link(path) {
-            Ok(there) if there == place.link(path) => directory::remove(path),
+        let (folder, name) = Folder::above(path)?;
+        match folder.read_link(&name)? {
+            Some(there) if there == place.link(path) => folder.remove(&name),
             _ => Ok(()),
         }
     }

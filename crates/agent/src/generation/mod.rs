@@ -13,12 +13,13 @@
 //! ```
 
 mod destination;
-mod directory;
+mod folder;
 mod manifest;
 mod place;
 mod publisher;
 
 pub use destination::{Destination, Owner, Placement, Problem};
+pub(crate) use folder::Folder;
 pub use manifest::{FileRecord, Manifest, SourceRecord};
 pub use place::{Place, is_memory};
 pub use publisher::{Change, Content, Published, Publisher, Rejected, Settings};
@@ -28,7 +29,8 @@ use std::path::{Path, PathBuf};
 
 /// Writes a file by itself, in place of what is there, at once.
 pub(crate) fn replace(path: &Path, contents: &[u8], mode: u32, owner: Owner) -> io::Result<()> {
-    directory::replace(path, |temporary| directory::write(temporary, contents, mode, owner))
+    let (folder, name) = Folder::above(path)?;
+    folder.replace(&name, |temporary| folder.write(temporary, contents, mode, owner))
 }
 
 /// Why nothing was published. What is published already stands.

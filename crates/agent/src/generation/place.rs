@@ -4,6 +4,10 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+use nix::unistd::Uid;
+use tracing::info;
+
+use super::folder::Folder;
 
 /// A directory for generations, and how destinations lead there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,38 @@ impl Place {
         }
     }
 
+    /// The same, where somebody else does not decide what is there; else in `fallback`. Root's
+    /// agent lays nothing into a directory that belongs to another user; nobody uses what another
+    /// made in advance, at a name that can be foreseen.
+    pub fn of_ours<'a>(
+        destinations: impl IntoIterator<Item = &'a Path>,
+        id: &str,
+        fallback: &Path,
+    ) -> Self {
+        let beside = Self::of(destinations, id, fallback);
+        if !beside.relative || beside.is_ours() {
+            return beside;
+        }
+        let place = Self::inside(&fallback.join(id));
+        info!(root = %place.root.display(), instead = %beside.root.display(),
+              "generations are not kept beside their files, where others decide");
+        place
+    }
+
+    fn is_ours(&self) -> bool {
+        let mut above = self.base.ancestors().map(Folder::open);
+        let Some(Ok(above)) = above.find(|folder| !folder.as_ref().is_err_and(is_missing)) else {
+            return false;
+        };
+        if Uid::effective().is_root() && !above.is_known() {
+            return false;
+        }
+        match Folder::open(&self.root) {
+            Ok(root) => root.check_ours().is_ok(),
+            Err(error) => is_missing(&error),
+        }
+    }
+
     /// A place in `root`, wherever the destinations are.
     pub fn inside(root: &Path) -> Self {
         Self { root: root.to_owned(), base: PathBuf::from("/"), relative: false }
@@ -50,10 +86,6 @@ impl Place {
 
     pub(super) fn generations(&self) -> PathBuf {
         self.root.join("generations")
-    }
-
-    pub(super) fn generation(&self, number: u64) -> PathBuf {
-        self.generations().join(number.to_string())
     }
 
     /// Where the file of `destination` is in a generation.
@@ -74,6 +106,10 @@ impl Place {
         let root = self.root.strip_prefix(&self.base).unwrap_or(&self.root);
         link.join(root).join("current").join(name)
     }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
 }
 
 /// The deepest directory above both.

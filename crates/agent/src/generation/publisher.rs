@@ -1,20 +1,24 @@
 //! Makes generations, flips to them, and removes them again.
 
-use std::fs::{self, File, Permissions};
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_types::{Clock, SecretBytes, Timestamp};
 use nix::fcntl::{Flock, FlockArg};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::destination::{Destination, Placement, Problem};
+use super::destination::{Destination, Found, Placement, Problem};
+use super::folder::{Access, Folder};
 use super::manifest::{FileRecord, Manifest, SourceRecord};
 use super::place::{self, Place};
-use super::{GenerationError, at, directory};
+use super::{GenerationError, at};
 
 /// Old generations that wait for their consumers; beyond this the oldest goes all the same.
 const KEPT: usize = 16;
@@ -38,6 +42,10 @@ pub struct Settings {
 /// thousand take some milliseconds.
 pub struct Publisher {
     place: Place,
+    /// The place, and the generations in it, by handle: whoever comes to own something above them
+    /// cannot put others in their place.
+    root: Folder,
+    generations: Folder,
     files: Vec<Delivered>,
     links: bool,
     clock: Arc<dyn Clock>,
@@ -52,7 +60,7 @@ pub struct Publisher {
 struct Old {
     number: u64,
     /// Until when it stays in any case.
-    until: Timestamp,
+    until: Instant,
 }
 
 struct Delivered {
@@ -114,28 +122,32 @@ impl Publisher {
     /// Another agent has it; it cannot be made or read.
     pub fn open(settings: Settings) -> Result<Self, GenerationError> {
         let place = settings.place;
-        directory::make(&place.root, 0o755).map_err(at("make", &place.root))?;
-        let lock = Self::lock(&place)?;
-        let generations = place.generations();
-        directory::make(&generations, 0o755).map_err(at("make", &generations))?;
-        let current = current_of(&place);
-        let manifest = current.and_then(|number| read_manifest(&place, number));
+        let failed = |what| at(what, &place.root);
+        let root = Folder::make(&place.root, 0o755).map_err(failed("make"))?;
+        root.check_ours().map_err(failed("use"))?;
+        let lock = root.lock_file("lock").map_err(failed("lock"))?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
+            .map_err(|_| GenerationError::Locked { root: place.root.clone() })?;
+        let generations = root.make_folder("generations", 0o755).map_err(failed("make"))?;
+        generations.check_ours().map_err(failed("use"))?;
+        let current = current_of(&root);
+        let manifest = current.and_then(|number| read_manifest(&generations, number));
         let (mut last, mut old) = (current.unwrap_or(0), Vec::new());
-        for entry in fs::read_dir(&generations).map_err(at("read", &generations))? {
-            let path = entry.map_err(at("read", &generations))?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            match name.parse::<u64>() {
-                Ok(number) if Some(number) == current => {}
-                Ok(number) if current.is_some_and(|current| number < current) => old.push(number),
-                // Made, but never flipped to, or not even made.
-                other => {
-                    last = last.max(other.unwrap_or(0));
-                    directory::remove_tree(&path).map_err(at("remove", &path))?;
-                }
+        for name in generations.names().map_err(failed("read"))? {
+            // What has another name is not ours to remove.
+            let Some((number, is_whole)) = number_of(&name) else { continue };
+            if is_whole && current.is_some_and(|current| number <= current) {
+                old.extend(Some(number).filter(|number| Some(*number) != current));
+                continue;
+            }
+            // Made, but never flipped to, or not even made.
+            last = last.max(number);
+            if let Err(error) = generations.remove_tree(&name) {
+                warn!(name = %name.display(), %error, "remove a generation that was not finished");
             }
         }
         old.sort_unstable();
-        let until = settings.clock.now() + GRACE;
+        let until = Instant::now() + GRACE;
         let old = old.into_iter().map(|number| Old { number, until }).collect();
         let folder = std::env::current_dir().unwrap_or_default();
         let files = settings.destinations.into_iter().map(|mut destination| {
@@ -150,6 +162,8 @@ impl Publisher {
             last,
             old,
             place,
+            root,
+            generations,
             _lock: lock,
         };
         publisher.abandon_strangers();
@@ -159,13 +173,9 @@ impl Publisher {
         Ok(publisher)
     }
 
-    fn lock(place: &Place) -> Result<Flock<File>, GenerationError> {
-        let path = place.root.join("lock");
-        let file = fs::OpenOptions::new().create(true).append(true).open(&path);
-        let file = file.map_err(at("open", &path))?;
-        file.set_permissions(Permissions::from_mode(0o600)).map_err(at("open", &path))?;
-        Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .map_err(|_| GenerationError::Locked { root: place.root.clone() })
+    /// The place, by handle.
+    pub(crate) fn root(&self) -> &Folder {
+        &self.root
     }
 
     /// Where generations are kept.
@@ -183,7 +193,7 @@ impl Publisher {
         match &self.manifest {
             Some(manifest) if manifest.generation == number => Some(manifest.clone()),
             _ if self.old.iter().any(|old| old.number == number) => {
-                read_manifest(&self.place, number)
+                read_manifest(&self.generations, number)
             }
             _ => None,
         }
@@ -216,9 +226,21 @@ impl Publisher {
 
     /// The bytes that readers of destination `index` find now.
     pub fn read(&self, index: usize) -> Option<SecretBytes> {
-        let path = &self.files[index].destination.path;
-        self.manifest.as_ref()?.file(path)?;
-        fs::read(self.place.current().join(self.place.name(path))).ok().map(SecretBytes::new)
+        self.file(index)?;
+        let (folder, name) = self.find(index).ok()?;
+        folder.read(name).ok().map(SecretBytes::new)
+    }
+
+    /// Where the file of destination `index` is in the current generation.
+    fn find(&self, index: usize) -> io::Result<Found> {
+        let files = self.generations.folder(self.number().to_string())?.folder("files")?;
+        files.below(self.name(index))
+    }
+
+    /// Its path in a generation.
+    fn name(&self, index: usize) -> &Path {
+        let name = self.place.name(&self.files[index].destination.path);
+        name.strip_prefix("/").unwrap_or(name)
     }
 
     /// Makes `changes` visible, all at once. Where they change nothing there is no new generation.
@@ -245,12 +267,17 @@ impl Publisher {
         }
         is_new |= !changed.is_empty();
         if is_new {
-            let manifest = self.write_generation(&wanted, &changed)?;
+            let manifest = self.write_generation(&wanted, &changed, &mut rejected)?;
             for index in &changed {
                 let destination = &self.files[*index].destination;
-                if destination.backup
-                    && let Err(problem) = destination.keep_old()
-                {
+                if !destination.backup {
+                    continue;
+                }
+                let current = self.find(*index).ok();
+                let kept = destination.prepare().and_then(|folder| {
+                    destination.keep_old(&folder, &self.place, current.as_ref())
+                });
+                if let Err(problem) = kept {
                     rejected.push(Rejected { index: *index, problem });
                 }
             }
@@ -263,15 +290,17 @@ impl Publisher {
     /// Whether the file is not yet as `change` wants it.
     fn differs(&self, change: &Change) -> bool {
         let Content::Rendered(bytes) = &change.content else { return false };
-        let destination = &self.files[change.index].destination;
-        let path = self.place.current().join(self.place.name(&destination.path));
-        let Ok(metadata) = fs::metadata(&path) else { return true };
-        let owner = destination.owner;
+        let Destination { mode, owner, .. } = self.files[change.index].destination;
+        let file = self.find(change.index).and_then(|(folder, name)| {
+            let metadata = folder.file(&name)?.metadata()?;
+            Ok((folder, name, metadata))
+        });
+        let Ok((folder, name, metadata)) = file else { return true };
         metadata.len() != bytes.expose().len() as u64
-            || destination.mode.is_some_and(|mode| metadata.permissions().mode() & 0o7777 != mode)
+            || mode.is_some_and(|mode| metadata.mode() & 0o7777 != mode)
             || owner.user.is_some_and(|user| metadata.uid() != user)
             || owner.group.is_some_and(|group| metadata.gid() != group)
-            || fs::read(&path).map(SecretBytes::new).ok().as_ref() != Some(bytes)
+            || folder.read(name).map(SecretBytes::new).ok().as_ref() != Some(bytes)
     }
 
     /// Whether the record of the file is not yet as `change` tells it.
@@ -284,18 +313,20 @@ impl Publisher {
         &mut self,
         wanted: &[Option<Change>],
         changed: &[usize],
+        rejected: &mut Vec<Rejected>,
     ) -> Result<Manifest, GenerationError> {
         let number = self.last + 1;
-        let unfinished = self.place.generations().join(format!("{number}.tmp"));
-        directory::remove_tree(&unfinished).map_err(at("remove", &unfinished))?;
-        let manifest = self.fill(&unfinished, number, wanted, changed);
-        let whole = self.place.generation(number);
+        let name = format!("{number}.tmp");
+        let unfinished = self.place.generations().join(&name);
+        self.generations.remove_tree(&name).map_err(at("remove", &unfinished))?;
+        let manifest = self.fill(&name, number, wanted, changed, rejected);
         let moved = manifest.and_then(|manifest| {
-            fs::rename(&unfinished, &whole).map_err(at("rename", &unfinished))?;
+            let moved = self.generations.rename(&name, number.to_string());
+            moved.map_err(at("rename", &unfinished))?;
             Ok(manifest)
         });
         if moved.is_err() {
-            let _ = directory::remove_tree(&unfinished);
+            let _ = self.generations.remove_tree(&name);
         } else {
             self.last = number;
         }
@@ -304,39 +335,55 @@ impl Publisher {
 
     fn fill(
         &mut self,
-        unfinished: &Path,
+        name: &str,
         number: u64,
         wanted: &[Option<Change>],
         changed: &[usize],
+        rejected: &mut Vec<Rejected>,
     ) -> Result<Manifest, GenerationError> {
         let now = self.clock.now();
-        let folder = unfinished.join("files");
-        directory::make(&folder, 0o755).map_err(at("make", &folder))?;
+        let path = self.place.generations().join(name);
+        let unfinished = self.generations.make_folder(name, 0o755).map_err(at("make", &path))?;
+        let folder = unfinished.make_folder("files", 0o755).map_err(at("make", &path))?;
         let mut files = Vec::new();
+        let mut folders = BTreeSet::new();
         for (index, change) in wanted.iter().enumerate() {
             let destination = &self.files[index].destination;
-            let name = self.place.name(&destination.path);
-            let name = name.strip_prefix("/").unwrap_or(name);
-            let path = folder.join(name);
-            let old = self.place.current().join(name);
+            let name = self.name(index);
+            let path = path.join("files").join(name);
+            let old = self.find(index).ok();
             let record = self.file(index).cloned();
             let fresh = changed.contains(&index);
             let mut default_mode = self.files[index].default_mode;
+            let make = || folder.make_below(name).map_err(at("make", &path));
             match change.as_ref().map(|change| &change.content) {
                 Some(Content::Rendered(bytes)) if fresh => {
-                    directory::make_above(&path, 0o755).map_err(at("make", &path))?;
-                    let (mode, chosen) = destination.mode();
+                    let (parent, name) = make()?;
+                    let (mode, chosen) = destination.mode(&self.place, old.as_ref());
                     default_mode = !chosen;
-                    directory::write(&path, bytes.expose(), mode, destination.owner)
+                    parent
+                        .write(&name, bytes.expose(), mode, destination.owner)
                         .map_err(at("write", &path))?;
                 }
                 _ if record.is_none() => continue,
                 _ => {
-                    directory::make_above(&path, 0o755).map_err(at("make", &path))?;
-                    directory::share(&old, &path, destination.owner)
-                        .map_err(at("carry over", &old))?;
+                    let (parent, name) = make()?;
+                    let gone = || io::Error::from(io::ErrorKind::NotFound);
+                    let shared = old.ok_or_else(gone).and_then(|(from, old)| {
+                        from.share(&old, &parent, &name, destination.owner)
+                    });
+                    match shared {
+                        // One that somebody removed is no reason to keep back the others.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                            let problem = Problem::Gone(destination.path.clone());
+                            rejected.push(Rejected { index, problem });
+                            continue;
+                        }
+                        other => other.map_err(at("carry over", &path))?,
+                    }
                 }
             }
+            folders.extend(name.ancestors().skip(1).map(Path::to_owned));
             let before = record.filter(|_| !fresh);
             let (since, since_when) =
                 before.as_ref().map_or((number, now), |file| (file.since, file.changed));
@@ -359,20 +406,37 @@ impl Publisher {
             self.files[index].default_mode = default_mode;
         }
         let manifest = Manifest { generation: number, published: now, files };
-        let path = unfinished.join("manifest.json");
         let text = serde_json::to_vec(&manifest).unwrap_or_default();
-        directory::write(&path, &text, 0o600, super::Owner::default())
+        unfinished
+            .write("manifest.json", &text, 0o600, super::Owner::default())
             .map_err(at("write", &path))?;
+        // Last, and from the deepest: until then nobody but us can put anything there.
+        for name in folders.iter().rev().filter(|name| !name.as_os_str().is_empty()) {
+            let given = folder
+                .below(name)
+                .and_then(|(parent, last)| parent.folder(last)?.set_access(self.access_of(name)));
+            given.map_err(at("give", &path))?;
+        }
         Ok(manifest)
+    }
+
+    /// Who gets into a directory of a generation: whoever gets into the one that it stands for.
+    fn access_of(&self, name: &Path) -> Access {
+        match Folder::open(&self.place.base.join(name)) {
+            Ok(folder) => folder.access(),
+            // Made when a file is placed there, for all.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Access::own(0o755),
+            Err(_) => Access::own(0o700),
+        }
     }
 
     /// The moment at which everything changes.
     fn flip(&mut self, manifest: Manifest) -> Result<(), GenerationError> {
-        let current = self.place.current();
         let target = PathBuf::from(format!("generations/{}/files", manifest.generation));
-        directory::link(&current, &target, |_| Ok(())).map_err(at("flip", &current))?;
+        let flipped = self.root.link(OsStr::new("current"), &target, |_| Ok(()));
+        flipped.map_err(at("flip", &self.place.current()))?;
         if let Some(old) = self.manifest.replace(manifest) {
-            self.old.push(Old { number: old.generation, until: self.clock.now() + GRACE });
+            self.old.push(Old { number: old.generation, until: Instant::now() + GRACE });
         }
         let beyond = self.old.len().saturating_sub(KEPT);
         let beyond = self.old.get(beyond).map_or(0, |old| old.number);
@@ -387,15 +451,16 @@ impl Publisher {
             if self.file(index).is_none() {
                 continue;
             }
-            let file = &mut self.files[index];
-            let placed = file
-                .destination
-                .prepare()
-                .and_then(|()| file.destination.place(&self.place, self.links));
+            let destination = &self.files[index].destination;
+            let found = self.find(index);
+            let placed = destination.prepare().and_then(|folder| {
+                let found = found.map_err(|_| Problem::Gone(destination.path.clone()))?;
+                destination.place(&folder, &self.place, &found, self.links)
+            });
+            self.files[index].placement = placed.as_ref().ok().copied();
             match placed {
-                Ok(placement) => file.placement = Some(placement),
+                Ok(_) => {}
                 Err(problem) => {
-                    file.placement = None;
                     rejected.retain(|rejected| rejected.index != index);
                     rejected.push(Rejected { index, problem });
                 }
@@ -433,15 +498,14 @@ impl Publisher {
     /// Removes the generations below `number`, but neither the current one nor one that was current
     /// a moment ago. Gives those that it removed.
     pub fn retire_below(&mut self, number: u64) -> Vec<u64> {
-        let now = self.clock.now();
+        let now = Instant::now();
         let goes = |old: &Old| old.number < number && old.until <= now;
         let gone: Vec<u64> =
             self.old.iter().filter(|old| goes(old)).map(|old| old.number).collect();
         self.old.retain(|old| !goes(old));
         for number in &gone {
-            let path = self.place.generation(*number);
-            if let Err(error) = directory::remove_tree(&path) {
-                warn!(path = %path.display(), %error, "remove an old generation");
+            if let Err(error) = self.generations.remove_tree(number.to_string()) {
+                warn!(generation = number, %error, "remove an old generation");
             }
         }
         gone
@@ -449,16 +513,27 @@ impl Publisher {
 }
 
 /// The number that `current` leads to.
-fn current_of(place: &Place) -> Option<u64> {
-    let link = fs::read_link(place.current()).ok()?;
+fn current_of(root: &Folder) -> Option<u64> {
+    let link = root.read_link("current").ok()??;
     link.parent()?.file_name()?.to_str()?.parse().ok()
 }
 
-fn read_manifest(place: &Place, number: u64) -> Option<Manifest> {
-    let path = place.generation(number).join("manifest.json");
-    let read = fs::read(&path).and_then(|text| {
+/// The number of a generation by its name, and whether it is whole.
+fn number_of(name: &OsString) -> Option<(u64, bool)> {
+    let name = name.to_str()?;
+    let number = name.strip_suffix(".tmp").unwrap_or(name);
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+    Some((number.parse().ok().filter(|_| is_number)?, number == name))
+}
+
+fn read_manifest(generations: &Folder, number: u64) -> Option<Manifest> {
+    let read = || {
+        let folder = generations.folder(number.to_string())?;
+        folder.check_ours()?;
+        let text = folder.read("manifest.json")?;
         serde_json::from_slice(&text)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-    });
-    read.inspect_err(|error| warn!(path = %path.display(), %error, "read what was delivered")).ok()
+    };
+    let manifest = read();
+    manifest.inspect_err(|error| warn!(number, %error, "read what was delivered")).ok()
 }

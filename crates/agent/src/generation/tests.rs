@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast_testkit::FakeClock;
-use holdfast_types::{SecretBytes, SystemClock};
+use holdfast_types::{Clock as _, SecretBytes, SystemClock};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use tempfile::TempDir;
@@ -58,8 +58,8 @@ fn names_in(folder: &Path) -> BTreeSet<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-#[test]
-fn files_appear_with_their_modes_and_records() {
+#[tokio::test(start_paused = true)]
+async fn files_appear_with_their_modes_and_records() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = settings(folder.path(), &["a.env", "tls/key"]);
     settings.destinations[1].mode = None;
@@ -95,7 +95,9 @@ fn files_appear_with_their_modes_and_records() {
 
     assert_eq!(publisher.old(), [1, 2]);
     assert!(publisher.retire_below(3).is_empty(), "readers may be on their way");
-    clock.advance(Duration::from_secs(2));
+    // Whatever the clock on the wall is set to.
+    clock.set(clock.now() - Duration::from_secs(86_400));
+    tokio::time::advance(Duration::from_secs(2)).await;
     assert_eq!(publisher.retire_below(9), [1, 2]);
     let kept = names_in(&publisher.place().root.join("generations"));
     assert_eq!(kept, BTreeSet::from(["3".to_owned()]));
@@ -170,6 +172,171 @@ fn what_stands_there_already_is_replaced_or_named() {
     fs::remove_file(at("fine")).unwrap();
     publisher.publish(Vec::new()).unwrap();
     assert_eq!(fs::read_to_string(at("fine")).unwrap(), "new");
+}
+
+/// Somebody who is not root.
+const NOBODY: u32 = 65534;
+
+fn give(path: &Path) {
+    std::os::unix::fs::lchown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+}
+
+/// What nobody reads at `path`.
+fn nobody_reads(path: &Path) -> Option<String> {
+    use std::os::unix::process::CommandExt as _;
+    let output = Command::new("cat").arg(path).uid(NOBODY).gid(NOBODY).output().unwrap();
+    output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn what_somebody_else_made_is_neither_followed_nor_removed() {
+    if !nix::unistd::Uid::effective().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (app, victim) = (folder.path().join("app"), folder.path().join("victim"));
+    fs::create_dir_all(victim.join("tree/below")).unwrap();
+    fs::write(victim.join("file"), "").unwrap();
+    fs::set_permissions(victim.join("file"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::create_dir(&app).unwrap();
+    let fallback = folder.path().join("fallback");
+    let place = || Place::of_ours([app.join("a").as_path()], "test", &fallback);
+    assert_eq!(place().root, app.join(".holdfast-test"));
+    // Below a directory of somebody else's, and at a name that he can foresee.
+    give(&app);
+    let elsewhere = fallback.join("test");
+    assert_eq!(place().root, elsewhere);
+    let planted = app.join(".holdfast-test");
+    fs::create_dir(&planted).unwrap();
+    symlink(&victim, planted.join("generations")).unwrap();
+    symlink(victim.join("file"), planted.join("lock")).unwrap();
+    give(&planted);
+    assert!(Publisher::open(settings(&app, &["a"])).is_err(), "it is somebody else's");
+    // As in a directory where everybody may make his own.
+    std::os::unix::fs::chown(&app, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&app, fs::Permissions::from_mode(0o1777)).unwrap();
+    assert_eq!(place().root, elsewhere);
+    assert!(Publisher::open(settings(&app, &["a"])).is_err(), "it is somebody else's");
+    // A link in the place of ours, whoever it belongs to.
+    fs::remove_dir_all(&planted).unwrap();
+    fs::create_dir(&planted).unwrap();
+    symlink(&victim, planted.join("generations")).unwrap();
+    assert!(Publisher::open(settings(&app, &["a"])).is_err(), "it is a link");
+    assert!(victim.join("tree/below").is_dir());
+    assert_eq!(fs::metadata(victim.join("file")).unwrap().mode() & 0o7777, 0o644);
+    // What has no name of a generation is not ours either.
+    fs::remove_file(planted.join("generations")).unwrap();
+    fs::create_dir_all(planted.join("generations/kept")).unwrap();
+    fs::create_dir_all(planted.join("generations/7.tmp/files")).unwrap();
+    drop(Publisher::open(settings(&app, &["a"])).unwrap());
+    assert_eq!(names_in(&planted.join("generations")), BTreeSet::from(["kept".to_owned()]));
+}
+
+#[test]
+fn somebody_elses_links_lead_nowhere() {
+    if !nix::unistd::Uid::effective().is_root() {
+        return;
+    }
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    // Another file system than that of the generations and of the secret.
+    let mounted = Mounted::tmpfs(&folder, "mode=755");
+    let secret = elsewhere.path().join("secret");
+    fs::write(&secret, "of root").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let app = folder.path().join("app");
+    fs::create_dir_all(&app).unwrap();
+    symlink(&secret, app.join("a")).unwrap();
+    symlink(elsewhere.path(), app.join("way")).unwrap();
+    for path in [app.join("a"), app.join("way"), app.clone()] {
+        give(&path);
+    }
+    let mut settings = settings(&app, &["a", "way/b"]);
+    settings.place = Place::inside(&elsewhere.path().join("generations"));
+    settings.destinations[0].backup = true;
+    settings.destinations[0].mode = None;
+    settings.destinations[0].owner = Owner { user: Some(NOBODY), group: None };
+    let mut publisher = Publisher::open(settings).unwrap();
+    let published = publisher.publish(vec![change(0, "new", 1), change(1, "new", 1)]).unwrap();
+    assert_eq!(published.rejected.len(), 1, "{published:?}");
+    assert!(published.rejected[0].index == 1, "{published:?}");
+    assert!(!elsewhere.path().join("b").exists(), "nothing is placed behind his link");
+    assert_eq!(fs::read_link(app.join("a.bak")).unwrap(), secret, "the link is kept as a link");
+    assert_eq!(nobody_reads(&app.join("a.bak")), None);
+    assert_eq!(fs::read_to_string(app.join("a")).unwrap(), "new");
+    drop((publisher, mounted));
+}
+
+#[test]
+fn a_generation_lets_in_whom_the_directories_of_its_files_do() {
+    if !nix::unistd::Uid::effective().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let names = ["public.conf", "private/tls.key", "his/own/key", "way/key"];
+    for (name, mode, is_his) in [
+        ("private", 0o700, false),
+        ("his", 0o750, true),
+        ("his/own", 0o700, true),
+        ("closed", 0o700, false),
+        ("closed/inner", 0o755, false),
+    ] {
+        let path = folder.path().join(name);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        if is_his {
+            give(&path);
+        }
+    }
+    symlink("closed/inner", folder.path().join("way")).unwrap();
+    for inside in [false, true] {
+        let mut settings = settings(folder.path(), &names);
+        let elsewhere = tempfile::tempdir().unwrap();
+        if inside {
+            fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            settings.place = Place::inside(&elsewhere.path().join("test"));
+        }
+        for destination in &mut settings.destinations {
+            destination.mode = Some(0o644);
+        }
+        let mut publisher = Publisher::open(settings).unwrap();
+        for round in 1..3 {
+            let text = format!("secret {round}");
+            let all = (0..4).map(|index| change(index, &text, round)).collect();
+            let published = publisher.publish(all).unwrap();
+            assert!(published.rejected.is_empty(), "{published:?}");
+            for (index, (name, his)) in names.iter().zip([true, false, true, false]).enumerate() {
+                let path = publisher.place().name(&folder.path().join(name)).to_owned();
+                let path =
+                    publisher.place().current().join(path.strip_prefix("/").unwrap_or(&path));
+                let want = his.then(|| text.clone());
+                assert_eq!(nobody_reads(&path), want, "{name}");
+                assert_eq!(nobody_reads(&folder.path().join(name)), want, "{name}");
+                assert_eq!(publisher.read(index), Some(SecretBytes::new(text.clone().into())));
+            }
+        }
+        // And goes all the same.
+        let generations = publisher.place().root.join("generations");
+        Folder::open(&generations).unwrap().remove_tree("1").unwrap();
+        assert_eq!(names_in(&generations), BTreeSet::from(["2".to_owned()]));
+    }
+}
+
+#[test]
+fn a_file_that_somebody_removed_holds_back_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut publisher = Publisher::open(settings(folder.path(), &["a", "b"])).unwrap();
+    publisher.publish(vec![change(0, "1", 1), change(1, "1", 1)]).unwrap();
+    fs::remove_file(publisher.place().current().join("b")).unwrap();
+    let published = publisher.publish(vec![change(0, "2", 2)]).unwrap();
+    let [Rejected { index: 1, problem: Problem::Gone(_) }] = &published.rejected[..] else {
+        panic!("{published:?}")
+    };
+    assert_eq!(fs::read_to_string(folder.path().join("a")).unwrap(), "2");
+    let published = publisher.publish(vec![change(1, "1", 1)]).unwrap();
+    assert!(published.rejected.is_empty(), "{published:?}");
+    assert_eq!(fs::read_to_string(folder.path().join("b")).unwrap(), "1");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 
 use super::Shared;
 use super::body::{self, Body, Read, refusal, streamed, whole};
-use super::sanitize::{self, Subject};
+use super::sanitize;
 use crate::cache::revoked_by;
 use crate::cache::{
     Cache, Holds, Kept, Key, Origin, Renewing, Turn, Until, digest, keep, request_key,
@@ -137,7 +137,7 @@ impl Shared {
         let path = sanitize::plain(path.trim_start_matches("/v1/"));
         let (method, headers) = (parts.method, parts.headers);
         let mut asked = Asked { method, target, path, headers, token, login, body: held };
-        if asked.subject().is_some() {
+        if asked.may_tell() {
             // Wrapped, the answer would be out of reach, and the token in it not the caller's to have.
             asked.headers.remove("x-vault-wrap-ttl");
         }
@@ -216,7 +216,7 @@ impl Shared {
         let json = headers
             .get(CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-        let wanted = self.cache.is_some() || asked.subject().is_some();
+        let wanted = self.cache.is_some() || asked.may_tell();
         if !(json && wanted && status.is_success()) {
             return Held { status, headers, body: HeldBody::Pieces(body) };
         }
@@ -327,21 +327,20 @@ fn kept_answer(kept: &Kept) -> Held {
 }
 
 impl Asked {
-    /// Whose token the answer may tell, where that must not be the agent's.
-    fn subject(&self) -> Option<Subject> {
-        self.login.as_ref()?;
-        sanitize::subject(&self.path)
+    /// Whether the answer may tell the agent's token.
+    fn may_tell(&self) -> bool {
+        self.login.is_some() && sanitize::may_tell(&self.path)
     }
 
     /// The answer as it goes out.
     fn finish(&self, answer: Held) -> Response<Body> {
-        let body = match (answer.body, self.subject(), &self.token) {
-            (HeldBody::Whole(bytes), Some(subject), Some(own)) => {
-                let asked = self.body.as_deref().unwrap_or_default();
-                whole(sanitize::without_token(subject, asked, own, bytes.expose()))
+        let own = self.token.as_ref().filter(|_| self.may_tell());
+        let body = match (answer.body, own) {
+            (HeldBody::Whole(bytes), Some(own)) => {
+                whole(sanitize::without_token(own, bytes.expose()))
             }
-            (HeldBody::Whole(bytes), ..) => whole(bytes.expose().clone()),
-            (HeldBody::Pieces(_), Some(_), _) if answer.status.is_success() => {
+            (HeldBody::Whole(bytes), None) => whole(bytes.expose().clone()),
+            (HeldBody::Pieces(_), Some(_)) if answer.status.is_success() => {
                 let text = "the answer may hold the agent's token, and cannot be looked into";
                 return refusal(StatusCode::BAD_GATEWAY, text);
             }
@@ -350,7 +349,7 @@ impl Asked {
         let mut response = Response::new(body);
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
-        if self.subject().is_some() {
+        if own.is_some() {
             // It may be shorter now.
             response.headers_mut().remove(CONTENT_LENGTH);
         }

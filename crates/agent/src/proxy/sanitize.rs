@@ -6,15 +6,6 @@ use holdfast_types::SecretString;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// Whose token an answer tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
-    /// The request's.
-    Own,
-    /// The one in the request's body; the request's, where there is none.
-    Named,
-}
-
 /// A path below `/v1/` as a server reads it, whatever way it was written: `auth/token//lookup%2Dself`
 /// is `auth/token/lookup-self`.
 pub(super) fn plain(path: &str) -> String {
@@ -23,41 +14,29 @@ pub(super) fn plain(path: &str) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// Whether the answer to a request for a [`plain`] path tells a token. The name of a namespace may
-/// stand before it.
-pub(super) fn subject(path: &str) -> Option<Subject> {
-    let (before, name) = path.rsplit_once("auth/token/")?;
-    match name {
-        _ if !before.is_empty() && !before.ends_with('/') => None,
-        "lookup-self" | "renew-self" => Some(Subject::Own),
-        "lookup" | "renew" => Some(Subject::Named),
-        _ => None,
-    }
+/// Whether the answer to a request for a [`plain`] path may tell a token. The name of a namespace
+/// may stand before it.
+pub(super) fn may_tell(path: &str) -> bool {
+    let Some((before, name)) = path.rsplit_once("auth/token/") else { return false };
+    (before.is_empty() || before.ends_with('/'))
+        && matches!(name, "lookup-self" | "renew-self" | "lookup" | "renew")
 }
 
-/// The answer without the token `own` and its accessor.
-pub(super) fn without_token(
-    subject: Subject,
-    asked: &[u8],
-    own: &SecretString,
-    answer: &[u8],
-) -> Vec<u8> {
-    if subject == Subject::Named {
-        let asked: Value = serde_json::from_slice(asked).unwrap_or_default();
-        let named = asked["token"].as_str().unwrap_or_default();
-        if !named.is_empty() && named != own.expose() {
-            return answer.to_vec();
-        }
-    }
+/// The answer without the token `own` and its accessor, whatever was asked: which part of a request
+/// a server goes by is its own affair. Of what cannot be read nothing is left.
+pub(super) fn without_token(own: &SecretString, answer: &[u8]) -> Vec<u8> {
     let Ok(mut json) = serde_json::from_slice::<Value>(answer) else { return Vec::new() };
-    for (part, fields) in [("data", ["id", "accessor"]), ("auth", ["client_token", "accessor"])] {
-        if let Some(part) = json.get_mut(part).and_then(Value::as_object_mut) {
-            for field in fields {
-                part.remove(field);
-            }
+    let mut told = false;
+    for (part, token) in [("data", "id"), ("auth", "client_token")] {
+        let Some(part) = json.get_mut(part).and_then(Value::as_object_mut) else { continue };
+        let its = part.get(token).and_then(Value::as_str);
+        if its.is_some_and(|its| SecretString::from(its) == *own) {
+            told = true;
+            part.remove(token);
+            part.remove("accessor");
         }
     }
-    json.to_string().into_bytes()
+    if told { json.to_string().into_bytes() } else { answer.to_vec() }
 }
 
 #[cfg(test)]
@@ -66,34 +45,37 @@ mod tests {
 
     #[test]
     fn the_agents_token_is_not_told() {
-        let lookup = r#"{"data":{"id":"s.own","accessor":"a","ttl":5}}"#;
-        let renew = r#"{"auth":{"client_token":"s.own","accessor":"a","renewable":true}}"#;
-        for (path, asked, answer, want) in [
-            ("auth/token/lookup-self", "", lookup, r#"{"data":{"ttl":5}}"#),
-            ("auth/token/renew-self", "{}", renew, r#"{"auth":{"renewable":true}}"#),
-            ("auth/token/lookup", r#"{"token":"s.own"}"#, lookup, r#"{"data":{"ttl":5}}"#),
-            ("auth/token/lookup", "", lookup, r#"{"data":{"ttl":5}}"#),
-            ("auth/token/lookup", r#"{"token":"s.other"}"#, lookup, lookup),
+        let own = SecretString::from("s.own");
+        for (answer, want) in [
+            (r#"{"data":{"id":"s.own","accessor":"a","ttl":5}}"#, r#"{"data":{"ttl":5}}"#),
+            (
+                r#"{"auth":{"client_token":"s.own","accessor":"a","renewable":true}}"#,
+                r#"{"auth":{"renewable":true}}"#,
+            ),
+            (
+                r#"{"data":{"id":"s.other","accessor":"a","ttl":5}}"#,
+                r#"{"data":{"id":"s.other","accessor":"a","ttl":5}}"#,
+            ),
+            ("s.own", ""),
         ] {
-            let own = SecretString::from("s.own");
-            let subject = subject(path).unwrap();
-            let got = without_token(subject, asked.as_bytes(), &own, answer.as_bytes());
-            assert_eq!(String::from_utf8_lossy(&got), want, "{path} {asked}");
+            let got = without_token(&own, answer.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&got), want, "{answer}");
         }
     }
 
     #[test]
     fn no_other_spelling_of_a_path_tells_it() {
         for (path, want) in [
-            ("auth/token/lookup-self", Some(Subject::Own)),
-            ("auth/token/lookup%2Dself", Some(Subject::Own)),
-            ("auth%2ftoken//lookup-self/", Some(Subject::Own)),
-            ("team/auth/token/renew", Some(Subject::Named)),
-            ("auth/token/create", None),
-            ("myauth/token/lookup", None),
-            ("kv/data/web", None),
+            ("auth/token/lookup", true),
+            ("auth/token/lookup-self", true),
+            ("auth/token/lookup%2Dself", true),
+            ("auth%2ftoken//lookup-self/", true),
+            ("team/auth/token/renew", true),
+            ("auth/token/create", false),
+            ("myauth/token/lookup", false),
+            ("kv/data/web", false),
         ] {
-            assert_eq!(subject(&plain(path)), want, "{path}");
+            assert_eq!(may_tell(&plain(path)), want, "{path}");
         }
     }
 }

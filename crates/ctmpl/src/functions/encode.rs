@@ -63,7 +63,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         if text.is_empty() {
             return Ok(Value::dictionary(Entries::new()));
         }
-        json::parse(text)
+        json::parse(&mut run.budget, text)
     })
     .boxed(),
 ];

@@ -59,13 +59,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
             return Ok(Value::texts(Vec::new()));
         }
         run.budget.allow(text.len())?;
-        Ok(Value::texts(split(text, arguments[0].bytes(), usize::MAX)))
+        Ok(Value::texts(split(run, text, arguments[0].bytes(), usize::MAX)?))
     }),
     Function::derives("splitToMap", &[Text, Text, Text], |run, arguments| {
         let mut entries = Entries::new();
         let text = rune::trim_space(arguments[2].bytes());
         run.budget.allow(text.len())?;
-        for pair in split(text, arguments[0].bytes(), usize::MAX) {
+        for pair in split(run, text, arguments[0].bytes(), usize::MAX)? {
             if let Some(at) = find(&pair, arguments[1].bytes()) {
                 let value = Value::text(&pair[at + arguments[1].bytes().len()..]);
                 entries.insert(Key::text(&pair[..at]), value);
@@ -137,28 +137,35 @@ pub(super) fn contains(text: &[u8], part: &[u8]) -> bool {
 
 /// The parts of `text` between separators, `most` at most; between all characters if the
 /// separator is empty.
-pub(super) fn split(text: &[u8], separator: &[u8], most: usize) -> Vec<Vec<u8>> {
+pub(super) fn split(
+    run: &mut Run<'_>,
+    text: &[u8],
+    separator: &[u8],
+    most: usize,
+) -> Result<Vec<Vec<u8>>, Fault> {
     let mut parts = Vec::new();
     let mut rest = text;
     if separator.is_empty() {
         while let Some((_, length)) = rune::decode(rest) {
+            run.budget.pieces(1)?;
             if parts.len() + 1 >= most {
                 parts.push(rest.to_vec());
-                return parts;
+                return Ok(parts);
             }
             parts.push(rest[..length].to_vec());
             rest = &rest[length..];
         }
-        return parts;
+        return Ok(parts);
     }
     while parts.len() + 1 < most
         && let Some(at) = find(rest, separator)
     {
+        run.budget.pieces(1)?;
         parts.push(rest[..at].to_vec());
         rest = &rest[at + separator.len()..];
     }
     parts.push(rest.to_vec());
-    parts
+    Ok(parts)
 }
 
 /// `text` with `to` for the first `most` places of `from`; before each character and at the end

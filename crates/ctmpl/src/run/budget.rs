@@ -1,11 +1,16 @@
 //! What a rendering may still cost.
 
+use std::sync::Arc;
+
 use crate::error::Exceeded;
 use crate::value::Kind;
 use crate::{Limits, Origins, Source, Value};
 
 /// Values nested in each other deeper than this are not walked: the walk uses the stack.
 pub(crate) const VALUE_DEPTH: usize = 200;
+
+/// Steps for a small value with memory of its own: that of some 128 bytes.
+const PIECE: u64 = 8;
 
 /// Steps between two looks at the deadline.
 const LOOK: u64 = 1024;
@@ -47,6 +52,40 @@ impl<'a> Budget<'a> {
             return Err(Exceeded::Output);
         }
         self.charge(bytes as u64 / 16)
+    }
+
+    /// Asks before a list of `count` values is made, or a copy of one.
+    pub(crate) fn items(&mut self, count: usize) -> Result<(), Exceeded> {
+        self.allow(count.saturating_mul(size_of::<Value>()))
+    }
+
+    /// Asks before `count` small values are made, each with memory of its own.
+    pub(crate) fn pieces(&mut self, count: usize) -> Result<(), Exceeded> {
+        self.charge((count as u64).saturating_mul(PIECE))
+    }
+
+    /// Takes off what a function made: lists and maps that nobody else holds. What it only passed
+    /// on cost nothing more. A function that makes more than its arguments hold asks before.
+    pub(crate) fn made(&mut self, value: &Value, depth: usize) -> Result<(), Exceeded> {
+        if depth >= VALUE_DEPTH {
+            return Err(Exceeded::Depth);
+        }
+        match &value.kind {
+            Kind::List(list) if Arc::strong_count(list) == 1 => {
+                self.items(list.items().len())?;
+                for item in list.items() {
+                    self.made(item, depth + 1)?;
+                }
+            }
+            Kind::Map(map) if Arc::strong_count(map) == 1 => {
+                self.pieces(map.entries().len())?;
+                for item in map.entries().values() {
+                    self.made(item, depth + 1)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// All that a value and what is in it was made from.

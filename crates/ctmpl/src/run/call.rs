@@ -61,6 +61,7 @@ impl<'a> Run<'a> {
         if let Kind::Text(text, _) = &value.kind {
             self.budget.allow(text.expose().len())?;
         }
+        self.budget.made(&value, 0)?;
         if function.flow != Flow::Derives {
             return Ok(value);
         }

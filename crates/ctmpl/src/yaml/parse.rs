@@ -118,7 +118,7 @@ impl Builder {
     }
 
     fn value(&mut self, budget: &mut Budget<'_>, value: Value, anchor: usize) -> Result<(), Fault> {
-        budget.charge(1)?;
+        budget.pieces(1)?;
         if anchor > 0 {
             self.anchors.insert(anchor, value.clone());
         }

@@ -45,6 +45,19 @@ fn what_is_too_much_is_named() {
             Depth,
         ),
         (r#"{{range 50000000}}{{$x := sprig_dict "a" 1}}{{end}}"#, Steps),
+        // Copies of lists, few steps each.
+        (
+            r#"{{$x := sprig_until 100000}}{{$z := $x}}{{range 60}}{{$z = sprig_append $z (sprig_rest $x)}}{{end}}"#,
+            Steps,
+        ),
+        (r#"{{$x := sprig_until 300000}}{{range 60}}{{$y := sprig_reverse $x}}{{end}}"#, Steps),
+        (r#"{{$x := sprig_until 300000}}{{range 60}}{{$y := sprig_slice $x 1}}{{end}}"#, Steps),
+        (r#"{{$x := sprig_until 300000}}{{range 60}}{{$y := sprig_chunk 1 $x}}{{end}}"#, Steps),
+        (r#"{{$x := sprig_until 1000000}}"#, Output),
+        (r#"{{$x := sprig_until 200000}}{{$y := sprig_concat $x $x $x $x}}"#, Output),
+        (r#"{{$x := sprig_splitList "" (sprig_repeat 2000000 "x")}}"#, Steps),
+        (r#"{{$x := parseJSON (printf "[%s0]" (sprig_repeat 2000000 "0,"))}}"#, Steps),
+        (r#"{{$x := sprig_fromJson (printf "[%s0]" (sprig_repeat 2000000 "0,"))}}"#, Steps),
     ] {
         let started = Instant::now();
         assert_eq!(ends(text), Err(ErrorKind::Limit(limit)), "{text}");
@@ -61,6 +74,11 @@ fn what_can_be_done_is_done() {
         ("{{printf `%.1000000f` 1.5}}", Ok(1_000_002)),
         ("{{printf `%*d` 1000000000 1}}", Ok(13)),
         ("{{range 100}}0123456789{{end}}", Ok(1000)),
+        // What is only looked at is not paid for.
+        (
+            "{{$x := sprig_until 10000}}{{range $x}}{{index (index (sprig_list $x) 0) 0}}{{end}}",
+            Ok(10_000),
+        ),
     ] {
         assert_eq!(ends(text), want, "{text}");
     }

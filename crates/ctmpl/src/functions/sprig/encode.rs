@@ -64,12 +64,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::derives("sprig_fromJson", &[Text], |run, arguments| {
         run.budget.allow(arguments[0].bytes().len())?;
-        Ok(json::parse(arguments[0].bytes()).unwrap_or_default())
+        match json::parse(&mut run.budget, arguments[0].bytes()) {
+            Err(Fault::Limit(limit)) => Err(limit.into()),
+            parsed => Ok(parsed.unwrap_or_default()),
+        }
     })
     .boxed(),
     Function::derives("sprig_mustFromJson", &[Text], |run, arguments| {
         run.budget.allow(arguments[0].bytes().len())?;
-        json::parse(arguments[0].bytes())
+        json::parse(&mut run.budget, arguments[0].bytes())
     })
     .boxed(),
 ];

@@ -51,12 +51,13 @@ const UNIQ: [Function; 2] = both!("uniq", "mustUniq", &[Any], |run, arguments| {
     }
     Ok(Value::list(kept))
 });
-const CHUNK: [Function; 2] = both!("chunk", "mustChunk", &[Int, Any], |_, arguments| {
+const CHUNK: [Function; 2] = both!("chunk", "mustChunk", &[Int, Any], |run, arguments| {
     let items = list(&arguments[1], "Cannot chunk type")?;
     let size = usize::try_from(arguments[0].integer()).unwrap_or(0);
     if size == 0 {
         return Err(Fault::new("chunk: the size must be at least 1"));
     }
+    run.budget.pieces(items.len().div_ceil(size))?;
     let chunks = items.chunks(size).map(|chunk| Value::list(chunk.to_vec()));
     Ok(Value::list_of(Type::list(Type::Any), chunks.collect()))
 });
@@ -101,7 +102,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 let kind = kind(value);
                 return Err(Fault::new(format!("Cannot concat type {kind} as list")));
             };
-            run.budget.charge(items.items().len() as u64)?;
+            run.budget.items(all.len() + items.items().len())?;
             all.extend_from_slice(items.items());
         }
         Ok(Value::list(all))

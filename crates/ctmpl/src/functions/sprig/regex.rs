@@ -68,7 +68,7 @@ fn find_all(run: &mut Run<'_>, arguments: &[Value]) -> Result<Value, Fault> {
     let regex = compile(arguments[0].bytes())?;
     let mut found = Vec::new();
     for piece in regex.find_iter(text).take(most(&arguments[2])) {
-        run.budget.charge(4)?;
+        run.budget.pieces(1)?;
         found.push(piece.as_bytes().to_vec());
     }
     run.budget.allow(text.len())?;
@@ -95,7 +95,7 @@ fn split(run: &mut Run<'_>, arguments: &[Value]) -> Result<Value, Fault> {
         if parts.len() + 1 == most {
             break;
         }
-        run.budget.charge(4)?;
+        run.budget.pieces(1)?;
         end = found.start();
         // A match of nothing at the beginning separates nothing.
         if found.end() != 0 {

@@ -171,7 +171,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::derives("sprig_split", &[Text, Text], |run, arguments| {
         run.budget.allow(arguments[1].bytes().len() * 8)?;
-        let parts = split(arguments[1].bytes(), arguments[0].bytes(), usize::MAX);
+        let parts = split(run, arguments[1].bytes(), arguments[0].bytes(), usize::MAX)?;
         Ok(numbered(parts))
     }),
     Function::derives("sprig_splitn", &[Text, Int, Text], |run, arguments| {
@@ -179,12 +179,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let most = usize::try_from(arguments[1].integer()).unwrap_or(usize::MAX);
         Ok(numbered(match most {
             0 => Vec::new(),
-            most => split(arguments[2].bytes(), arguments[0].bytes(), most),
+            most => split(run, arguments[2].bytes(), arguments[0].bytes(), most)?,
         }))
     }),
     Function::derives("sprig_splitList", &[Text, Text], |run, arguments| {
         run.budget.allow(arguments[1].bytes().len() * 8)?;
-        Ok(Value::texts(split(arguments[1].bytes(), arguments[0].bytes(), usize::MAX)))
+        Ok(Value::texts(split(run, arguments[1].bytes(), arguments[0].bytes(), usize::MAX)?))
     }),
 ];
 
