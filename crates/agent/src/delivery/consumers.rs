@@ -24,7 +24,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 pub(super) struct Consumers {
     pub(super) ledger: Ledger,
     kinds: BTreeMap<String, Kind>,
-    telling: JoinSet<(String, u64, Result<(), String>)>,
+    telling: JoinSet<Told>,
     retries: BTreeMap<String, (u32, Instant)>,
     process: Option<Process>,
 }
@@ -45,9 +45,11 @@ struct Process {
     reports: mpsc::Receiver<Report>,
     task: tokio::task::JoinHandle<()>,
     pid: Option<i32>,
-    /// That of the variables it was last ordered to run with, and that it runs with.
+    /// That of the variables it was last ordered to run with, that it runs with, and that of the
+    /// last run that was found to be well.
     ordered: u64,
     running: u64,
+    acknowledged: u64,
     since: Option<Timestamp>,
 }
 
@@ -117,6 +119,7 @@ impl Consumers {
     /// The generation that last changed something for each consumer is `since` of its files: tells
     /// those that are behind.
     pub(super) fn tell(&mut self, since: impl Fn(usize) -> Option<u64>, now: Instant) {
+        self.ask_process_again(now);
         let names: Vec<String> = self.kinds.keys().cloned().collect();
         for name in names {
             let kind = &self.kinds[&name];
@@ -161,7 +164,7 @@ impl Consumers {
                 }
             };
             let outcome = told.await;
-            (name, generation, outcome)
+            Told { name, generation, revision: None, outcome }
         });
     }
 
@@ -179,7 +182,7 @@ impl Consumers {
     pub(super) async fn changed(&mut self) -> Changed {
         let told = async {
             match self.telling.join_next().await {
-                Some(Ok(told)) => told,
+                Some(Ok(told)) => Changed::Told(told),
                 // Nobody is told, or the one who told was ended.
                 _ => std::future::pending().await,
             }
@@ -194,23 +197,22 @@ impl Consumers {
             }
         };
         tokio::select! {
-            (name, generation, outcome) = told => Changed::Told { name, generation, outcome },
+            told = told => told,
             report = report => Changed::Process(report),
         }
     }
 
     /// Writes down what became of telling a consumer.
-    pub(super) fn told(
-        &mut self,
-        name: &str,
-        generation: u64,
-        outcome: Result<(), String>,
-        (now, wall): (Instant, Timestamp),
-    ) {
+    pub(super) fn told(&mut self, told: Told, (now, wall): (Instant, Timestamp)) {
+        let Told { name, generation, revision, outcome } = told;
+        let name = &*name;
         match &outcome {
             Ok(()) => {
                 info!(consumer = name, generation, "is up to date");
                 self.retries.remove(name);
+                if let (Some(process), Some(revision)) = (&mut self.process, revision) {
+                    process.acknowledged = process.acknowledged.max(revision);
+                }
             }
             Err(problem) => {
                 warn!(consumer = name, generation, problem, "is not up to date");
@@ -247,11 +249,12 @@ impl Consumers {
         process.running = revision;
         process.since = Some(wall);
         self.ledger.wants(PROCESS, generation);
-        self.tell_process(generation);
+        self.retries.remove(PROCESS);
+        self.tell_process(generation, revision);
     }
 
     /// It has what was there when it started; only whether it is well is still open.
-    fn tell_process(&mut self, generation: u64) {
+    fn tell_process(&mut self, generation: u64, revision: u64) {
         let acknowledge = self.kinds.get(PROCESS).and_then(|kind| kind.acknowledge.clone());
         self.ledger.set_busy(PROCESS, true);
         self.telling.spawn(async move {
@@ -259,14 +262,33 @@ impl Consumers {
                 Some(acknowledge) => consumer::acknowledged(acknowledge, generation).await,
                 None => Ok(()),
             };
-            (PROCESS.to_owned(), generation, outcome)
+            Told { name: PROCESS.to_owned(), generation, revision: Some(revision), outcome }
         });
     }
 
-    /// The process: its id, and with which variables it runs since when.
-    pub(super) fn process(&self) -> Option<(Option<i32>, u64, Option<Timestamp>)> {
+    /// Asks a process again that was not found to be well with the variables it runs with: no file
+    /// of another generation would have it asked.
+    fn ask_process_again(&mut self, now: Instant) {
+        let Some(process) = &self.process else { return };
+        let due = self.retries.get(PROCESS).is_some_and(|(_, at)| *at <= now);
+        let known = self.ledger.all().find(|(name, _)| *name == PROCESS);
+        let Some(known) = known.map(|(_, known)| known.clone()) else { return };
+        let is_well = process.acknowledged >= process.running;
+        if due && process.pid.is_some() && !is_well && !known.busy && !known.is_stale() {
+            self.tell_process(known.wanted, process.running);
+        }
+    }
+
+    /// The process: its id, the variables that it runs with, and those that it was found to be well
+    /// with, since when.
+    pub(super) fn process(&self) -> Option<Running> {
         let process = self.process.as_ref()?;
-        Some((process.pid, process.running, process.since))
+        Some(Running {
+            pid: process.pid,
+            revision: process.running,
+            acknowledged: process.acknowledged,
+            since: process.since,
+        })
     }
 
     /// Ends the process and waits for its end.
@@ -281,10 +303,31 @@ impl Consumers {
 
 /// What became of a consumer.
 pub(super) enum Changed {
-    /// It was told, and what came of it.
-    Told { name: String, generation: u64, outcome: Result<(), String> },
+    /// It was told.
+    Told(Told),
     /// The process.
     Process(Report),
+}
+
+/// What came of telling a consumer.
+pub(super) struct Told {
+    name: String,
+    generation: u64,
+    /// The variables that a process was started with.
+    revision: Option<u64>,
+    outcome: Result<(), String>,
+}
+
+/// How the process runs.
+pub(super) struct Running {
+    /// Its id, once it was started.
+    pub(super) pid: Option<i32>,
+    /// The variables that it runs with.
+    pub(super) revision: u64,
+    /// The last that it was found to be well with.
+    pub(super) acknowledged: u64,
+    /// When it was started.
+    pub(super) since: Option<Timestamp>,
 }
 
 impl Kind {
@@ -314,7 +357,17 @@ impl Process {
         let (orders, ordered) = mpsc::channel(16);
         let (reported, reports) = mpsc::channel(16);
         let task = tokio::spawn(consumer::supervise(config.clone(), ordered, reported));
-        Self { config, orders, reports, task, pid: None, ordered: 0, running: 0, since: None }
+        Self {
+            config,
+            orders,
+            reports,
+            task,
+            pid: None,
+            ordered: 0,
+            running: 0,
+            acknowledged: 0,
+            since: None,
+        }
     }
 
     /// A full queue is of orders that are overtaken: the next look makes another.

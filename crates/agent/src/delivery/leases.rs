@@ -136,7 +136,7 @@ impl Delivery {
         }
         let restarts = self.config.exec.as_ref().map(|exec| exec.restart_on_secret_changes);
         match (restarts, self.consumers.process()) {
-            (Some(RestartOn::Always), Some((_, running, _))) if running > last => Use::Over,
+            (Some(RestartOn::Always), Some(process)) if process.acknowledged > last => Use::Over,
             (Some(RestartOn::Always), Some(_)) => Use::Possible,
             _ => Use::Untold,
         }

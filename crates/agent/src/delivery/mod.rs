@@ -328,8 +328,8 @@ impl Delivery {
     fn follow_consumer(&mut self, changed: Changed) -> Option<Exit> {
         let now = (Instant::now(), self.clock.now());
         match changed {
-            Changed::Told { name, generation, outcome } => {
-                self.consumers.told(&name, generation, outcome, now);
+            Changed::Told(told) => {
+                self.consumers.told(told, now);
                 // Something else may have changed meanwhile.
                 let publisher = &self.publisher;
                 let since = |file| publisher.file(file).map(|record| record.since);

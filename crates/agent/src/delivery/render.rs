@@ -110,7 +110,7 @@ impl Delivery {
                     unit.problem = None;
                     unit.lacks_a_key = unit.loaded.lacks_a_key(&output);
                     unit.files = std::mem::take(&mut output.files);
-                    let sources = template::sources_of(&output);
+                    let sources = template::sources_of(&output, &self.core);
                     let leases = template::leases_of(&output, &self.core);
                     if !output.effects.is_empty() {
                         self.leases.beside(&leases);

@@ -123,15 +123,17 @@ impl Delivery {
                 let mut problem = consumer.problem.clone();
                 let mut told_by = kind.map(|(_, kind)| kind.told_by()).unwrap_or_default();
                 if name == PROCESS
-                    && let Some((its_pid, revision, started)) = self.consumers.process()
+                    && let Some(process) = self.consumers.process()
                 {
-                    pid = its_pid;
-                    since = since.max(started);
+                    pid = process.pid;
+                    since = since.max(process.since);
                     holds.extend(self.process_holds.iter().cloned());
-                    if pid.is_some() && revision < self.revision {
+                    if pid.is_some() && process.revision < self.revision {
                         stale = true;
                         problem.get_or_insert_with(|| "it runs with older variables".to_owned());
                     }
+                    // Being asked is no problem yet.
+                    stale |= pid.is_some() && process.acknowledged < process.revision;
                     let command = self.config.exec.as_ref().map(|exec| exec.command.join(" "));
                     told_by = command.unwrap_or(told_by);
                 }

@@ -210,8 +210,17 @@ pub(super) fn request_of(need: &Need) -> Request {
     }
 }
 
-/// The secrets whose values are in an output.
-pub(super) fn sources_of(output: &Output) -> Vec<SourceRecord> {
+/// The secrets whose values are in an output that was rendered with what `core` knows.
+pub(super) fn sources_of(output: &Output, core: &Core) -> Vec<SourceRecord> {
+    let rotated = |path: &str| {
+        let requests = output.needs.iter().map(request_of);
+        requests.filter(|request| core.path(request) == path).find_map(|request| {
+            match core.find(&request) {
+                Found::Known(answer) => answer.rotated.clone(),
+                Found::Pending | Found::Failed(_) => None,
+            }
+        })
+    };
     let mut fields: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for span in &output.spans {
         for origin in span.origins.iter() {
@@ -224,6 +233,7 @@ pub(super) fn sources_of(output: &Output) -> Vec<SourceRecord> {
         SourceRecord {
             path: path.to_owned(),
             version: version.parse().ok(),
+            rotated: rotated(path),
             fields: fields.into_iter().map(str::to_owned).collect(),
         }
     };

@@ -41,6 +41,9 @@ pub struct SourceRecord {
     pub path: String,
     /// Its version, where its engine counts them.
     pub version: Option<u64>,
+    /// When its engine had last rotated it, in the server's words; of static roles alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated: Option<String>,
     /// The fields that are in the file, such as `data.password`.
     pub fields: Vec<String>,
 }

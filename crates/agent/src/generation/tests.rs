@@ -40,7 +40,7 @@ fn settings(folder: &Path, names: &[&str]) -> Settings {
 
 fn source(version: u64) -> Vec<SourceRecord> {
     let fields = vec!["data.password".to_owned()];
-    vec![SourceRecord { path: "kv/data/a".into(), version: Some(version), fields }]
+    vec![SourceRecord { path: "kv/data/a".into(), version: Some(version), rotated: None, fields }]
 }
 
 fn change(index: usize, text: &str, version: u64) -> Change {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use holdfast_types::SecretBytes;
+use holdfast_types::{SecretBytes, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -18,6 +18,8 @@ pub struct Answer {
     auth: Range<usize>,
     /// The version, in KV version 2.
     pub version: Option<u64>,
+    /// When the engine had last rotated it, in the server's words; of static roles alone.
+    pub rotated: Option<String>,
     /// Its lease, where it has one.
     pub lease: Option<Lease>,
     /// `lease_duration`, in seconds.
@@ -82,6 +84,8 @@ struct Signs {
     #[serde(default)]
     secret_id_ttl: Option<Value>,
     #[serde(default)]
+    last_vault_rotation: Option<Value>,
+    #[serde(default)]
     rotation_period: Option<serde::de::IgnoredAny>,
     #[serde(default)]
     rotation_schedule: Option<serde::de::IgnoredAny>,
@@ -143,6 +147,7 @@ impl Answer {
             data: place(envelope.data),
             auth: place(envelope.auth),
             version,
+            rotated: signs.rotated(),
             lease,
             lease_duration,
             life: signs.life(envelope.auth),
@@ -173,6 +178,12 @@ impl Answer {
 }
 
 impl Signs {
+    fn rotated(&self) -> Option<String> {
+        let rotated = self.last_vault_rotation.as_ref()?.as_str()?;
+        // A user's data may hold anything under that name.
+        rotated.parse::<Timestamp>().is_ok().then(|| rotated.to_owned())
+    }
+
     fn life(&self, auth: Option<&RawValue>) -> Life {
         #[derive(Deserialize)]
         struct Auth {

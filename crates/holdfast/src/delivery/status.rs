@@ -164,7 +164,12 @@ pub(super) mod tests {
     }
 
     fn record(path: &str, version: Option<u64>) -> SourceRecord {
-        SourceRecord { path: path.into(), version, fields: vec!["data.data.password".into()] }
+        SourceRecord {
+            path: path.into(),
+            version,
+            rotated: None,
+            fields: vec!["data.data.password".into()],
+        }
     }
 
     /// An agent with a bit of everything.

@@ -14,8 +14,10 @@ use super::record::{Straggler, Watched};
 pub(crate) enum Mark {
     /// This version or a later one.
     Version(u64),
-    /// What was read after this moment, where versions are not counted.
-    After(Timestamp),
+    /// What the engine rotated at this moment of its clock, or later, where versions are not counted.
+    Rotated(Timestamp),
+    /// Anything that was delivered.
+    Any,
 }
 
 /// How one agent stands to a secret.
@@ -70,8 +72,9 @@ pub(crate) fn standing(status: &Status, path: &str, mark: Mark) -> Standing {
     let files: Vec<&FileStatus> =
         status.files.iter().filter(|file| of(&file.sources, path).is_some()).collect();
     for file in &files {
-        let version = of(&file.sources, path).and_then(|source| source.version);
-        if !mark.is_met(version, file.changed) || file.problem.is_some() {
+        let source = of(&file.sources, path);
+        if !mark.is_met(source) || file.problem.is_some() {
+            let version = source.and_then(|source| source.version);
             let problem = file.problem.as_ref().map(|problem| problem.message.clone());
             let name = file.destination.display().to_string();
             standing.files.push(straggler(name, version, file.changed, problem));
@@ -80,8 +83,9 @@ pub(crate) fn standing(status: &Status, path: &str, mark: Mark) -> Standing {
     let variables: Vec<_> =
         status.variables.iter().filter(|one| of(&one.sources, path).is_some()).collect();
     for variable in &variables {
-        let version = of(&variable.sources, path).and_then(|source| source.version);
-        if version.is_some() && !mark.is_met(version, None) || variable.problem.is_some() {
+        let source = of(&variable.sources, path);
+        if !mark.is_met(source) || variable.problem.is_some() {
+            let version = source.and_then(|source| source.version);
             let problem = variable.problem.as_ref().map(|problem| problem.message.clone());
             standing.files.push(straggler(format!("${}", variable.name), version, None, problem));
         }
@@ -137,10 +141,15 @@ fn of<'a>(sources: &'a [SourceRecord], path: &str) -> Option<&'a SourceRecord> {
 }
 
 impl Mark {
-    fn is_met(self, version: Option<u64>, changed: Option<Timestamp>) -> bool {
+    fn is_met(self, source: Option<&SourceRecord>) -> bool {
+        let Some(source) = source else { return false };
         match self {
-            Self::Version(wanted) => version.is_some_and(|version| version >= wanted),
-            Self::After(moment) => changed.is_some_and(|changed| changed >= moment),
+            Self::Version(wanted) => source.version.is_some_and(|version| version >= wanted),
+            Self::Rotated(wanted) => {
+                let rotated = source.rotated.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
+                rotated.is_some_and(|rotated| rotated >= wanted)
+            }
+            Self::Any => true,
         }
     }
 }

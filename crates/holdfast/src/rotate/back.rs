@@ -17,6 +17,7 @@ impl Rotation<'_> {
         let ended =
             self.record.plan.kind == Kind::SingleRole || self.record.reached == Phase::Retire;
         if ended {
+            self.see_whose_it_is().await?;
             let admin = self.admin_session().await?;
             let may_let_in = self.has_admin();
             postgres::set_password(&admin, &old.username, &old.password, may_let_in).await?;
@@ -32,19 +33,39 @@ impl Rotation<'_> {
         Ok(())
     }
 
-    /// Writes the old value back, where the new one is the newest. What somebody else has written
-    /// meanwhile stays.
+    /// Sees that the secret's newest version is of this rotation. Where somebody else has put another
+    /// credential there, it may be the one that works, and nobody but they can say.
+    async fn see_whose_it_is(&mut self) -> Step {
+        let staged = self.staged().await?;
+        let current = store::read(&self.client, &self.target.read_path()).await?;
+        let credential = self.record.plan.credential();
+        let fields = current.fields.as_ref();
+        let ours = [&staged.old, &staged.new];
+        match fields.is_some_and(|own| ours.iter().any(|one| own.agrees(one, &credential))) {
+            true => Ok(()),
+            false => Err(Trouble::failed(format!(
+                "version {} of {} holds a credential that is neither the old nor the new one: the \
+                 old password would take it away. Put the old or the new one there, and roll back \
+                 again",
+                current.version, self.record.path
+            ))),
+        }
+    }
+
+    /// Writes the old credential back, where the new one is the newest. Fields that it has nothing to
+    /// do with stay as they are, and so does what somebody else has written meanwhile.
     pub(crate) async fn restore(&mut self) -> Step {
         let staged = self.staged().await?;
         let path = self.target.read_path();
         let current = store::read(&self.client, &path).await?;
+        let credential = self.record.plan.credential();
         let is = |fields: &super::fields::Fields| {
-            current.fields.as_ref().is_some_and(|own| own.is_same(fields))
+            current.fields.as_ref().is_some_and(|own| own.agrees(fields, &credential))
         };
-        if is(&staged.new) {
+        if let Some(fields) = current.fields.as_ref().filter(|_| is(&staged.new)) {
+            let back = fields.with(&staged.old, &credential);
             self.record.new.version = Some(current.version);
-            let written =
-                store::write(&self.client, &path, staged.old.value(), current.version).await?;
+            let written = store::write(&self.client, &path, back.value(), current.version).await?;
             let Written::As(version) = written else {
                 return Err(Trouble::passing("it was changed by somebody else meanwhile"));
             };

@@ -35,11 +35,26 @@ impl Fields {
         found.map(|(name, _)| name.as_str())
     }
 
-    /// Whether both have the same fields with the same values.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let text =
-            |fields: &Self| SecretString::new(serde_json::to_string(&fields.0).unwrap_or_default());
-        constant_time_eq(text(self).expose().as_bytes(), text(other).expose().as_bytes())
+    /// Whether both hold the same texts under `names`. Others may have changed: they are nobody's
+    /// business here.
+    pub(crate) fn agrees(&self, other: &Self, names: &[&str]) -> bool {
+        names.iter().all(|name| match (self.text(name), other.text(name)) {
+            (Some(own), Some(others)) => {
+                constant_time_eq(own.expose().as_bytes(), others.expose().as_bytes())
+            }
+            _ => false,
+        })
+    }
+
+    /// These, with the texts of `other` under `names`.
+    pub(crate) fn with(&self, other: &Self, names: &[&str]) -> Self {
+        let mut these = self.clone();
+        for name in names {
+            if let Some(text) = other.text(name) {
+                these.set(name, &text);
+            }
+        }
+        these
     }
 
     /// As they go over the wire.
@@ -80,10 +95,12 @@ mod tests {
         assert_eq!(fields.other_with("password", &old), Some("url"));
         fields.set("password", &"new".into());
         assert_eq!(fields.text("password").unwrap().expose(), "new");
-        assert!(!fields.is_same(&before));
-        fields.set("password", &old);
-        assert!(fields.is_same(&before));
+        assert!(!fields.agrees(&before, &["url", "password"]));
+        assert!(fields.agrees(&before, &["url"]));
+        let back = fields.with(&before, &["password"]);
+        assert!(back.agrees(&before, &["url", "password"]));
         assert!(fields.text("n").is_none());
+        assert!(!fields.agrees(&before, &["n"]), "what is no text is no credential");
     }
 
     #[test]

@@ -64,16 +64,17 @@ impl Rotation<'_> {
         let Target::Engine { mount, role } = self.target.clone() else {
             return Err(Trouble::failed("it is no static role of an engine"));
         };
-        let (_, last) = self.of_engine().await?;
-        // Before the engine was asked: files that are read later hold the new password.
-        self.record.altered = Some(self.record.since);
+        let (_, mut last) = self.of_engine().await?;
         if self.record.engine_rotated.as_deref() == Some(last.as_str()) {
             self.client.write(&format!("{mount}/rotate-role/{role}"), &json!({})).await?;
             let (_, after) = self.of_engine().await?;
             if after == last {
                 return Err(Trouble::passing("the engine has not rotated it yet"));
             }
+            last = after;
         }
+        let altered = last.parse().context("read when the engine rotated it");
+        self.record.altered = Some(altered.map_err(Trouble::Failed)?);
         self.record.old.validity = Validity::Ended;
         self.record.new.validity = Validity::Valid;
         Ok(())
@@ -94,7 +95,9 @@ impl Rotation<'_> {
         let staged = self.staged().await?;
         let path = self.target.read_path();
         let current = store::read(&self.client, &path).await?;
-        let is_new = current.fields.as_ref().is_some_and(|fields| fields.is_same(&staged.new));
+        let credential = self.record.plan.credential();
+        let is_new =
+            current.fields.as_ref().is_some_and(|fields| fields.agrees(&staged.new, &credential));
         let version = match self.record.old.version {
             _ if is_new => Written::As(current.version),
             Some(old) if old == current.version => {
@@ -157,7 +160,8 @@ impl Rotation<'_> {
         }
         let staged = self.staged().await?;
         let current = store::read(&self.client, &self.target.read_path()).await?;
-        if !current.fields.is_some_and(|fields| fields.is_same(&staged.new)) {
+        let credential = self.record.plan.credential();
+        if !current.fields.is_some_and(|fields| fields.agrees(&staged.new, &credential)) {
             let text =
                 format!("version {} is not what was written: somebody else's", current.version);
             return Err(Trouble::failed(text));
@@ -224,7 +228,7 @@ impl Rotation<'_> {
     /// What readers should have by now.
     fn forward_mark(&self) -> Mark {
         match self.record.plan.kind {
-            Kind::EngineRole => Mark::After(self.record.altered.unwrap_or(Timestamp::MAX)),
+            Kind::EngineRole => Mark::Rotated(self.record.altered.unwrap_or(Timestamp::MAX)),
             _ => Mark::Version(self.record.new.version.unwrap_or(u64::MAX)),
         }
     }

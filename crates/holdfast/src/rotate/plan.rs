@@ -143,6 +143,14 @@ impl Plan {
         }
     }
 
+    /// The fields that a rotation changes.
+    pub(crate) fn credential(&self) -> Vec<&str> {
+        match self.database {
+            Some(_) => vec![&*self.username_field, &*self.field],
+            None => vec![&*self.field],
+        }
+    }
+
     /// The role that comes after `current`, which is itself where it is alone.
     ///
     /// # Errors

@@ -155,13 +155,40 @@ pub(crate) async fn sessions(
     after: Option<&str>,
 ) -> Step<Vec<Session>> {
     let sql = "SELECT pid, coalesce(nullif(application_name, ''), 'a client') || ' at ' || \
-                      coalesce(host(client_addr), 'this machine') \
+                      coalesce(host(client_addr), 'this machine'), backend_start IS NULL \
                FROM pg_catalog.pg_stat_activity \
-               WHERE usename = $1 AND application_name <> $3 \
-                 AND backend_start > coalesce($2::text::timestamptz, '-infinity')";
+               WHERE usename = $1 AND application_name IS DISTINCT FROM $3 \
+                 AND (backend_start IS NULL \
+                      OR backend_start > coalesce($2::text::timestamptz, '-infinity'))";
     let what = format!("look for sessions of {role}");
     let rows = answered(what, client.query(sql, &[&role, &after, &OWN_NAME])).await?;
+    if rows.iter().any(|row| row.get(2)) {
+        return Err(blind(role, "pg_read_all_stats"));
+    }
     Ok(rows.iter().map(|row| Session { pid: row.get(0), whence: row.get(1) }).collect())
+}
+
+/// Sees that sessions of a role can be looked for and ended: to others PostgreSQL shows them as if
+/// they had never begun.
+pub(crate) async fn watches(client: &Client, role: &str) -> Step {
+    let sql = "SELECT pg_catalog.pg_has_role($1, 'USAGE'), \
+                      pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'), \
+                      pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')";
+    let what = format!("ask whether sessions of {role} can be seen");
+    let row = answered(what, client.query_one(sql, &[&role])).await?;
+    let (is_member, sees, ends) = (row.get(0), row.get(1), row.get(2));
+    match (is_member, sees, ends) {
+        (true, _, _) | (_, true, true) => Ok(()),
+        (_, false, _) => Err(blind(role, "pg_read_all_stats")),
+        (_, true, false) => Err(blind(role, "pg_signal_backend")),
+    }
+}
+
+fn blind(role: &str, needed: &str) -> Trouble {
+    Trouble::failed(format!(
+        "the credential of rotate_admin cannot see or end sessions of {role}, so that a consumer \
+         which nobody knows would be locked out: GRANT {needed} to it"
+    ))
 }
 
 /// PostgreSQL's clock.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_types::Timestamp;
+use holdfast_types::SecretString;
 
 use super::agents::{self, Mark};
 use super::drive::{Rotation, now};
@@ -31,10 +31,14 @@ impl Rotation<'_> {
         let current = store::read(&self.client, &self.target.read_path()).await?;
         let fields = current.fields.as_ref();
         let fields = fields.ok_or_else(|| Trouble::failed(format!("there is no secret {path}")))?;
-        let staged = match found.filter(|found| found.id == self.record.id) {
-            Some(staged) => staged,
-            None => {
-                let staged = self.make(fields).await?;
+        let found = found.filter(|found| found.id == self.record.id);
+        let staged = match found {
+            Some(staged) if staged.old.value() == fields.value() => staged,
+            // Nothing was altered yet: what was written since an earlier try is what is rotated.
+            found => {
+                let plan = &self.record.plan;
+                let chosen = found.and_then(|found| found.new.text(&plan.field));
+                let staged = self.make(fields, chosen.or(self.given.clone())).await?;
                 if self.store.stage(&path, &staged, version).await? == Written::Overtaken {
                     return Err(Trouble::passing("something else was staged meanwhile"));
                 }
@@ -60,8 +64,8 @@ impl Rotation<'_> {
         Ok(())
     }
 
-    /// Both values, the new one made.
-    async fn make(&self, fields: &Fields) -> Step<Staged> {
+    /// Both values, the new one `chosen` or else made.
+    async fn make(&self, fields: &Fields, chosen: Option<SecretString>) -> Step<Staged> {
         let plan = &self.record.plan;
         let missing =
             |field: &str| Trouble::failed(format!("the secret has no text field {field}"));
@@ -75,8 +79,8 @@ impl Rotation<'_> {
                 plan.field
             )));
         }
-        let value = match &self.given {
-            Some(value) => value.clone(),
+        let value = match chosen {
+            Some(value) => value,
             None => store::generate(&self.client, plan.policy.as_deref()).await?,
         };
         if value == old {
@@ -110,6 +114,9 @@ impl Rotation<'_> {
             }
         }
         if self.record.plan.kind == Kind::DualRole {
+            for role in [&old.username, &new.username] {
+                postgres::watches(&admin, role).await?;
+            }
             let sessions = postgres::sessions(&admin, &new.username, None).await?;
             if let [first, ..] = &sessions[..] {
                 return Err(Trouble::failed(format!(
@@ -137,7 +144,7 @@ impl Rotation<'_> {
             if !agents::delivers(&status, &path) {
                 continue;
             }
-            let standing = agents::standing(&status, &path, Mark::After(Timestamp::MIN));
+            let standing = agents::standing(&status, &path, Mark::Any);
             if let Some(one) = standing.files.iter().chain(&standing.consumers).next() {
                 let text = format!("before anything was changed, {}", behind(one, 1));
                 return Err(Trouble::passing(text));

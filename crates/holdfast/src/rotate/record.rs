@@ -53,7 +53,7 @@ pub(crate) struct Record {
     pub(crate) acknowledged: Option<String>,
     /// When the engine had last rotated a static role before this, in its words.
     pub(crate) engine_rotated: Option<String>,
-    /// When the engine was asked to rotate it.
+    /// When the engine rotated it for this, by its own clock.
     pub(crate) altered: Option<Timestamp>,
     /// The agents that deliver the secret.
     pub(crate) agents: Vec<Watched>,

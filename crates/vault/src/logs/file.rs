@@ -96,7 +96,11 @@ impl Open {
         let now = self.clock.now();
         let (prefix, suffix) = around(&self.settings.path);
         let name = format!("{prefix}{}{suffix}", now.as_nanosecond());
-        std::fs::rename(&self.settings.path, self.settings.path.with_file_name(name))?;
+        match std::fs::rename(&self.settings.path, self.settings.path.with_file_name(name)) {
+            // Somebody has put it away already, or the last try came no further than this.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
         self.file = append(&self.settings.path)?;
         (self.began, self.written) = (now, 0);
         self.prune()

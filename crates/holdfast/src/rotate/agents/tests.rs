@@ -1,4 +1,4 @@
-use holdfast_agent::status::{FileState, ServerStatus};
+use holdfast_agent::status::{FileState, ServerStatus, VariableStatus};
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn at(second: i64) -> Timestamp {
 
 fn source(version: u64) -> Vec<SourceRecord> {
     let fields = vec!["data.password".to_owned()];
-    vec![SourceRecord { path: PATH.to_owned(), version: Some(version), fields }]
+    vec![SourceRecord { path: PATH.to_owned(), version: Some(version), rotated: None, fields }]
 }
 
 fn file(version: u64, generation: u64) -> FileStatus {
@@ -101,11 +101,44 @@ fn others_secrets_are_not_looked_at() {
     assert_eq!(standing(&status, "kv/data/app", Mark::Version(8)), Standing::default());
 }
 
+/// A source without versions, read when its engine had last rotated it at `second`.
+fn rotated(second: i64) -> Vec<SourceRecord> {
+    let mut sources = source(0);
+    sources[0].version = None;
+    sources[0].rotated = Some(at(second).to_string());
+    sources
+}
+
+fn variable(sources: Vec<SourceRecord>) -> VariableStatus {
+    VariableStatus { name: "PASSWORD".into(), sources, problem: None }
+}
+
 #[test]
-fn without_versions_the_time_of_reading_counts() {
-    let status = status(vec![file(7, 3)], vec![consumer(3, 3, 7)]);
-    for (moment, behind) in [(2, 0), (3, 0), (4, 1)] {
-        let standing = standing(&status, PATH, Mark::After(at(moment)));
-        assert_eq!(standing.files.len(), behind, "{moment}");
+fn without_versions_it_counts_what_the_engine_had_done_when_it_was_read() {
+    // The file was changed later, by something else.
+    let mut late = file(7, 9);
+    late.sources = rotated(3);
+    let mut status = status(vec![late], vec![consumer(9, 9, 7)]);
+    status.variables.push(variable(rotated(3)));
+    for (moment, behind) in [(2, 0), (3, 0), (4, 2)] {
+        let standing = standing(&status, PATH, Mark::Rotated(at(moment)));
+        assert_eq!(standing.files.len(), behind, "{moment}: {standing:?}");
     }
+    status.variables[0].sources[0].rotated = None;
+    assert_eq!(standing(&status, PATH, Mark::Rotated(at(2))).files.len(), 1, "nobody knows");
+}
+
+#[test]
+fn variables_are_behind_like_files() {
+    let mut process = consumer(0, 0, 7);
+    process.name = PROCESS.into();
+    process.files.clear();
+    let mut status = status(Vec::new(), vec![process]);
+    status.variables.push(variable(source(7)));
+    for (mark, behind) in [(Mark::Any, 0), (Mark::Version(7), 0), (Mark::Version(8), 1)] {
+        let standing = standing(&status, PATH, mark);
+        assert_eq!((standing.files.len(), standing.watched), (behind, 1), "{mark:?}");
+    }
+    status.consumers[0].stale = true;
+    assert_eq!(standing(&status, PATH, Mark::Any).consumers.len(), 1, "it runs with older ones");
 }

@@ -13,6 +13,13 @@ const DELIVERED: &str = r#"
       destination = "FOLDER/agent/legacy"
       command     = "true"
     }
+    env_template "LEGACY" {
+      contents = "{{ with secret \"database/static-creds/legacy\" }}{{ .Data.password }}{{ end }}"
+    }
+    exec {
+      command = ["/bin/sh", "-c", "printf %s \"$LEGACY\" >FOLDER/has && exec sleep 1000"]
+      restart_on_secret_changes = "always"
+    }
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,6 +61,7 @@ async fn a_static_role_is_rotated_by_its_engine_and_reaches_its_files() {
         let after = rotating.world.text("agent/legacy");
         assert!(!rotating.admits("legacy", &before), "the old password is ended");
         assert!(rotating.admits("legacy", &after), "the file has the new one");
+        assert_eq!(rotating.world.text("has"), after, "and so has the process");
         let shown = both(&rotating.run(&["show", PATH, "--records", "kv"], 0));
         assert!(shown.contains("done since") && shown.contains("legacy"), "{shown}");
     }

@@ -86,6 +86,35 @@ async fn one_role_alone_gets_its_old_password_back() {
     let after = rotating.current().await;
     assert!(!rotating.admits("app_a", "first") && rotating.admits("app_a", &after.1));
 
+    // Somebody changes another field while it stands still: the way back leaves that alone.
+    unstick(&rotating.world, 0);
+    rotating.run(&[SECRET, "--single-role", "--timeout", "20s", "--hold"], 4);
+    let (username, password, version) = rotating.current().await;
+    let patched = json!({ "username": username, "password": password, "port": 5433 });
+    rotating.world.put("app/db", patched).await;
+    unstick(&rotating.world, 1_000);
+    let output = both(&rotating.run(&["rollback", SECRET], 3));
+    let back = rotating.current().await;
+    assert_eq!((&back.1, back.2), (&after.1, version + 2), "{output}");
+    assert!(rotating.admits("app_a", &back.1) && !rotating.admits("app_a", &password));
+    let read = rotating.world.root.read("kv/data/app/db", &[]).await.unwrap().unwrap();
+    assert_eq!(read.data.unwrap()["data"]["port"], 5433);
+    rotating.agent.until("the consumer to be told again", settled).await;
+
+    // Somebody puts a credential of their own there: nobody but they can say which one is good.
+    unstick(&rotating.world, 0);
+    rotating.run(&[SECRET, "--single-role", "--timeout", "20s", "--hold"], 4);
+    let (_, password, _) = rotating.current().await;
+    rotating.world.put("app/db", json!({ "username": "app_a", "password": "theirs" })).await;
+    let output = both(&rotating.run(&["rollback", SECRET], 4));
+    assert!(output.contains("neither the old nor the new"), "{output}");
+    assert!(rotating.admits("app_a", &password), "what was valid stays valid");
+    rotating.world.put("app/db", json!({ "username": "app_a", "password": password })).await;
+    unstick(&rotating.world, 1_000);
+    rotating.run(&["rollback", SECRET], 3);
+    assert!(rotating.admits("app_a", &back.1));
+    rotating.agent.until("the consumer to be told again", settled).await;
+
     // The secret alone was changed: the next rotation makes both the same again.
     let drifted = json!({ "username": "app_a", "password": "nobody told the database" });
     rotating.world.put("app/db", drifted).await;
@@ -93,6 +122,52 @@ async fn one_role_alone_gets_its_old_password_back() {
     assert!(both(&output).contains("refuses the secret's password"), "{}", both(&output));
     let after = rotating.current().await;
     assert!(rotating.admits("app_a", &after.1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_since_an_earlier_try_is_not_overwritten() {
+    let world = World::ours().await;
+    unstick(&world, 1_000);
+    let mut rotating = Rotating::start(world, &[], STUCK).await;
+    rotating.postgres.crash().unwrap();
+    let mut first = rotating.command(&[SECRET]).spawn().unwrap();
+    while !rotating.is_staged().await {
+        assert!(first.try_wait().unwrap().is_none(), "it has to wait for PostgreSQL");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let edited = json!({ "username": "app_a", "password": "first", "apikey": "newer" });
+    rotating.world.put("app/db", edited).await;
+    rotating.postgres.resume().unwrap();
+    rotating.run(&[SECRET, "--timeout", "40s"], 0);
+    let read = rotating.world.root.read("kv/data/app/db", &[]).await.unwrap().unwrap();
+    let data = read.data.unwrap();
+    assert_eq!(
+        (&data["data"]["username"], &data["data"]["apikey"]),
+        (&"app_b".into(), &"newer".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_who_sees_no_sessions_changes_nothing() {
+    let world = World::ours().await;
+    unstick(&world, 1_000);
+    let rotating = Rotating::start(world, &[], STUCK).await;
+    let psql = |sql: &str| rotating.postgres.psql("postgres", sql).unwrap();
+    psql("CREATE ROLE rotator LOGIN CREATEROLE PASSWORD 'rotator'");
+    let admin = json!({ "username": "rotator", "password": "rotator" });
+    rotating.world.put("admin", admin).await;
+    let before = rotating.current().await;
+    let refused = both(&rotating.run(&[SECRET, "--timeout", "20s"], 3));
+    assert!(refused.contains("GRANT pg_read_all_stats"), "{refused}");
+    assert_eq!(rotating.current().await, before);
+    psql("GRANT pg_read_all_stats TO rotator");
+    let refused = both(&rotating.run(&[SECRET, "--timeout", "20s"], 3));
+    assert!(refused.contains("GRANT pg_signal_backend"), "{refused}");
+    psql("GRANT pg_signal_backend TO rotator");
+    rotating.run(&[SECRET, "--timeout", "20s"], 0);
+    assert_eq!(rotating.open_roles(), "app_b");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,6 +61,48 @@ async fn a_value_is_made_or_given_and_reaches_its_files() {
     }
 }
 
+/// A process that has the value in its environment, and is well unless it is ill.
+const IN_ENVIRONMENT: &str = r#"
+    env_template "KEY" {
+      contents = "{{ with secret \"kv/app/key\" }}{{ .Data.data.key }}{{ end }}"
+    }
+    exec {
+      command                   = ["/bin/sh", "-c", "printf %s \"$KEY\" >FOLDER/has && exec sleep 1000"]
+      restart_on_secret_changes = "always"
+      acknowledge {
+        command = "test ! -e FOLDER/ill"
+        timeout = "1s"
+      }
+    }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_with_the_value_in_its_environment_is_a_consumer() {
+    let world = World::ours().await;
+    world.put("app/key", json!({ "password": "x", "key": "the-first" })).await;
+    let rotating = Rotating::start(world, &[], IN_ENVIRONMENT).await;
+    rotating.until("the process", |this| this.world.text("has") == "the-first");
+    let settled = |status: &holdfast_agent::status::Status| status.worst().is_none();
+    rotating.agent.until("the process to be well", settled).await;
+    let metadata = json!({ "rotate": "value", "rotate_field": "key", "rotate_drain": "1s" });
+    let body = json!({ "custom_metadata": metadata });
+    rotating.world.root.write("kv/metadata/app/key", &body).await.unwrap();
+    let words = ["kv/app/key", "--timeout", "30s"];
+    let output = both(&rotating.run(&words, 0));
+    assert!(output.contains("1 consumers are on the new"), "{output}");
+    let read = rotating.world.root.read("kv/data/app/key", &[]).await.unwrap().unwrap();
+    let made = read.data.unwrap()["data"]["key"].as_str().unwrap().to_owned();
+    assert_eq!(rotating.world.text("has"), made, "it runs with the new value");
+
+    // One that does not get along with the next value gets this one back.
+    std::fs::write(rotating.world.path("ill"), "").unwrap();
+    let output = both(&rotating.run(&words, 3));
+    assert!(output.contains("process") && output.contains("does not acknowledge"), "{output}");
+    rotating.until("the process with the value before", |this| this.world.text("has") == made);
+    std::fs::remove_file(rotating.world.path("ill")).unwrap();
+    rotating.agent.until("the process to be well again", settled).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_to_be_rotated_is_refused_with_the_reason() {
     let world = World::ours().await;
