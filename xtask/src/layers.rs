@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["holdfast-barrier", "holdfast-keys"],
     &["holdfast-client"],
     &["holdfast-testkit"],
-    &["holdfast-policy", "holdfast-ctmpl"],
+    &["holdfast-policy", "holdfast-ctmpl", "holdfast-listen"],
     &["holdfast-hcl"],
     &["holdfast-types"],
 ];

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use holdfast_listen::{Access, UnixError};
 use nix::unistd::{Gid, Group, Uid, User};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -20,12 +20,9 @@ pub enum BindError {
     /// The address or file cannot be listened on.
     #[error("listen on {0}")]
     Bind(String, #[source] io::Error),
-    /// A process listens on the socket's file already.
-    #[error("another process listens on {}", .0.display())]
-    InUse(PathBuf),
-    /// A file of another kind is in the way.
-    #[error("{} exists and is not a socket", .0.display())]
-    NotASocket(PathBuf),
+    /// The same of a Unix socket.
+    #[error(transparent)]
+    Unix(#[from] UnixError),
     /// There is no such user or group.
     #[error("there is no user or group {0:?}")]
     Nobody(String),
@@ -89,26 +86,11 @@ fn bind_unix(
     user: Option<&Principal>,
     group: Option<&Principal>,
 ) -> Result<UnixListener, BindError> {
-    let failed = |error| BindError::Bind(path.display().to_string(), error);
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.file_type().is_socket() => {
-            return Err(BindError::NotASocket(path.to_owned()));
-        }
-        Ok(_) => {
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(BindError::InUse(path.to_owned()));
-            }
-            fs::remove_file(path).map_err(failed)?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-    }
     let user = user.map(user_id).transpose()?;
     let group = group.map(group_id).transpose()?;
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    std::os::unix::fs::lchown(path, user, group).map_err(failed)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
-    Ok(listener)
+    let listener = holdfast_listen::unix(path, Access { mode, user, group })?;
+    let failed = |error| BindError::Bind(path.display().to_string(), error);
+    UnixListener::from_std(listener).map_err(failed)
 }
 
 fn user_id(user: &Principal) -> Result<u32, BindError> {

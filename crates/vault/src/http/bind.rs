@@ -3,10 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use holdfast_listen::{Access, UnixError};
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
@@ -51,21 +51,9 @@ pub enum BindError {
         #[source]
         source: io::Error,
     },
-    /// The socket file cannot be made.
-    #[error("listen on the socket {}", path.display())]
-    Unix {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A process listens on the socket file already.
-    #[error("another process listens on {}", .0.display())]
-    UnixInUse(PathBuf),
-    /// A file of another kind is in the way.
-    #[error("{} exists and is not a socket", .0.display())]
-    NotASocket(PathBuf),
+    /// The socket file cannot be listened on.
+    #[error(transparent)]
+    Unix(#[from] UnixError),
     /// No socket of that name was passed on.
     #[error("no socket named {name:?} was passed on (there are: {})", present.join(", "))]
     NotInherited {
@@ -114,23 +102,9 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 fn bind_unix(path: &Path, mode: u32) -> Result<Socket, BindError> {
-    let failed = |source| BindError::Unix { path: path.to_owned(), source };
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.file_type().is_socket() => {
-            return Err(BindError::NotASocket(path.to_owned()));
-        }
-        Ok(_) => {
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(BindError::UnixInUse(path.to_owned()));
-            }
-            std::fs::remove_file(path).map_err(failed)?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    // Until here the process's umask, 077, has kept it to ourselves.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+    let listener = holdfast_listen::unix(path, Access { mode, user: None, group: None })?;
+    let failed = |source| BindError::Unix(UnixError::Io { path: path.to_owned(), source });
+    let listener = UnixListener::from_std(listener).map_err(failed)?;
     Ok(Socket::Unix(listener, Some(path.to_owned())))
 }
 

@@ -195,6 +195,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_somebody_put_away_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.log");
+        let settings = LogFileSettings {
+            path: path.clone(),
+            rotate_bytes: 1,
+            rotate_after: LogFileSettings::ROTATE_AFTER,
+            max_files: 0,
+        };
+        let mut file = LogFile::open(settings, Arc::new(FakeClock::at(0))).unwrap();
+        file.write_all(b"first\n").unwrap();
+        std::fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+        file.write_all(b"second\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "second\n");
+    }
+
+    #[test]
     fn a_folder_is_given_a_name_and_an_old_file_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("bao.log"), "before\n").unwrap();
