@@ -19,7 +19,7 @@ use tokio_postgres::error::SqlState;
 use crate::delivery::world::PATIENCE;
 
 /// What the service's token may do.
-pub(super) const POLICY: &str = r#"
+const POLICY: &str = r#"
     path "database/creds/app" { capabilities = ["read"] }
     path "sys/leases/revoke"  { capabilities = ["update"] }
 "#;
