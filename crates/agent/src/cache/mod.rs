@@ -27,7 +27,7 @@ pub(crate) use renewal::{Renewing, Until, keep};
 pub(crate) struct Kept {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: SecretBytes,
+    pub(crate) body: Arc<SecretBytes>,
     pub(crate) at: Instant,
     pub(crate) until: Until,
 }

@@ -4,7 +4,7 @@ use super::*;
 const LIMITS: CacheConfig = CacheConfig { max_entries: 3, max_bytes: 64 << 10 };
 
 fn kept(length: usize) -> Kept {
-    let body = SecretBytes::new(vec![b'x'; length]);
+    let body = Arc::new(SecretBytes::new(vec![b'x'; length]));
     let (status, headers) = (StatusCode::OK, HeaderMap::new());
     Kept { status, headers, body, at: Instant::now(), until: Until::default() }
 }

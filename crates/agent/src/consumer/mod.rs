@@ -7,13 +7,15 @@ mod acknowledge;
 mod child;
 mod command;
 mod ledger;
+mod orders;
 mod supervisor;
 
 pub use acknowledge::acknowledged;
 pub use child::{Child, ChildError, Ended, Grace};
 pub use command::{CommandError, run};
 pub use ledger::{Consumer, Ledger};
-pub use supervisor::{Order, Report, supervise};
+pub use orders::{Order, Ordered, Orders, orders};
+pub use supervisor::{Report, supervise};
 
 /// The variable by which a command learns which generation it is told of.
 pub const GENERATION: &str = "HOLDFAST_GENERATION";

@@ -1,26 +1,11 @@
 //! Keeps the agent's process as it was ordered to be, beside everything else that the agent does.
 
-use holdfast_types::SecretString;
-use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::child::{Child, Grace};
+use super::orders::{Order, Ordered};
 use crate::config::ExecConfig;
-
-/// What is wanted of the process.
-#[derive(Debug)]
-pub enum Order {
-    /// Run with these variables, in place of whatever runs.
-    Run {
-        /// Names and values.
-        variables: Vec<(String, SecretString)>,
-        /// Comes back in [`Report::Running`].
-        revision: u64,
-    },
-    /// Send it a signal.
-    Signal(Signal),
-}
 
 /// What became of the process.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,11 +24,7 @@ pub enum Report {
 }
 
 /// Obeys until there are no more orders; then the process is ended.
-pub async fn supervise(
-    config: ExecConfig,
-    mut orders: mpsc::Receiver<Order>,
-    reports: mpsc::Sender<Report>,
-) {
+pub async fn supervise(config: ExecConfig, mut orders: Ordered, reports: mpsc::Sender<Report>) {
     let grace = Grace::of(&config);
     let mut child: Option<Child> = None;
     loop {
@@ -60,7 +41,7 @@ pub async fn supervise(
                 let _ = reports.send(Report::Ended(ended.code())).await;
                 continue;
             }
-            order = orders.recv() => order,
+            order = orders.next() => order,
         };
         match order {
             None => break,
@@ -97,8 +78,12 @@ pub async fn supervise(
 
 #[cfg(test)]
 mod tests {
+    use holdfast_types::SecretString;
+    use nix::sys::signal::Signal;
+
     use super::*;
     use crate::config::RestartOn;
+    use crate::consumer::orders;
 
     #[tokio::test]
     async fn the_process_is_as_it_was_ordered() {
@@ -116,9 +101,9 @@ mod tests {
             stdout: Some(output.clone()),
             stderr: None,
         };
-        let (order, orders) = mpsc::channel(4);
+        let (order, ordered) = orders();
         let (report, mut reports) = mpsc::channel(4);
-        let task = tokio::spawn(supervise(config, orders, report));
+        let task = tokio::spawn(supervise(config, ordered, report));
         let says = async |text: &str| {
             let start = std::time::Instant::now();
             while !std::fs::read_to_string(&output).is_ok_and(|said| said.contains(text)) {
@@ -130,20 +115,20 @@ mod tests {
             let variables = vec![("A".to_owned(), SecretString::from(value))];
             Order::Run { variables, revision }
         };
-        order.send(run("one", 1)).await.unwrap();
+        order.give(run("one", 1));
         let Some(Report::Running { pid: first, revision: 1 }) = reports.recv().await else {
             panic!("it runs")
         };
         says("one").await;
-        order.send(Order::Signal(Signal::SIGUSR2)).await.unwrap();
+        order.give(Order::Signal(Signal::SIGUSR2));
         says("told").await;
-        order.send(run("two", 2)).await.unwrap();
+        order.give(run("two", 2));
         let Some(Report::Running { pid: second, revision: 2 }) = reports.recv().await else {
             panic!("it runs again")
         };
         assert_ne!(first, second);
         says("two").await;
-        order.send(Order::Signal(Signal::SIGUSR1)).await.unwrap();
+        order.give(Order::Signal(Signal::SIGUSR1));
         assert!(matches!(reports.recv().await, Some(Report::Ended(_))));
         drop(order);
         task.await.unwrap();

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::config::{AcknowledgeConfig, AgentConfig, CommandConfig, ExecConfig, RestartOn};
-use crate::consumer::{self, Ledger, Order, Report};
+use crate::consumer::{self, Ledger, Order, Orders, Report};
 use crate::generation::Folder;
 use holdfast_types::{SecretString, Timestamp};
 
@@ -41,7 +41,7 @@ pub(super) struct Kind {
 /// The process that the agent runs.
 struct Process {
     config: ExecConfig,
-    orders: mpsc::Sender<Order>,
+    orders: Orders,
     reports: mpsc::Receiver<Report>,
     task: tokio::task::JoinHandle<()>,
     pid: Option<i32>,
@@ -144,7 +144,7 @@ impl Consumers {
         if name == PROCESS
             && let (Some(process), Some(signal)) = (&self.process, kind.signal)
         {
-            process.order(Order::Signal(signal));
+            process.orders.give(Order::Signal(signal));
         }
         info!(consumer = %name, generation, "tell");
         self.ledger.set_busy(&name, true);
@@ -238,7 +238,7 @@ impl Consumers {
         let again = process.config.restart_on_secret_changes == RestartOn::Always;
         if first || (again && process.ordered < revision) {
             process.ordered = revision;
-            process.order(Order::Run { variables: variables(), revision });
+            process.orders.give(Order::Run { variables: variables(), revision });
         }
     }
 
@@ -354,7 +354,7 @@ impl Kind {
 
 impl Process {
     fn new(config: ExecConfig) -> Self {
-        let (orders, ordered) = mpsc::channel(16);
+        let (orders, ordered) = consumer::orders();
         let (reported, reports) = mpsc::channel(16);
         let task = tokio::spawn(consumer::supervise(config.clone(), ordered, reported));
         Self {
@@ -367,13 +367,6 @@ impl Process {
             running: 0,
             acknowledged: 0,
             since: None,
-        }
-    }
-
-    /// A full queue is of orders that are overtaken: the next look makes another.
-    fn order(&self, order: Order) {
-        if self.orders.try_send(order).is_err() {
-            warn!("the process is still busy with earlier orders");
         }
     }
 }

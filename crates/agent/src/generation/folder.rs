@@ -71,7 +71,7 @@ impl Access {
 }
 
 impl Folder {
-    /// Opens the directory at `path`, which is absolute. A link on the way is followed where root or
+    /// Opens the directory at `path`. A link on the way is followed where root or
     /// the caller made it, and they alone decide what is before it.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Self::walk(path, None)
@@ -84,14 +84,14 @@ impl Folder {
 
     /// Opens the directory that the last part of `path` is in. Gives the last part as well.
     pub(crate) fn above(path: &Path) -> io::Result<(Self, OsString)> {
-        let path = std::path::absolute(path)?;
-        match (path.parent(), path.file_name()) {
+        match (std::path::absolute(path)?.parent(), path.file_name()) {
             (Some(parent), Some(name)) => Ok((Self::open(parent)?, name.to_owned())),
             _ => Err(io::ErrorKind::InvalidFilename.into()),
         }
     }
 
     fn walk(path: &Path, make: Option<u32>) -> io::Result<Self> {
+        let path = std::path::absolute(path)?;
         let (mut at, mut links) = (Self::top(true)?, 0);
         for component in path.components() {
             at = at.step(component, make, &mut links)?;

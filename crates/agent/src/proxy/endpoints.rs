@@ -3,11 +3,13 @@
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::time::timeout;
 use tracing::info;
 
 use super::Shared;
 use super::body::{self, Body, Read, empty, refusal, whole};
 use super::counters::Gauges;
+use super::limits::Listening;
 use crate::cache::Clear;
 use crate::config::{ListenerConfig, ListenerRole};
 use crate::session::Session;
@@ -17,8 +19,9 @@ impl Shared {
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
-        listener: &ListenerConfig,
+        listening: &Listening,
     ) -> Response<Body> {
+        let listener = &listening.config;
         let path = request.uri().path();
         if path == "/agent/v1/metrics" {
             return self.metrics(&request);
@@ -33,9 +36,9 @@ impl Shared {
             return refusal(StatusCode::PRECONDITION_FAILED, text);
         }
         match path {
-            "/agent/v1/cache-clear" => self.clear(request).await,
+            "/agent/v1/cache-clear" => self.clear(request, listening).await,
             "/agent/v1/quit" => self.quit(request.method(), listener),
-            _ if path.starts_with("/v1/") => self.pass(request, listener).await,
+            _ if path.starts_with("/v1/") => self.pass(request, listening).await,
             _ => refusal(StatusCode::NOT_FOUND, "no handler for this path"),
         }
     }
@@ -67,14 +70,19 @@ impl Shared {
         response
     }
 
-    async fn clear(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn clear(&self, request: Request<Incoming>, listening: &Listening) -> Response<Body> {
         // As in the stock agent: nothing to clear, and nothing wrong.
         let Some(cache) = &self.cache else { return empty(StatusCode::OK) };
         if !matches!(*request.method(), Method::POST | Method::PUT) {
             return empty(StatusCode::OK);
         }
         let pieces = body::incoming(request.into_body(), body::HELD);
-        let Ok(Read::Whole(bytes)) = body::read(pieces).await else {
+        let reading = async {
+            let _room = listening.room_to_ask(None).await;
+            body::read(pieces).await
+        };
+        let Ok(Ok(Read::Whole(bytes))) = timeout(listening.config.body_timeout, reading).await
+        else {
             return refusal(StatusCode::BAD_REQUEST, "the body cannot be read");
         };
         match Clear::parse(&bytes) {

@@ -6,6 +6,7 @@
 mod body;
 mod counters;
 mod endpoints;
+mod limits;
 mod pass;
 mod sanitize;
 mod serve;
@@ -168,3 +169,6 @@ impl Reloader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

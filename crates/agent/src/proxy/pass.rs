@@ -1,5 +1,7 @@
 //! One request on its way to the server, and its answer on the way back.
 
+use std::sync::Arc;
+
 use holdfast_client::vault::{Forwarded, Passed, PassedBody, VaultError};
 use holdfast_types::{SecretBytes, SecretString};
 use http::header::{
@@ -8,20 +10,21 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::Shared;
 use super::body::{self, Body, Read, refusal, streamed, whole};
+use super::limits::{InRoom, Listening, Room};
 use super::sanitize;
 use crate::cache::revoked_by;
 use crate::cache::{
     Cache, Holds, Kept, Key, Origin, Renewing, Turn, Until, digest, keep, request_key,
 };
 use crate::chain;
-use crate::config::{AutoAuthToken, ListenerConfig};
+use crate::config::AutoAuthToken;
 use crate::session::{Life, Login, Session};
 
 const TOKEN: &str = "x-vault-token";
@@ -51,8 +54,9 @@ struct Asked {
     token: Option<SecretString>,
     /// The login whose token that is, where it is the agent's.
     login: Option<Login>,
-    /// The body, where it is short enough to be held.
+    /// The body, where it is short enough to be held, and room for that.
     body: Option<Vec<u8>>,
+    _room: Option<Room>,
 }
 
 impl Shared {
@@ -60,15 +64,16 @@ impl Shared {
     pub(super) async fn pass(
         &self,
         request: Request<Incoming>,
-        listener: &ListenerConfig,
+        listening: &Listening,
     ) -> Response<Body> {
-        let (asked, body) = match self.ask(request, listener).await {
+        let listener = &listening.config;
+        let (asked, body) = match self.ask(request, listening).await {
             Ok(asked) => asked,
             Err(refusal) => return refusal,
         };
         debug!(method = %asked.method, path = asked.path, "pass on");
         let (Some(cache), Some(bytes)) = (&self.cache, &asked.body) else {
-            return self.exchange(asked, body, None, listener).await;
+            return self.exchange(asked, body, None, listening).await;
         };
         let token = asked.token.as_ref().map(|token| token.expose().as_str());
         let key = request_key(&asked.method, &asked.target, &asked.headers, token, bytes);
@@ -86,7 +91,7 @@ impl Shared {
             self.counters.success.add();
             return asked.finish(kept_answer(&kept));
         }
-        let response = self.exchange(asked, body, Some(key), listener).await;
+        let response = self.exchange(asked, body, Some(key), listening).await;
         drop(asking);
         response
     }
@@ -95,8 +100,9 @@ impl Shared {
     async fn ask(
         &self,
         request: Request<Incoming>,
-        listener: &ListenerConfig,
+        listening: &Listening,
     ) -> Result<(Asked, PassedBody), Response<Body>> {
+        let listener = &listening.config;
         let (mut parts, body) = request.into_parts();
         let target = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
         let given = take_token(&mut parts.headers);
@@ -117,9 +123,14 @@ impl Shared {
         if announced.is_some_and(|length| length > limit) {
             return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large"));
         }
+        let announced = if body.is_end_stream() { Some(0) } else { announced };
         let pieces = body::incoming(body, limit);
-        let body = match timeout(listener.body_timeout, body::read(pieces)).await {
-            Ok(Ok(body)) => body,
+        let reading = async {
+            let room = listening.room_to_ask(announced).await;
+            body::read(pieces).await.map(|body| (body, room))
+        };
+        let (body, room) = match timeout(listener.body_timeout, reading).await {
+            Ok(Ok(read)) => read,
             Ok(Err(error)) => {
                 debug!(%error, "read a request's body");
                 return Err(refusal(StatusCode::BAD_REQUEST, "the body cannot be read"));
@@ -136,7 +147,9 @@ impl Shared {
         let path = target.split('?').next().unwrap_or_default();
         let path = sanitize::plain(path.trim_start_matches("/v1/"));
         let (method, headers) = (parts.method, parts.headers);
-        let mut asked = Asked { method, target, path, headers, token, login, body: held };
+        let body_held = held;
+        let mut asked =
+            Asked { method, target, path, headers, token, login, body: body_held, _room: room };
         if asked.may_tell() {
             // Wrapped, the answer would be out of reach, and the token in it not the caller's to have.
             asked.headers.remove("x-vault-wrap-ttl");
@@ -150,8 +163,9 @@ impl Shared {
         asked: Asked,
         body: PassedBody,
         key: Option<Key>,
-        listener: &ListenerConfig,
+        listening: &Listening,
     ) -> Response<Body> {
+        let listener = &listening.config;
         let mut headers = asked.headers.clone();
         if let Some(token) = &asked.token {
             let Ok(mut value) = HeaderValue::from_str(token.expose()) else {
@@ -182,9 +196,9 @@ impl Shared {
         };
         strip(&mut answer.headers);
         self.judge(&asked, answer.status);
-        let Some(key) = key else { return asked.finish(self.hold(&asked, answer).await) };
+        let mut response = self.hold(&asked, answer, listening).await;
+        let Some(key) = key else { return asked.finish(response) };
         self.counters.miss.add();
-        let mut response = self.hold(&asked, answer).await;
         self.store(key, &asked, &mut response);
         response.headers.insert(CACHE, HeaderValue::from_static("MISS"));
         asked.finish(response)
@@ -211,7 +225,7 @@ impl Shared {
     }
 
     /// Holds an answer that is to be looked into; of any other the body goes on as it comes.
-    async fn hold(&self, asked: &Asked, answer: Forwarded) -> Held {
+    async fn hold(&self, asked: &Asked, answer: Forwarded, listening: &Listening) -> Held {
         let Forwarded { status, headers, body } = answer;
         let json = headers
             .get(CONTENT_TYPE)
@@ -220,8 +234,21 @@ impl Shared {
         if !(json && wanted && status.is_success()) {
             return Held { status, headers, body: HeldBody::Pieces(body) };
         }
+        let length =
+            headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let mut room = listening.room_to_answer(length);
+        if room.is_none() && asked.may_tell() {
+            let waiting = listening.wait_to_answer(length);
+            room = timeout(listening.config.max_request_duration, waiting).await.ok().flatten();
+        }
+        if room.is_none() {
+            // As much is held as may be: this one is passed on as it comes, and not kept.
+            return Held { status, headers, body: HeldBody::Pieces(body) };
+        }
         let body = match body::read(body).await {
-            Ok(Read::Whole(bytes)) => HeldBody::Whole(SecretBytes::new(bytes)),
+            Ok(Read::Whole(bytes)) => {
+                HeldBody::Whole(InRoom::new(Arc::new(SecretBytes::new(bytes)), room))
+            }
             Ok(more) => HeldBody::Pieces(more.into_pieces()),
             Err(error) => {
                 let failed = futures_util::stream::iter([Err(error)]);
@@ -234,7 +261,7 @@ impl Shared {
     /// Keeps an answer, if it is one to keep, and what it holds alive.
     fn store(&self, key: Key, asked: &Asked, answer: &mut Held) {
         let (Some(cache), HeldBody::Whole(body)) = (&self.cache, &answer.body) else { return };
-        let Ok(json) = serde_json::from_slice::<Value>(body.expose()) else { return };
+        let Ok(json) = serde_json::from_slice::<Value>(body.bytes.expose()) else { return };
         let Some((holds, life, own)) = holding(&json, asked.token.as_ref()) else { return };
         let namespace = asked.headers.get("x-vault-namespace");
         let namespace = namespace.and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -248,7 +275,7 @@ impl Shared {
         let kept = Kept {
             status: answer.status,
             headers: answer.headers.clone(),
-            body: body.clone(),
+            body: Arc::clone(&body.bytes),
             at: Instant::now(),
             until: until.clone(),
         };
@@ -264,7 +291,7 @@ impl Shared {
 
 /// Keeps an entry alive until it ends, and removes it then.
 async fn until_its_end(
-    cache: std::sync::Arc<Cache>,
+    cache: Arc<Cache>,
     end: tokio_util::sync::CancellationToken,
     renewing: impl Future<Output = ()>,
     shutdown: tokio_util::sync::CancellationToken,
@@ -315,7 +342,7 @@ struct Held {
 }
 
 enum HeldBody {
-    Whole(SecretBytes),
+    Whole(InRoom),
     Pieces(holdfast_client::vault::Pieces),
 }
 
@@ -323,7 +350,8 @@ fn kept_answer(kept: &Kept) -> Held {
     let mut headers = kept.headers.clone();
     headers.insert(CACHE, HeaderValue::from_static("HIT"));
     headers.insert(AGE, HeaderValue::from(kept.at.elapsed().as_secs()));
-    Held { status: kept.status, headers, body: HeldBody::Whole(kept.body.clone()) }
+    let body = InRoom::new(Arc::clone(&kept.body), None);
+    Held { status: kept.status, headers, body: HeldBody::Whole(body) }
 }
 
 impl Asked {
@@ -336,10 +364,10 @@ impl Asked {
     fn finish(&self, answer: Held) -> Response<Body> {
         let own = self.token.as_ref().filter(|_| self.may_tell());
         let body = match (answer.body, own) {
-            (HeldBody::Whole(bytes), Some(own)) => {
-                whole(sanitize::without_token(own, bytes.expose()))
+            (HeldBody::Whole(body), Some(own)) => {
+                whole(sanitize::without_token(own, body.bytes.expose()))
             }
-            (HeldBody::Whole(bytes), None) => whole(bytes.expose().clone()),
+            (HeldBody::Whole(body), None) => whole(body),
             (HeldBody::Pieces(_), Some(_)) if answer.status.is_success() => {
                 let text = "the answer may hold the agent's token, and cannot be looked into";
                 return refusal(StatusCode::BAD_GATEWAY, text);

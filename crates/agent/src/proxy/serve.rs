@@ -10,18 +10,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::Shared;
+use super::limits::{Listening, Room};
 use super::socket::{Listener, Socket};
 use super::tls::Tls;
-use crate::config::ListenerConfig;
 
-/// Connections at a time; more wait in the kernel.
-const CONNECTIONS: usize = 1024;
+/// How much of what a caller sends may be waiting to be looked at, in a connection and in a stream
+/// of HTTP/2: there may be 1,024 connections.
+const WINDOW: u32 = 64 << 10;
 /// How long an end waits for requests under way.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long a full table of descriptors is left to empty before the next try.
@@ -36,7 +36,6 @@ type Stream = Box<dyn ReadWrite>;
 
 /// Serves until the agent ends; then requests under way may finish.
 pub(super) async fn serve(listeners: Vec<Listener>, shared: &Arc<Shared>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let connections = TaskTracker::new();
     let accepting = TaskTracker::new();
     let abort = CancellationToken::new();
@@ -44,9 +43,8 @@ pub(super) async fn serve(listeners: Vec<Listener>, shared: &Arc<Shared>) {
         let Listener { config, socket, tls } = listener;
         let acceptor = Acceptor {
             shared: Arc::clone(shared),
-            config: Arc::new(config),
+            listening: Arc::new(Listening::new(config)),
             tls,
-            permits: Arc::clone(&permits),
             connections: connections.clone(),
             abort: abort.clone(),
         };
@@ -66,9 +64,8 @@ pub(super) async fn serve(listeners: Vec<Listener>, shared: &Arc<Shared>) {
 #[derive(Clone)]
 struct Acceptor {
     shared: Arc<Shared>,
-    config: Arc<ListenerConfig>,
+    listening: Arc<Listening>,
     tls: Option<Arc<Tls>>,
-    permits: Arc<Semaphore>,
     connections: TaskTracker,
     abort: CancellationToken,
 }
@@ -78,7 +75,7 @@ impl Acceptor {
         let shutdown = self.shared.shutdown.clone();
         loop {
             let next = async {
-                let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
+                let permit = Arc::clone(&self.listening.connections).acquire_owned().await.ok()?;
                 Some((permit, accept(&socket).await))
             };
             let accepted = tokio::select! {
@@ -100,7 +97,7 @@ impl Acceptor {
         }
     }
 
-    async fn connection(self, stream: Stream, _permit: OwnedSemaphorePermit) {
+    async fn connection(self, stream: Stream, _permit: Room) {
         tokio::select! {
             biased;
             () = self.abort.cancelled() => {}
@@ -119,19 +116,26 @@ impl Acceptor {
 
     async fn serve(&self, stream: Stream) {
         let service = service_fn(|request: Request<Incoming>| {
-            let (shared, config) = (Arc::clone(&self.shared), Arc::clone(&self.config));
-            async move { Ok::<_, Infallible>(shared.answer(request, &config).await) }
+            let (shared, listening) = (Arc::clone(&self.shared), Arc::clone(&self.listening));
+            async move { Ok::<_, Infallible>(shared.answer(request, &listening).await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // The time for a request's head also bounds how long a connection rests before it.
-        let patience = self.config.idle_timeout.max(self.config.head_timeout);
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(patience);
+        let config = &self.listening.config;
+        let patience = config.idle_timeout.max(config.head_timeout);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(patience)
+            .max_buf_size(WINDOW as usize);
         builder
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(128)
-            .keep_alive_interval(self.config.idle_timeout)
-            .keep_alive_timeout(self.config.head_timeout);
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .keep_alive_interval(config.idle_timeout)
+            .keep_alive_timeout(config.head_timeout);
         let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         let done = tokio::select! {
             done = serving.as_mut() => done,

@@ -1,6 +1,7 @@
 //! What an agent tells about itself. Never a value of a secret.
 
 mod place;
+mod plain;
 mod socket;
 
 pub use place::{StatePlace, announce, sockets, withdraw};

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Uid;
 
 use crate::files;
+use crate::generation::Folder;
 
 /// The socket's name in an agent's directory.
 const SOCKET: &str = "control.sock";
@@ -109,9 +110,15 @@ pub fn withdraw(prefix: &str) {
 }
 
 fn sockets_below(base: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(base) else { return Vec::new() };
-    let mut sockets: Vec<_> =
-        entries.filter_map(|entry| Some(entry.ok()?.path().join(SOCKET))).collect();
+    // What somebody else made there, before the caller did, speaks for no agent of the caller's.
+    let ours = |folder: io::Result<Folder>| {
+        let ours = folder.and_then(|folder| folder.check_ours().map(|()| folder));
+        ours.ok().filter(Folder::is_known)
+    };
+    let Some(folder) = ours(Folder::open(base)) else { return Vec::new() };
+    let names = folder.names().unwrap_or_default();
+    let agents = names.iter().filter(|name| ours(folder.folder(name)).is_some());
+    let mut sockets: Vec<_> = agents.map(|name| base.join(name).join(SOCKET)).collect();
     sockets.retain(|socket| socket.exists());
     sockets.sort();
     sockets
@@ -177,6 +184,24 @@ mod tests {
         assert_ne!(one, name(&["/etc/other/agent.hcl"]));
         assert_ne!(one, name(&["/etc/holdfast/agent.hcl", "/etc/holdfast/more.hcl"]));
         assert!(name(&["/x/.."]).starts_with("agent-"));
+    }
+
+    #[test]
+    fn what_somebody_else_made_speaks_for_no_agent() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("base");
+        for name in ["own", "his"] {
+            fs::create_dir_all(base.join(name)).unwrap();
+            fs::write(base.join(name).join(SOCKET), "").unwrap();
+        }
+        let own = base.join("own").join(SOCKET);
+        std::os::unix::fs::chown(base.join("his"), Some(65534), None).unwrap();
+        assert_eq!(sockets_below(&base), [own]);
+        std::os::unix::fs::chown(&base, Some(65534), None).unwrap();
+        assert_eq!(sockets_below(&base), Vec::<PathBuf>::new());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::Status;
+use super::{Status, plain};
 
 /// A reader that takes longer is not waited for, nor is an agent.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -98,7 +98,7 @@ pub async fn read(socket: &Path) -> Result<Status, StatusError> {
     let asked =
         timeout(PATIENCE, ask).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let text = asked.map_err(|source| StatusError::Io { socket: socket.to_owned(), source })?;
-    serde_json::from_slice(&text).map_err(|_| StatusError::Malformed(socket.to_owned()))
+    plain::parse(&text).ok_or_else(|| StatusError::Malformed(socket.to_owned()))
 }
 
 /// A path that fits into a socket's address, which is 108 bytes long, while the directory is open.
