@@ -8,6 +8,8 @@
 pub mod agent;
 pub mod bundle;
 pub mod entry;
+pub mod join;
+mod pop;
 pub mod proto;
 pub mod remote;
 pub mod server;

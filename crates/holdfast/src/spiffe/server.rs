@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +12,14 @@ use anyhow::{Context, anyhow, ensure};
 use clap::{Args, ValueEnum};
 use holdfast_barrier::process::{self, Dumpable};
 use holdfast_keys::Algorithm;
+use holdfast_keys::x509::decode_pem;
 use holdfast_spiffe::server::authority::AuthoritySettings;
 use holdfast_spiffe::server::authority::upstream::{DiskUpstream, Upstream};
-use holdfast_spiffe::server::{Audit, Server as SpiffeServer, ServerSettings, Surroundings, store};
+use holdfast_spiffe::server::rules::RuleSettings;
+use holdfast_spiffe::server::{
+    Audit, DeclaredIn, Server as SpiffeServer, ServerSettings, Surroundings, X509Pop, local_agent,
+    store,
+};
 use holdfast_types::{Clock, Random, SecretBytes, SystemClock, SystemRandom, TrustDomain, Ttl};
 use holdfast_vault::logs::{LogFormat, Logs};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +59,32 @@ pub(super) struct Server {
     /// The Unix socket for operators and this machine's agent.
     #[arg(long = "socketPath", value_name = "PATH", default_value = DEFAULT_SOCKET)]
     socket_path: PathBuf,
+    /// Where agents on other machines connect, over TLS, such as 0.0.0.0:8081 [default: nowhere]
+    #[arg(long = "bindAddress", value_name = "ADDRESS:PORT")]
+    bind_address: Option<SocketAddr>,
+    /// Authorities, PEM, whose certificates let agents on other machines join.
+    #[arg(long = "x509popBundle", value_name = "FILE")]
+    x509pop_bundle: Option<PathBuf>,
+    /// Where the bundle (/) and OIDC discovery are read, over TLS [default: nowhere]
+    #[arg(long = "webAddress", value_name = "ADDRESS:PORT")]
+    web_address: Option<SocketAddr>,
+    /// A DNS name of the server's, for its certificate; can be given several times.
+    #[arg(long = "dnsName", value_name = "NAME")]
+    dns_names: Vec<String>,
+    /// A directory of ClusterSPIFFEID and ClusterStaticEntry (*.yaml). Changes are taken over; a file
+    /// that is wrong changes nothing.
+    #[arg(long, value_name = "DIRECTORY")]
+    identity: Option<PathBuf>,
+    /// The workloads that ClusterSPIFFEIDs are for: a YAML list of name, namespace, serviceAccount,
+    /// labels, annotations and selectors.
+    #[arg(long, value_name = "FILE")]
+    workloads: Option<PathBuf>,
+    /// .ClusterName of the templates.
+    #[arg(long = "clusterName", value_name = "NAME", default_value = "holdfast")]
+    cluster_name: String,
+    /// .ClusterDomain of the templates.
+    #[arg(long = "clusterDomain", value_name = "NAME", default_value = "cluster.local")]
+    cluster_domain: String,
     /// A user besides root and the server's own whose agent is this machine's; can be given several
     /// times.
     #[arg(long = "agentUser", value_name = "USER", value_parser = user)]
@@ -148,9 +180,20 @@ impl Server {
         let upstream: Arc<dyn Upstream> = Arc::new(upstream);
         let audit =
             Audit::open(self.audit_log.as_deref(), clock.clone()).context("open the audit log")?;
+        let x509pop = self.x509pop()?;
         let settings = self.settings()?;
-        let with = Surroundings { entries: barrier.clone(), upstream, audit, clock, random };
+        let x509pop = x509pop.map(|roots| X509Pop::new(roots).context("use -x509popBundle"));
+        let x509pop = x509pop.transpose()?;
+        let with =
+            Surroundings { entries: barrier.clone(), upstream, audit, x509pop, clock, random };
         let server = SpiffeServer::build(settings, with).await?;
+        for (what, address) in
+            [("agents", server.node_address()), ("bundle and discovery", server.web_address())]
+        {
+            if let Some(address) = address {
+                tracing::info!(%address, what, "listening");
+            }
+        }
         server.run(shutdown).await;
         barrier.close().await.context("close the store")
     }
@@ -172,6 +215,20 @@ impl Server {
         Ok(Some(upstream))
     }
 
+    /// The authorities whose certificates nodes may show, DER.
+    fn x509pop(&self) -> anyhow::Result<Option<Vec<Vec<u8>>>> {
+        let Some(path) = &self.x509pop_bundle else { return Ok(None) };
+        let bytes = read(path, "-x509popBundle")?;
+        let mut text = std::str::from_utf8(&bytes).context("read -x509popBundle: not text")?;
+        let mut roots = Vec::new();
+        while let Some((block, rest)) = decode_pem(text) {
+            roots.push(block.der.to_vec());
+            text = rest;
+        }
+        ensure!(!roots.is_empty(), "{} holds no certificate", path.display());
+        Ok(Some(roots))
+    }
+
     fn settings(self) -> anyhow::Result<ServerSettings> {
         for (name, ttl) in [
             ("-caTTL", self.ca_ttl),
@@ -183,8 +240,23 @@ impl Server {
         if self.x509_ttl.max(self.jwt_ttl) > self.ca_ttl / 6 {
             tracing::warn!("SVIDs with more than a sixth of -caTTL may end sooner than asked for");
         }
+        let parent = local_agent(&self.trust_domain).context("the trust domain is too long")?;
+        let declared = DeclaredIn {
+            rules: self.identity,
+            workloads: self.workloads,
+            settings: RuleSettings {
+                trust_domain: self.trust_domain.clone(),
+                cluster: self.cluster_name,
+                cluster_domain: self.cluster_domain,
+                parent,
+            },
+        };
         Ok(ServerSettings {
             socket: self.socket_path,
+            node_address: self.bind_address,
+            web_address: self.web_address,
+            dns_names: self.dns_names,
+            declared,
             agent_uids: BTreeSet::from_iter(self.agent_users),
             authorities: AuthoritySettings {
                 trust_domain: self.trust_domain.clone(),

@@ -61,6 +61,11 @@ fn why_a_request_was_refused() {
 }
 
 #[test]
+fn identities_of_workloads() {
+    run("docs/spiffe.md");
+}
+
+#[test]
 fn certificate_authorities() {
     run("docs/pki.md");
 }
@@ -91,6 +96,7 @@ fn every_page_with_commands_is_run() {
         "docs/vault-agent-templates.md",
         "docs/vault-agent.md",
         "docs/pki.md",
+        "docs/spiffe.md",
     ];
     let mut folders = vec![root(), root().join("docs"), root().join("docs/decisions")];
     let mut seen = 0;

@@ -48,7 +48,7 @@ impl LocalListener {
     /// Serves until shutdown.
     pub(super) async fn run(self, shared: Arc<Shared>, shutdown: CancellationToken) {
         let Self { listener, path } = self;
-        let incoming = accept(listener, shutdown.clone());
+        let incoming = accept(listener, shared.clone(), shutdown.clone());
         let served = Grpc::builder()
             .max_concurrent_streams(MAX_STREAMS)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
@@ -87,6 +87,7 @@ fn remove_dead(path: &Path) -> io::Result<()> {
 /// Connections of whom the kernel told something.
 fn accept(
     listener: UnixListener,
+    shared: Arc<Shared>,
     shutdown: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection<tokio::net::UnixStream>>> {
     let (sender, receiver) = mpsc::channel(1);
@@ -108,6 +109,11 @@ fn accept(
             };
             // Whoever is gone already needs no answer.
             let Ok(peer) = Peer::of_unix(&stream) else { continue };
+            if !peer.is_owner() && !peer.is_user(&shared.settings.agent_uids) {
+                // Somebody who may do nothing takes nobody's place.
+                tracing::warn!(caller = %peer, "refused at the Unix socket");
+                continue;
+            }
             if sender.send(Ok(Connection::new(stream, peer, place))).await.is_err() {
                 return;
             }

@@ -7,22 +7,28 @@
 mod admin;
 mod audit;
 pub mod authority;
+mod declare;
 mod local;
 mod node;
 mod peer;
 mod registrar;
 mod registry;
+pub mod rules;
 pub mod store;
 pub mod svid;
+mod tls;
+mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_barrier::{Entries, EntryError, View};
 use holdfast_types::{Clock, Random, SpiffeId, TrustDomain};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -30,7 +36,9 @@ use tonic::Status;
 pub use audit::Audit;
 use authority::upstream::Upstream;
 use authority::{Authorities, AuthorityError, AuthoritySettings};
+pub use declare::{DeclareError, DeclaredIn};
 use node::Nodes;
+pub use node::X509Pop;
 pub use registrar::{Reconciled, Registrar, RegistrarError};
 pub use registry::{InvalidEntry, local_agent, server_id};
 
@@ -43,8 +51,16 @@ pub struct ServerSettings {
     pub trust_domain: TrustDomain,
     /// Where operators and the agent of this machine connect.
     pub socket: PathBuf,
+    /// Where agents of other machines connect, over TLS; none for not at all.
+    pub node_address: Option<SocketAddr>,
+    /// Where everybody reads the bundle and OIDC discovery, over TLS; none for not at all.
+    pub web_address: Option<SocketAddr>,
+    /// The server's DNS names, in the certificate that it shows over TLS.
+    pub dns_names: Vec<String>,
     /// Users besides root and the server's own whose agent is this machine's.
     pub agent_uids: BTreeSet<u32>,
+    /// The files that declare entries.
+    pub declared: DeclaredIn,
     /// How the authorities are to be.
     pub authorities: AuthoritySettings,
     /// Life of X.509-SVIDs whose entry does not say. Default: 1 h.
@@ -84,6 +100,8 @@ pub(crate) struct Shared {
     pub(crate) nodes: Nodes,
     pub(crate) federated: watch::Sender<BTreeMap<TrustDomain, Arc<Bundle>>>,
     pub(crate) audit: Audit,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) x509pop: Option<X509Pop>,
     /// Ends the streams that have no end of their own.
     pub(crate) ending: CancellationToken,
 }
@@ -117,6 +135,8 @@ impl Shared {
 pub struct Server {
     shared: Arc<Shared>,
     local: local::LocalListener,
+    nodes: Option<TcpListener>,
+    web: Option<TcpListener>,
 }
 
 /// Where a server's state, time and chance come from.
@@ -127,6 +147,8 @@ pub struct Surroundings {
     pub upstream: Arc<dyn Upstream>,
     /// Its audit log.
     pub audit: Audit,
+    /// Whose certificates let nodes join, if any do.
+    pub x509pop: Option<X509Pop>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -140,7 +162,7 @@ impl Server {
     /// See [`StartError`]. A server whose authorities are valid starts also when its upstream is
     /// out of reach.
     pub async fn build(settings: ServerSettings, with: Surroundings) -> Result<Self, StartError> {
-        let Surroundings { entries, upstream, audit, clock, random } = with;
+        let Surroundings { entries, upstream, audit, x509pop, clock, random } = with;
         let store = View::new(entries, "spiffe/");
         let authorities = Authorities::open(
             store.clone(),
@@ -162,16 +184,28 @@ impl Server {
         let (entry_store, node_store) = (store.sub("entry/"), store.sub("node/"));
         let registrar =
             Registrar::open(entry_store, domain.clone(), clock.clone(), random.clone()).await?;
-        let nodes = Nodes::open(node_store, domain.clone(), clock.clone(), random).await?;
+        let nodes = Nodes::open(node_store, domain.clone(), clock.clone(), random.clone()).await?;
         let local = local::LocalListener::bind(&settings).map_err(|source| {
             let place = settings.socket.display().to_string();
             StartError::Listen { place, source }
         })?;
+        let nodes_listener = listen(settings.node_address).await?;
+        let web = listen(settings.web_address).await?;
         let federated = watch::Sender::new(BTreeMap::new());
         let ending = CancellationToken::new();
-        let shared =
-            Shared { settings, clock, authorities, registrar, nodes, federated, audit, ending };
-        Ok(Self { shared: Arc::new(shared), local })
+        let shared = Shared {
+            settings,
+            clock,
+            authorities,
+            registrar,
+            nodes,
+            federated,
+            audit,
+            random,
+            x509pop,
+            ending,
+        };
+        Ok(Self { shared: Arc::new(shared), local, nodes: nodes_listener, web })
     }
 
     /// The entries, for whoever declares some.
@@ -179,9 +213,19 @@ impl Server {
         &self.shared.registrar
     }
 
+    /// Where agents of other machines connect: the port, where the system chose it.
+    pub fn node_address(&self) -> Option<SocketAddr> {
+        self.nodes.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// The same for the bundle and OIDC discovery.
+    pub fn web_address(&self) -> Option<SocketAddr> {
+        self.web.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
     /// Serves until shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { shared, local } = self;
+        let Self { shared, local, nodes, web } = self;
         tracing::info!(trust_domain = %shared.settings.trust_domain, "ready");
         tokio::join!(
             async {
@@ -190,9 +234,27 @@ impl Server {
             },
             shared.authorities.run(shutdown.clone()),
             local.run(shared.clone(), shutdown.clone()),
+            async {
+                if let Some(listener) = nodes {
+                    tls::serve_nodes(shared.clone(), listener, shutdown.clone()).await;
+                }
+            },
+            async {
+                if let Some(listener) = web {
+                    web::serve(shared.clone(), listener, shutdown.clone()).await;
+                }
+            },
+            declare::run(shared.clone(), shared.settings.declared.clone(), shutdown.clone()),
             expire(&shared, shutdown.clone()),
         );
     }
+}
+
+async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = address else { return Ok(None) };
+    let place = address.to_string();
+    let bound = TcpListener::bind(address).await;
+    bound.map(Some).map_err(|source| StartError::Listen { place, source })
 }
 
 /// Removes what has ended, now and then.

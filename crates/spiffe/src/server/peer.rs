@@ -1,5 +1,6 @@
 //! Who is at the other end of a connection, by the kernel's word or by a certificate.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +22,6 @@ pub(crate) enum Peer {
         pid: Option<i32>,
     },
     /// Somebody over TLS, with the certificate that was shown and verified.
-    #[allow(dead_code, reason = "no listener over TLS yet")]
     Tls { certificate: Option<Arc<Certificate>> },
 }
 
@@ -35,6 +35,11 @@ impl Peer {
     /// Whether it is root, or who runs this server.
     pub(crate) fn is_owner(&self) -> bool {
         matches!(self, Self::Unix { uid, .. } if uid.is_root() || *uid == Uid::effective())
+    }
+
+    /// Whether it is one of these users.
+    pub(crate) fn is_user(&self, uids: &BTreeSet<u32>) -> bool {
+        matches!(self, Self::Unix { uid, .. } if uids.contains(&uid.as_raw()))
     }
 }
 

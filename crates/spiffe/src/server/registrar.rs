@@ -20,7 +20,7 @@ pub enum RegistrarError {
     #[error(transparent)]
     Invalid(#[from] InvalidEntry),
     /// Another entry says the same.
-    #[error("similar entry already exists")]
+    #[error("similar entry already exists: {}", .0.id)]
     Similar(Box<Entry>),
     /// There is no such entry.
     #[error("entry {0:?} not found")]
@@ -163,6 +163,10 @@ impl Registrar {
         let mut changed = Vec::new();
         for mut entry in wanted {
             check(&entry, &self.trust_domain)?;
+            let similar = self.registry().similar(&entry).cloned();
+            if let Some(known) = similar.filter(|known| known.origin.is_empty()) {
+                return Err(RegistrarError::Similar(Box::new(Entry::clone(&known))));
+            }
             match before.remove(&entry.id) {
                 Some(known) => {
                     entry.created = known.created;

@@ -22,6 +22,10 @@ struct Running {
     root: (String, holdfast_types::SecretString),
     shutdown: CancellationToken,
     task: Option<tokio::task::JoinHandle<()>>,
+    nodes: Option<SocketAddr>,
+    /// Certifies machines.
+    nodes_ca: holdfast_testkit::Ca,
+    web: Option<SocketAddr>,
 }
 
 impl Running {
@@ -35,7 +39,12 @@ impl Running {
             root,
             shutdown: CancellationToken::new(),
             task: None,
+            nodes: None,
+            nodes_ca: holdfast_testkit::Ca::new("machines"),
+            web: None,
         };
+        std::fs::create_dir(running.directory.path().join("identity")).unwrap();
+        std::fs::write(running.directory.path().join("workloads.yaml"), "").unwrap();
         running.restart().await;
         running
     }
@@ -46,12 +55,26 @@ impl Running {
         let trust_domain = TrustDomain::parse("demo.local").unwrap();
         let settings = ServerSettings {
             socket: self.socket(),
+            // The same one after a restart.
+            node_address: self.nodes.or_else(|| "127.0.0.1:0".parse().ok()),
+            web_address: Some("127.0.0.1:0".parse().unwrap()),
+            dns_names: vec!["localhost".to_owned()],
             agent_uids: BTreeSet::new(),
+            declared: DeclaredIn {
+                rules: Some(self.directory.path().join("identity")),
+                workloads: Some(self.directory.path().join("workloads.yaml")),
+                settings: rules::RuleSettings {
+                    trust_domain: trust_domain.clone(),
+                    cluster: "demo".to_owned(),
+                    cluster_domain: "cluster.local".to_owned(),
+                    parent: local_agent(&trust_domain).unwrap(),
+                },
+            },
             authorities: AuthoritySettings {
                 trust_domain: trust_domain.clone(),
                 life: DAY,
                 jwt_algorithm: Algorithm::Es256,
-                jwt_issuer: None,
+                jwt_issuer: Some("https://spiffe.demo.local".to_owned()),
                 refresh_hint: Duration::from_secs(300),
             },
             x509_ttl: Duration::from_secs(3600),
@@ -66,10 +89,12 @@ impl Running {
             entries: self.entries.clone(),
             upstream: Arc::new(DiskUpstream::from_pem(certificate, key, None).unwrap()),
             audit: Audit::open(Some(&log), clock.clone()).unwrap(),
+            x509pop: Some(X509Pop::new(vec![self.nodes_ca.der().to_vec()]).unwrap()),
             clock,
             random: Arc::new(SystemRandom),
         };
         let server = Server::build(settings, with).await.unwrap();
+        (self.nodes, self.web) = (server.node_address(), server.web_address());
         self.task = Some(tokio::spawn(server.run(self.shutdown.clone())));
     }
 
@@ -207,4 +232,205 @@ async fn agents_and_entries_live_through_a_restart() {
     assert_eq!(after.bundle, before.bundle, "the authorities were kept");
     running.stop().await;
     assert!(!running.socket().exists(), "the socket went with the server");
+}
+
+#[tokio::test]
+async fn declared_entries_follow_their_files_and_wrong_files_change_nothing() {
+    let mut running = Running::start().await;
+    let source = RemoteSource::unix(&running.socket());
+    let write = |name: &str, text: &str| {
+        // Whole or not at all, as editors and deployments write.
+        let (place, path) = (running.directory.path().join("new"), running.directory.path());
+        std::fs::write(&place, text).unwrap();
+        std::fs::rename(place, path.join(name)).unwrap();
+    };
+    let rule = |id: &str| {
+        format!(
+            "apiVersion: spire.spiffe.io/v1alpha1\nkind: ClusterSPIFFEID\nmetadata: {{name: all}}\n\
+             spec:\n  spiffeIDTemplate: spiffe://demo.local/{id}\n"
+        )
+    };
+    write("workloads.yaml", "- name: backend\n- name: frontend\n");
+    write("identity/all.yaml", &rule("sa/{{ .PodMeta.Name }}"));
+    let first = until(&source, |snapshot| snapshot.entries.len() == 2).await;
+    assert_eq!(first.entries[0].created, first.entries[1].created);
+
+    // Wrong files, then one that is right again: an entry keeps its name and its age.
+    write("identity/all.yaml", &rule("sa/{{ .PodMeta.Naem }}"));
+    write("identity/other.yaml", "kind: [");
+    write("identity/all.yaml", &rule("app/{{ .PodMeta.Name }}"));
+    std::fs::remove_file(running.directory.path().join("identity/other.yaml")).unwrap();
+    let is_new = |entry: &Arc<Entry>| entry.spiffe_id.path().starts_with("/app/");
+    let second = until(&source, |snapshot| snapshot.entries.iter().all(is_new)).await;
+    assert_eq!(second.entries.len(), 2, "none was gone meanwhile");
+    assert_eq!(second.entries[0].id, first.entries[0].id);
+    assert_eq!(
+        (second.entries[0].created, second.entries[0].revision),
+        (first.entries[0].created, 1)
+    );
+
+    let mut operator = admin(&running.socket());
+    let request = wire::DeleteEntryRequest { entry_id: second.entries[0].id.clone() };
+    let refused = operator.delete_entry(request).await.unwrap_err();
+    assert!(refused.message().contains("is declared in ClusterSPIFFEID all"), "{refused}");
+
+    std::fs::remove_file(running.directory.path().join("identity/all.yaml")).unwrap();
+    until(&source, |snapshot| snapshot.entries.is_empty()).await;
+    running.stop().await;
+}
+
+fn joining(running: &Running, name: &str, token: Option<&str>) -> crate::join::JoinSettings {
+    crate::join::JoinSettings {
+        server: running.nodes.unwrap().to_string(),
+        trust_domain: TrustDomain::parse("demo.local").unwrap(),
+        bundle: vec![Certificate::from_pem(&running.root.0).unwrap().der],
+        proof: token.map(|token| crate::join::Proof::Token(token.into())),
+        state: running.directory.path().join(name),
+    }
+}
+
+#[tokio::test]
+async fn another_machines_agent_joins_once_and_goes_on_through_restarts() {
+    let mut running = Running::start().await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut operator = admin(&running.socket());
+    let request =
+        wire::GenerateTokenRequest { ttl: 60, spiffe_id: "spiffe://demo.local/node/db".to_owned() };
+    let token = operator.generate_token(request).await.unwrap().into_inner().token;
+    let refused = crate::join::join(joining(&running, "a", None), clock.clone()).await;
+    assert!(matches!(refused, Err(crate::join::JoinError::NoProof)));
+    let refused = crate::join::join(joining(&running, "a", Some("guess")), clock.clone()).await;
+    let refused = refused.err().unwrap().to_string();
+    assert!(refused.contains("does not exist or has already been used"), "{refused}");
+
+    let joined = crate::join::join(joining(&running, "a", Some(&token)), clock.clone()).await;
+    let joined = joined.unwrap();
+    assert!(joined.spiffe_id.starts_with("spiffe://demo.local/spire/agent/join_token/"));
+    assert!(!joined.spiffe_id.contains(&token), "the token stands in no certificate");
+    let again = crate::join::join(joining(&running, "b", Some(&token)), clock.clone()).await;
+    assert!(again.is_err(), "a token is for one agent");
+
+    // An entry under the alias that the token gave is this agent's, and not the local one's.
+    let mut entry = wanted("postgres", 26);
+    entry.parent_id = "spiffe://demo.local/node/db".to_owned();
+    let entry = operator.create_entry(entry).await.unwrap().into_inner();
+    until(&joined.source, |now| now.entries.iter().any(|one| one.id == entry.id)).await;
+    let (_, csr) = csr();
+    joined.source.mint_x509(&entry.id, &csr).await.unwrap();
+    let local = RemoteSource::unix(&running.socket());
+    assert!(matches!(local.mint_x509(&entry.id, &csr).await, Err(MintError::NoEntry(_))));
+
+    let id = joined.spiffe_id.clone();
+    drop(joined);
+    running.restart().await;
+    let joined = crate::join::join(joining(&running, "a", None), clock.clone()).await.unwrap();
+    assert_eq!(joined.spiffe_id, id, "the same agent, without a token");
+    until(&joined.source, |now| now.entries.iter().any(|one| one.id == entry.id)).await;
+    joined.source.mint_jwt(&entry.id, &["a".to_owned()]).await.unwrap();
+
+    let mut operator = admin(&running.socket());
+    let agents = operator.list_agents(wire::ListAgentsRequest {}).await.unwrap().into_inner();
+    assert_eq!(agents.agents.len(), 1);
+    operator.ban_agent(wire::BanAgentRequest { spiffe_id: id }).await.unwrap();
+    let banned = joined.source.mint_jwt(&entry.id, &["a".to_owned()]).await;
+    assert!(banned.is_err(), "from now on nothing");
+    let audited = running.audited();
+    assert!(!audited.contains(&token), "no token is audited");
+    assert!(audited.contains("agent attest"));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_without_an_agents_certificate_gets_nothing() {
+    let running = Running::start().await;
+    let stranger = crate::join::anonymous(joining(&running, "a", None));
+    let mut client = wire::node_client::NodeClient::new(stranger);
+    let (_, csr) = csr();
+    let watched = client.watch(wire::WatchRequest {}).await.unwrap_err();
+    assert_eq!(watched.code(), tonic::Code::PermissionDenied, "{watched}");
+    let renewed = client.renew(wire::RenewRequest { csr }).await.unwrap_err();
+    assert_eq!(renewed.code(), tonic::Code::PermissionDenied, "{renewed}");
+    // Operators come by the Unix socket alone.
+    let stranger = crate::join::anonymous(joining(&running, "a", None));
+    let mut admin = wire::admin_client::AdminClient::new(stranger);
+    let counted = admin.count_entries(wire::CountEntriesRequest {}).await.unwrap_err();
+    assert_eq!(counted.code(), tonic::Code::Unimplemented, "{counted}");
+}
+
+#[tokio::test]
+async fn bundle_and_discovery_are_read_over_tls_and_verify_what_is_signed() {
+    let running = Running::start().await;
+    let source = RemoteSource::unix(&running.socket());
+    let mut operator = admin(&running.socket());
+    let entry = operator.create_entry(wanted("backend", 1)).await.unwrap().into_inner();
+    let root = running.directory.path().join("root.pem");
+    std::fs::write(&root, &running.root.0).unwrap();
+    let get = |path: &str| {
+        let address = running.web.unwrap();
+        let mut command = tokio::process::Command::new("curl");
+        command.args(["--silent", "--show-error", "--fail", "--max-time", "20", "--cacert"]);
+        command.arg(&root).arg(format!("https://localhost:{}{path}", address.port()));
+        async move {
+            let output = command.output().await.unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let document = serde_json::from_slice::<serde_json::Value>(&output.stdout);
+            document.map_err(|_| said)
+        }
+    };
+    let configuration = get("/.well-known/openid-configuration").await.unwrap();
+    assert_eq!(configuration["issuer"], "https://spiffe.demo.local");
+    assert_eq!(configuration["jwks_uri"], "https://spiffe.demo.local/keys");
+    let keys = get("/keys").await.unwrap();
+    assert_eq!(keys["keys"][0]["use"], "sig");
+    assert_eq!(keys["keys"][0]["alg"], "ES256");
+    let svid = source.mint_jwt(&entry.id, &["vault".to_owned()]).await.unwrap();
+    let token = holdfast_keys::SignedToken::parse(svid.token.expose()).unwrap();
+    let keys = holdfast_keys::Jwks::parse(keys.to_string().as_bytes()).unwrap();
+    assert!(keys.candidates(token.key_id.as_deref()).any(|key| token.is_signed_by(key)));
+    let bundle = get("/").await.unwrap();
+    let domain = TrustDomain::parse("demo.local").unwrap();
+    let bundle = Bundle::from_json(domain, bundle.to_string().as_bytes()).unwrap();
+    let snapshot = until(&source, |_| true).await;
+    assert_eq!(bundle, *snapshot.bundle);
+    assert!(get("/other").await.unwrap_err().contains("404"));
+}
+
+#[tokio::test]
+async fn a_machine_joins_by_its_certificate_and_its_key() {
+    let running = Running::start().await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let db = running.nodes_ca.client("db1");
+    let other = running.nodes_ca.client("db2");
+    let stranger = holdfast_testkit::Ca::new("elsewhere").client("db1");
+    let by = |name: &str, certificate: &holdfast_testkit::Leaf, key: &holdfast_testkit::Leaf| {
+        let mut settings = joining(&running, name, None);
+        let key = key.key_pem.as_str().into();
+        let chain = vec![certificate.certificate_der.clone()];
+        settings.proof = Some(crate::join::Proof::Certificate(chain, key));
+        crate::join::join(settings, clock.clone())
+    };
+    let refused = by("a", &stranger, &stranger).await.err().unwrap().to_string();
+    assert!(refused.contains("is not verified"), "{refused}");
+    let refused = by("a", &db, &other).await.err().unwrap().to_string();
+    assert!(refused.contains("the answer to the challenge is wrong"), "{refused}");
+
+    let joined = by("a", &db, &db).await.unwrap();
+    assert!(joined.spiffe_id.starts_with("spiffe://demo.local/spire/agent/x509pop/"));
+    let mut operator = admin(&running.socket());
+    let alias = wire::Entry {
+        spiffe_id: "spiffe://demo.local/databases".to_owned(),
+        parent_id: "spiffe://demo.local/spire/server".to_owned(),
+        selectors: vec![wire::Selector {
+            r#type: "x509pop".to_owned(),
+            value: "subject:cn:db1".to_owned(),
+        }],
+        ..wire::Entry::default()
+    };
+    operator.create_entry(alias).await.unwrap();
+    let mut entry = wanted("postgres", 26);
+    entry.parent_id = "spiffe://demo.local/databases".to_owned();
+    operator.create_entry(entry).await.unwrap();
+    until(&joined.source, |now| now.entries.len() == 1).await;
+    let elsewhere = by("b", &other, &other).await.unwrap();
+    until(&elsewhere.source, |now| now.entries.is_empty()).await;
 }

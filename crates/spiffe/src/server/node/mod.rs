@@ -2,6 +2,7 @@
 
 mod nodes;
 mod snapshot;
+mod x509pop;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use nodes::{NodeError, Nodes};
+pub use x509pop::X509Pop;
 
 use super::Shared;
 use super::peer::Peer;
@@ -36,9 +38,7 @@ impl NodeService {
     fn caller<T>(&self, request: &Request<T>) -> Result<NodeFacts, Status> {
         let peer = request.extensions().get::<Peer>();
         match peer {
-            Some(peer @ Peer::Unix { uid, .. })
-                if peer.is_owner() || self.0.settings.agent_uids.contains(&uid.as_raw()) =>
-            {
+            Some(peer) if peer.is_owner() || peer.is_user(&self.0.settings.agent_uids) => {
                 let facts = NodeFacts::local(&self.0.settings.trust_domain);
                 facts.ok_or_else(|| Status::internal("the trust domain's name is too long"))
             }
@@ -77,10 +77,34 @@ impl NodeService {
         }
     }
 
+    /// The node that has the key of the certificate it shows.
+    async fn possession(
+        &self,
+        payload: &[u8],
+        steps: &mut Streaming<wire::AttestRequest>,
+        answers: &mpsc::Sender<Result<wire::AttestResponse, Status>>,
+    ) -> Result<Attested, Status> {
+        let refused = |error: x509pop::PopError| Status::permission_denied(error.to_string());
+        let Some(attestor) = &self.0.x509pop else {
+            return Err(Status::invalid_argument("x509pop is not configured"));
+        };
+        let claimed = attestor.claim(payload, self.0.clock.now()).map_err(refused)?;
+        let mut challenge = [0; crate::pop::NONCE];
+        self.0.random.fill(&mut challenge);
+        let step = wire::attest_response::Step::Challenge(challenge.to_vec());
+        let sent = answers.send(Ok(wire::AttestResponse { step: Some(step) })).await;
+        sent.map_err(|_| Status::cancelled("the agent is gone"))?;
+        let answer = steps.message().await?.and_then(|request| request.step);
+        let Some(wire::attest_request::Step::ChallengeResponse(answer)) = answer else {
+            return Err(Status::invalid_argument("the challenge was not answered"));
+        };
+        claimed.check(&challenge, &answer, &self.0.settings.trust_domain).map_err(refused)
+    }
+
     async fn attest_caller(
         &self,
         mut steps: Streaming<wire::AttestRequest>,
-        _answers: &mpsc::Sender<Result<wire::AttestResponse, Status>>,
+        answers: &mpsc::Sender<Result<wire::AttestResponse, Status>>,
     ) -> Result<wire::AgentSvid, Status> {
         use wire::attest_request::Step;
         let first = steps.message().await?.and_then(|request| request.step);
@@ -95,6 +119,9 @@ impl NodeService {
             "join_token" => {
                 let token = String::from_utf8(params.payload).unwrap_or_default().into();
                 self.0.nodes.redeem(&token, now).await.map_err(refused)?
+            }
+            "x509pop" if self.0.x509pop.is_some() => {
+                self.possession(&params.payload, &mut steps, answers).await?
             }
             _ => return Err(Status::invalid_argument("no attestor of this type is configured")),
         };
