@@ -1,6 +1,7 @@
 //! A fake issuer of tokens: its key, and an HTTP server with its key set, its discovery document,
 //! and what logins with redirects ask of it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -80,7 +81,9 @@ struct Shared {
     token: Mutex<(u16, Value)>,
     /// The answer to `/user`.
     user: Mutex<Value>,
-    /// The last request to `/token`, head and body.
+    /// The answers to other paths: status and body.
+    others: Mutex<BTreeMap<String, (u16, String)>>,
+    /// The last request to `/token` or to one of the others with a body, head and body.
     asked: Mutex<String>,
 }
 
@@ -102,6 +105,7 @@ impl Issuer {
             fetches: AtomicUsize::new(0),
             token: Mutex::default(),
             user: Mutex::default(),
+            others: Mutex::default(),
             asked: Mutex::default(),
         });
         let acceptor = leaf.map(acceptor);
@@ -153,7 +157,12 @@ impl Issuer {
         *self.shared.user.lock().unwrap() = user;
     }
 
-    /// The last request to exchange a code, head and body.
+    /// What is answered at another path from now on.
+    pub(crate) fn serve(&self, path: &str, status: u16, body: String) {
+        self.shared.others.lock().unwrap().insert(path.to_owned(), (status, body));
+    }
+
+    /// The last request with a body, head and body.
     pub(crate) fn asked(&self) -> String {
         self.shared.asked.lock().unwrap().clone()
     }
@@ -224,7 +233,13 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared
             (status, body.to_string())
         }
         "/user" => (200, shared.user.lock().unwrap().to_string()),
-        _ => (404, "nothing here".to_owned()),
+        path => {
+            if request.starts_with("POST") {
+                *shared.asked.lock().unwrap() = request.clone();
+            }
+            let served = shared.others.lock().unwrap().get(path).cloned();
+            served.unwrap_or((404, "nothing here".to_owned()))
+        }
     };
     if status == HANGS {
         return std::future::pending().await;

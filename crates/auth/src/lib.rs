@@ -8,6 +8,7 @@ mod glob;
 #[cfg(test)]
 mod issuer;
 pub mod jwt;
+pub mod kubernetes;
 mod listing;
 mod role_name;
 mod source_address;

@@ -34,6 +34,9 @@ pub enum Line {
 /// name. `${postgres_port}`, `${postgres_password}` and `${postgres_ca}` stand for a PostgreSQL that
 /// the suite has to itself: where it listens on `localhost`, its superuser's password, and the file
 /// with the certificate to trust.
+/// `${kubernetes_host}`, `${kubernetes_ca}` and `${kubernetes_jwt}` (also with `_elsewhere`,
+/// `_stranger` and `_gone`) stand for a fake of a cluster's API: where it listens, its authority, and
+/// tokens of service accounts.
 ///
 /// The method `SQL` runs what follows it in that PostgreSQL, by its superuser or as the `user password`
 /// that `as` names: 200 and the rows as text, or 400 and the server's refusal.

@@ -9,6 +9,7 @@ pub mod capture;
 mod database;
 pub mod exchange;
 mod http;
+mod kubernetes;
 mod normal;
 pub mod run;
 pub mod transit;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::database::Database;
 use crate::exchange::{Answer, Exchange, Line, Ours, Suite};
 use crate::http::Trust;
+use crate::kubernetes::Cluster;
 use crate::{http, normal, x509};
 
 /// Whose answers are looked at.
@@ -179,11 +180,17 @@ struct Session<'a> {
     target: Target<'a>,
     kept: BTreeMap<String, String>,
     database: Database,
+    cluster: Cluster,
 }
 
 impl<'a> Session<'a> {
     fn new(target: Target<'a>) -> Self {
-        Self { target, kept: BTreeMap::new(), database: Database::default() }
+        Self {
+            target,
+            kept: BTreeMap::new(),
+            database: Database::default(),
+            cluster: Cluster::default(),
+        }
     }
 
     /// Makes one exchange and gives its answer in normal form.
@@ -232,7 +239,7 @@ impl<'a> Session<'a> {
             Err(error) => x509::described_bytes(error.as_bytes())
                 .unwrap_or_else(|| String::from_utf8_lossy(error.as_bytes()).into_owned()),
         };
-        let text = self.database.without_places(&text);
+        let text = self.cluster.without_places(&self.database.without_places(&text));
         let mut body = match serde_json::from_str(&text) {
             Ok(json) => Some(json),
             Err(_) if text.is_empty() => None,
@@ -274,6 +281,7 @@ impl<'a> Session<'a> {
                 // `${a*5000}`: a long text.
                 Some((letter, times)) => letter.repeat(times.parse()?),
                 None if name.starts_with("postgres_") => self.database.place(name)?,
+                None if name.starts_with("kubernetes_") => written(&self.cluster.place(name)?),
                 None => {
                     let kept = self.kept.get(name);
                     written(kept.with_context(|| format!("nothing was kept as {name:?}"))?)

@@ -12,6 +12,9 @@ use crate::{Engine, Report, Suite, Target, Trust};
 /// What a program does that uses hvac, with its assertions.
 const HVAC_WALK: &str = include_str!("../clients/walk.py");
 
+/// The same for logins by certificate and JWT, which need files.
+const HVAC_LOGINS: &str = include_str!("../clients/logins.py");
+
 macro_rules! suite_files {
     ($($name:literal),* $(,)?) => {
         [$(($name, include_str!(concat!("../exchanges/vault/", $name, ".jsonl")))),*]
@@ -47,6 +50,7 @@ pub fn suites() -> Result<Vec<Suite>> {
         "cert",
         "jwt",
         "oidc",
+        "kubernetes",
         "lockout",
         "leases",
         "unknown-fields",
@@ -91,16 +95,41 @@ pub fn walk_with_hvac(
     authority: Option<&Path>,
     root_token: &str,
 ) -> Result<()> {
+    hvac(stock, authority, &[HVAC_WALK, address, root_token])
+}
+
+/// Logs in to the server with the stock hvac by certificate and by JWT, over TLS. What `folder`
+/// holds is said in the script.
+///
+/// # Errors
+/// What surprised it.
+pub fn log_in_with_hvac(
+    stock: &Stock,
+    server: &StockServer,
+    folder: &Path,
+    engine: Engine,
+) -> Result<()> {
+    let engine = match engine {
+        Engine::Real => "real",
+        Engine::Ours => "ours",
+    };
+    let authority = server.ca_file().context("the server speaks TLS")?;
+    let folder = folder.to_str().context("a folder with a name of UTF-8")?;
+    let arguments = [HVAC_LOGINS, server.address(), StockServer::ROOT_TOKEN, folder, engine];
+    hvac(stock, Some(&authority), &arguments)
+}
+
+/// Runs a script, which comes first, with these arguments.
+fn hvac(stock: &Stock, authority: Option<&Path>, arguments: &[&str]) -> Result<()> {
     let mut walk = Command::new(stock.python());
     if let Some(authority) = authority {
         // What hvac's HTTP library reads.
         walk.env("REQUESTS_CA_BUNDLE", authority);
     }
-    let output =
-        walk.args(["-c", HVAC_WALK, address, root_token]).output().context("run Python")?;
+    let output = walk.arg("-c").args(arguments).output().context("run Python")?;
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "hvac against {address}:\n{said}{complained}");
+    ensure!(output.status.success(), "hvac against {}:\n{said}{complained}", arguments[1]);
     Ok(())
 }
 

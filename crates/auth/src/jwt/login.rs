@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use holdfast_keys::{SignedToken, TokenError};
 use holdfast_logical::{Auth, EntityAlias, Error, Reply, Request, Response, TokenParams};
-use holdfast_types::SecretString;
+use holdfast_types::{SecretString, SpiffeId};
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
@@ -167,6 +167,10 @@ fn alias(name: &str, role: &Role, claims: &Map<String, Value>) -> Result<EntityA
         }
     }
     metadata.insert("role".to_owned(), name.to_owned());
+    let subject = claims.get("sub").and_then(Value::as_str);
+    if let Some(id) = subject.and_then(|subject| SpiffeId::parse(subject).ok()) {
+        metadata.insert("spiffe_id".to_owned(), id.to_string());
+    }
     Ok(EntityAlias { name: user, metadata })
 }
 

@@ -554,3 +554,56 @@ async fn discovery_is_verified_by_certificate_and_issuer() {
     );
     assert_eq!((status, answer.as_str().unwrap_or_default()), (400, want.as_str()));
 }
+
+const SVID: &str = "spiffe://demo.local/ns/apps/sa/backend";
+
+#[tokio::test]
+async fn jwt_svids_log_in_by_either_source_through_two_rotations() {
+    let ca = Ca::new("issuers");
+    let issuer = Issuer::start(Some(&ca)).await;
+    for config in [
+        json!({ "oidc_discovery_url": issuer.url, "oidc_discovery_ca_pem": ca.pem() }),
+        json!({ "jwks_url": format!("{}/keys", issuer.url), "jwks_ca_pem": ca.pem() }),
+    ] {
+        let signers = ["one", "two", "three"].map(Signer::new);
+        issuer.publish(&[&signers[0]]);
+        let mount = mount(config).await;
+        let bounds = json!({ "bound_audiences": "vault", "bound_subject": SVID });
+        role(&mount, "backend", bounds).await;
+        let svid = |signer: &Signer, more: Value| {
+            let mut claims = claims(&json!({ "sub": SVID, "aud": ["vault"] }));
+            claims.as_object_mut().unwrap().append(&mut more.as_object().unwrap().clone());
+            signer.sign(&claims)
+        };
+        for (index, signer) in signers.iter().enumerate() {
+            issuer.publish(&[signer]);
+            pass_time(6).await;
+            let fetches = issuer.fetches();
+            let auth = log_in(&mount, "backend", &svid(signer, json!({}))).await.unwrap();
+            // The first may have been fetched when the mount was configured.
+            let fetches = if index == 0 { issuer.fetches() } else { fetches + 1 };
+            assert_eq!(issuer.fetches(), fetches, "for the new key id, at once");
+            assert_eq!(auth.alias.unwrap().name, SVID);
+            assert_eq!(json!(auth.metadata), json!({ "role": "backend", "spiffe_id": SVID }));
+            for gone in &signers[..index] {
+                let why = refusal(&mount, "backend", &svid(gone, json!({}))).await;
+                assert!(why.contains("no key with the id"), "{why}");
+            }
+            assert_eq!(issuer.fetches(), fetches, "and not for keys that are gone");
+        }
+        let [.., signer] = &signers;
+        let unsigned = signer.sign_as(&json!({ "alg": "none" }), &claims(&json!({})));
+        let mut reasons = Vec::new();
+        for token in [
+            unsigned,
+            svid(&Signer::new("three"), json!({})),
+            svid(signer, json!({ "sub": "spiffe://demo.local/ns/apps/sa/other" })),
+            svid(signer, json!({ "aud": ["other"] })),
+            svid(signer, json!({ "exp": NOW - 300 })),
+        ] {
+            reasons.push(refusal(&mount, "backend", &token).await);
+        }
+        let distinct: std::collections::BTreeSet<_> = reasons.iter().collect();
+        assert_eq!(distinct.len(), 5, "{reasons:#?}");
+    }
+}

@@ -101,11 +101,12 @@ impl Source {
     }
 
     /// Fetches the bundle where its hint says that it is time. What was had before stays where that
-    /// fails.
+    /// fails, and counts for whoever comes while somebody else fetches.
     pub(super) async fn refresh_due(&self) {
-        let known = self.known();
-        if self.is_due(known.as_deref()) {
-            self.fetch_since(known.as_ref()).await;
+        if self.is_due(self.known().as_deref())
+            && let Ok(mut last_fetch) = self.last_fetch.try_lock()
+        {
+            self.fetch_again(&mut last_fetch).await;
         }
     }
 
@@ -155,7 +156,8 @@ impl Source {
             && known.is_none_or(|known| self.age(known.fetched_at) >= known.bundle.refresh_hint)
     }
 
-    /// Fetches, unless somebody else has since `known` was looked at, or did a moment ago.
+    /// Waits for a fetch that is under way, or fetches, unless somebody else has since `known` was
+    /// looked at.
     async fn fetch_since(&self, known: Option<&Arc<Known>>) {
         let mut last_fetch = self.last_fetch.lock().await;
         let is_newer = match (self.known(), known) {
@@ -163,7 +165,14 @@ impl Source {
             (current, None) => current.is_some(),
             (None, Some(_)) => false,
         };
-        if is_newer || last_fetch.is_some_and(|at| self.age(at) < MIN_INTERVAL) {
+        if !is_newer {
+            self.fetch_again(&mut last_fetch).await;
+        }
+    }
+
+    /// Fetches, unless that was done a moment ago.
+    async fn fetch_again(&self, last_fetch: &mut Option<Timestamp>) {
+        if last_fetch.is_some_and(|at| self.age(at) < MIN_INTERVAL) {
             return;
         }
         if let Err(error) = self.fetch().await {

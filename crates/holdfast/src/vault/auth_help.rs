@@ -73,6 +73,11 @@ fn text(method: &str) -> Option<&'static str> {
              port   where the browser comes back to on this machine; by default 8250: the role\n       \
              allows http://localhost:8250/oidc/callback"
         }
+        "spiffe" => {
+            "Log in as a workload, with the X.509-SVID of the connection or a JWT-SVID.\n\n  \
+             vault login -method=spiffe -client-cert=svid.pem -client-key=svid.key role=apps\n  \
+             vault login -method=spiffe role=apps jwt=@svid.jwt"
+        }
         "cert" => {
             "Log in with a TLS client certificate.\n\n  \
              vault login -method=cert -client-cert=web.pem -client-key=web.key name=web"

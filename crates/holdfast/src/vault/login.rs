@@ -34,7 +34,7 @@ Examples:
 pub(super) struct Login {
     /// A token, or `key=value` pairs for the login method
     data: Vec<String>,
-    /// `token`, `userpass`, `approle`, `jwt` or `oidc`
+    /// `token`, `userpass`, `approle`, `cert`, `jwt`, `kubernetes`, `oidc` or `spiffe`
     #[arg(long, value_name = "METHOD", default_value = "token")]
     method: String,
     /// Where the method is mounted; by default under its name
@@ -84,13 +84,13 @@ impl Login {
                 let fields = self.with_secret(fields, "role", "jwt", "JWT")?;
                 with_fields(&client, &mount, &fields).await?
             }
-            "kubernetes" | "cert" => with_fields(&client, &mount, &fields).await?,
+            "kubernetes" | "cert" | "spiffe" => with_fields(&client, &mount, &fields).await?,
             "oidc" => oidc::log_in(&client, &mount, &fields).await?,
             other => {
                 return Err(Failure::Usage(format!(
                     "Unknown auth method: {other}. Those known are token, userpass, ldap, radius, \
-                     approle, jwt, oidc, kubernetes and cert; others are reached by \"write \
-                     auth/<path>/login\"."
+                     approle, jwt, oidc, kubernetes, cert and spiffe; others are reached by \
+                     \"write auth/<path>/login\"."
                 )));
             }
         };

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use holdfast_conformance::run::run;
 use holdfast_conformance::{Engine, Target, Trust, vault};
-use holdfast_testkit::{Stock, StockServer};
+use holdfast_testkit::{Ca, Stock, StockServer};
+use holdfast_types::{Clock as _, SystemClock};
 
 use crate::vaultrs_walk;
 
@@ -37,6 +40,52 @@ fn hvac_walks_ours_over_tls() {
     let stock = Stock::install();
     vault::walk_with_hvac(&stock, server.address(), Some(&authority), StockServer::ROOT_TOKEN)
         .expect("hvac is not surprised");
+}
+
+/// What a service has that a SPIFFE server knows: see `logins.py`.
+pub(crate) fn credentials(folder: &Path) {
+    use holdfast_keys::x509::{Curve, KeyAlgorithm, PrivateKey, encode_pem};
+    use holdfast_keys::{Algorithm, SigningKey};
+    use serde_json::json;
+
+    let ca = Ca::new("demo.local");
+    let key = PrivateKey::generate(KeyAlgorithm::Ec(Curve::P256)).expect("a key");
+    let signer =
+        SigningKey::from_pkcs8(Algorithm::Es256, &key.to_pkcs8().to_vec().into()).expect("a key");
+    let now = SystemClock.now().as_second();
+    let token = |audience: &str| {
+        let id = "spiffe://demo.local/ns/apps/sa/backend";
+        let claims = json!({ "sub": id, "aud": [audience], "iat": now, "exp": now + 600 });
+        signer.sign("k1", claims.as_object().expect("an object")).expect("a token")
+    };
+    let mut jwk = signer.public_jwk("k1");
+    jwk["use"] = "jwt-svid".into();
+    let authority = json!({ "use": "x509-svid", "kty": "EC", "x5c": [STANDARD.encode(ca.der())] });
+    let (web, svid) = (ca.client("web.example"), ca.svid("spiffe://demo.local/ns/apps/sa/backend"));
+    for (name, text) in [
+        ("authority.pem", ca.pem().to_owned()),
+        ("web.pem", web.certificate_pem),
+        ("web.key", web.key_pem),
+        ("svid.pem", svid.certificate_pem),
+        ("svid.key", svid.key_pem),
+        ("jwt.pem", encode_pem("PUBLIC KEY", key.public_key().to_der()).to_string()),
+        ("svid.jwt", token("vault")),
+        ("other.jwt", token("other")),
+        ("bundle.json", json!({ "keys": [authority, jwk] }).to_string()),
+    ] {
+        std::fs::write(folder.join(name), text).expect("write a file");
+    }
+}
+
+#[test]
+fn hvac_logs_in_by_certificate_and_by_jwt_over_tls() {
+    let stock = Stock::install();
+    let folder = tempfile::tempdir().expect("a folder");
+    credentials(folder.path());
+    for (server, engine) in [(real(), Engine::Real), (ours(), Engine::Ours)] {
+        vault::log_in_with_hvac(&stock, &server, folder.path(), engine)
+            .unwrap_or_else(|error| panic!("{engine:?}: {error:?}"));
+    }
 }
 
 #[test]

@@ -313,6 +313,30 @@ async fn tls_passes_any_client_certificate_on_and_reloads_its_own() {
 }
 
 #[tokio::test]
+async fn a_listener_may_insist_on_client_certificates_or_not_ask_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ca, clients, stranger) = (Ca::new("ca"), Ca::new("clients"), Ca::new("stranger"));
+    let file = folder.path().join("clients.pem");
+    std::fs::write(&file, clients.pem()).unwrap();
+    let settings = write_leaf(folder.path(), &ca.server(&["localhost"]));
+    let (known, unknown) = (clients.client("known"), stranger.client("unknown"));
+    // The status, 0 for none, and how many certificates come through.
+    for (wanted, client, want) in [
+        (ClientCertificates::Require(file.clone()), Some(&known), (200, json!(1))),
+        (ClientCertificates::Require(file.clone()), Some(&unknown), (0, Value::Null)),
+        (ClientCertificates::Require(file), None, (0, Value::Null)),
+        (ClientCertificates::Ignore, Some(&known), (200, json!(0))),
+        (ClientCertificates::Ignore, None, (200, json!(0))),
+    ] {
+        let settings = TlsSettings { client_certificates: wanted.clone(), ..settings.clone() };
+        let any_port = SocketSettings::Tcp(([127, 0, 0, 1], 0).into());
+        let server = run(open(any_port, Some(settings)).unwrap(), &Capacity::default());
+        let (status, body) = ask_tls(server.address, &ca, client).await.unwrap_or((0, Value::Null));
+        assert_eq!((status, body["certificates"].clone()), want, "{wanted:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_of_another_certificate_is_refused_at_start() {
     let folder = tempfile::tempdir().unwrap();
     let ca = Ca::new("ca");

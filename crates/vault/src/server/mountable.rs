@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holdfast_auth::{approle, cert, jwt, spiffe, userpass};
+use holdfast_auth::{approle, cert, jwt, kubernetes, spiffe, userpass};
 use holdfast_engines::database::Database;
 use holdfast_engines::pki::Pki;
 use holdfast_engines::{cubbyhole, kv, transit};
@@ -21,6 +21,7 @@ pub fn mountable() -> Registry {
         .auth("cert", cert::backend)
         .auth("jwt", jwt::backend)
         .auth("oidc", jwt::backend)
+        .auth("kubernetes", kubernetes::backend)
         .auth("spiffe", spiffe::backend)
         .auth("userpass", userpass::backend)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use holdfast_logical::{Auth, BatchCell, Error, MountInfo, TokenKind};
 use ipnet::IpNet;
+use tracing::info;
 
 use super::params::{LifeRequest, after, grant_life, sanitize_policies};
 use super::{Created, Login, TokenEntry};
@@ -120,6 +121,10 @@ pub(crate) async fn create_login(
     let created = vault.tokens.create(&vault.leases, entry, None, settles).await;
     drop(held);
     let created = created?;
+    if let Some(id) = auth.metadata.get("spiffe_id") {
+        let accessor = created.entry.accessor.as_str();
+        info!(spiffe.id = id, mount = mount.path, caller.accessor = accessor, "workload logged in");
+    }
     let who = vault.identity.who(&created.entry.entity_id).await?;
     Ok(LoggedIn { created, identity_policies: who.sorted_policies(), warnings })
 }
