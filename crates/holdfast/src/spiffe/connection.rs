@@ -1,6 +1,6 @@
 //! The way to the server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -39,14 +39,23 @@ impl Connection {
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> anyhow::Result<T> {
-        let answer = tokio::time::timeout(LIMIT, call).await;
-        match answer.map_err(|_| anyhow!("the server did not answer in time"))? {
-            Ok(response) => Ok(response.into_inner()),
-            Err(status) if std::error::Error::source(&status).is_some() => {
-                let path = self.socket_path.display();
-                Err(anyhow!("no server answers at {path}; is `holdfast spiffe server` running?"))
-            }
-            Err(status) => Err(anyhow!("{}", status.message().to_owned())),
+        answer(&self.socket_path, "holdfast spiffe server", call).await
+    }
+}
+
+/// The answer of whoever listens on `socket`, which `command` would be, or why there is none.
+pub(super) async fn answer<T>(
+    socket: &Path,
+    command: &str,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> anyhow::Result<T> {
+    let answer = tokio::time::timeout(LIMIT, call).await;
+    match answer.map_err(|_| anyhow!("{command} did not answer in time"))? {
+        Ok(response) => Ok(response.into_inner()),
+        Err(status) if std::error::Error::source(&status).is_some() => {
+            let path = socket.display();
+            Err(anyhow!("nobody answers at {path}; is `{command}` running?"))
         }
+        Err(status) => Err(anyhow!("{}", status.message().to_owned())),
     }
 }

@@ -1,11 +1,15 @@
 //! `holdfast spiffe`: identities of workloads. Its commands for operators have the words, the flags
 //! and the output of `spire-server`'s, so that scripts written for it run.
 
+mod agent;
+mod api;
 mod bundle;
 mod connection;
 mod entry;
+mod explain;
 mod node;
 mod server;
+mod show;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -30,6 +34,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Server(Box<server::Server>),
+    Agent(Box<agent::Agent>),
     /// Say who is who: make, look at and remove entries.
     #[command(subcommand)]
     Entry(entry::Entry),
@@ -42,6 +47,10 @@ enum Command {
     /// Look at agents on other machines, and end them.
     #[command(subcommand)]
     Agents(node::Agents),
+    Explain(explain::Explain),
+    Show(show::Show),
+    #[command(subcommand)]
+    Api(Box<api::Api>),
 }
 
 /// How a command tells what it found.
@@ -66,6 +75,7 @@ pub(crate) fn main(arguments: &[OsString]) -> ExitCode {
         command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     let outcome = match parsed {
         Ok(Cli { command: Command::Server(server) }) => server.run(),
+        Ok(Cli { command: Command::Agent(agent) }) => agent.run(),
         Ok(cli) => call(cli.command),
         Err(error) => {
             let _ = error.print();
@@ -90,8 +100,11 @@ fn call(command: Command) -> anyhow::Result<()> {
             Command::Bundle(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Agents(command) => command.run().await,
-            // It has threads of its own.
-            Command::Server(_) => Ok(()),
+            Command::Explain(command) => command.run().await,
+            Command::Show(command) => command.run().await,
+            Command::Api(command) => command.run().await,
+            // They have threads of their own.
+            Command::Server(_) | Command::Agent(_) => Ok(()),
         }
     })
 }

@@ -31,6 +31,11 @@ fn secrets_server() {
 }
 
 #[test]
+fn workload_identities() {
+    run("docs/spiffe-agent.md");
+}
+
+#[test]
 fn operations() {
     run("docs/vault-operations.md");
 }
@@ -87,6 +92,7 @@ fn every_page_with_commands_is_run() {
         "docs/platform.md",
         "docs/doctor.md",
         "docs/explain.md",
+        "docs/spiffe-agent.md",
         "docs/vault-server.md",
         "docs/vault-operations.md",
         "docs/vault-databases.md",

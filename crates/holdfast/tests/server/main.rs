@@ -22,3 +22,4 @@ mod routes;
 mod space;
 mod transit;
 mod vaultrs_walk;
+mod workload_api;

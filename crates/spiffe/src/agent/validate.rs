@@ -12,9 +12,9 @@ const LEEWAY: i64 = 10;
 /// Why a token is not a good JWT-SVID for an audience.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ValidateError {
-    #[error(transparent)]
+    #[error("unable to parse JWT token: {0}")]
     Token(#[from] TokenError),
-    #[error("token signed with unexpected algorithm {0:?}")]
+    #[error("unable to parse JWT token: unexpected signature algorithm {0:?}")]
     Algorithm(&'static str),
     #[error("token missing subject claim")]
     NoSubject,
@@ -26,7 +26,7 @@ pub(super) enum ValidateError {
     NoKeyId,
     #[error("public key {key:?} not found in trust domain {trust_domain:?}")]
     NoKey { key: String, trust_domain: String },
-    #[error("unable to get claims from token: the signature does not verify")]
+    #[error("go-jose/go-jose: error in cryptographic primitive")]
     Signature,
     #[error("token missing exp claim")]
     NoExpiry,
@@ -34,7 +34,7 @@ pub(super) enum ValidateError {
     Expired,
     #[error("token not valid yet")]
     NotYet,
-    #[error("expected audience in {want:?} (audience={got:?})")]
+    #[error("expected audience in [{want:?}] (audience={got:?})")]
     Audience { want: String, got: Vec<String> },
 }
 
