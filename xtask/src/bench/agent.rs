@@ -79,20 +79,13 @@ pub(super) fn measure(args: &AgentArgs, binaries: &Binaries) -> Result<Vec<Figur
     for pair in &pairs {
         both.push(pair.rest(1000, &progress)?);
     }
-    figures.push(Figure::new(
-        "requests at rest, 1000 secrets",
-        "1/h",
-        both[0].0,
-        Some(both[1].0),
-        None,
-    ));
-    figures.push(Figure::new(
-        "resident, 1000 templates of 1000 secrets",
-        "MB",
-        both[0].1,
-        Some(both[1].1),
-        Some(Goal::AtMost(15.0)),
-    ));
+    let name = "requests at rest, 1000 secrets";
+    figures.push(Figure::new(name, "1/h", both[0].requests, Some(both[1].requests), None));
+    let goal = Some(Goal::AtMost(15.0));
+    let name = "resident, 1000 templates of 1000 secrets, median";
+    figures.push(Figure::new(name, "MB", both[0].resident, Some(both[1].resident), goal));
+    let name = "private, the same";
+    figures.push(Figure::new(name, "MB", both[0].private, Some(both[1].private), None));
     Ok(figures)
 }
 
@@ -102,6 +95,15 @@ struct Changes {
     times: Vec<f64>,
     /// Requests of the agent for one change.
     requests: f64,
+}
+
+/// What an agent takes while nothing changes.
+struct Rest {
+    /// In an hour.
+    requests: f64,
+    /// Medians, in MB: what is resident, and what of it no other process has.
+    resident: f64,
+    private: f64,
 }
 
 impl Pair {
@@ -190,8 +192,8 @@ impl Pair {
         Ok(Changes { times, requests })
     }
 
-    /// Requests in an hour while nothing changes, and memory in MB.
-    fn rest(&self, secrets: usize, progress: &Progress) -> Result<(f64, f64)> {
+    /// Requests and memory while nothing changes.
+    fn rest(&self, secrets: usize, progress: &Progress) -> Result<Rest> {
         let names: Vec<String> = (0..secrets).map(|number| format!("own-{number}")).collect();
         for name in &names {
             self.put(name, 0)?;
@@ -201,11 +203,21 @@ impl Pair {
         progress.say(&format!("{}: at rest", self.engine.name()));
         std::thread::sleep(Duration::from_secs(5));
         let (before, start) = (self.requests()?, Instant::now());
-        std::thread::sleep(REST);
+        let (mut resident, mut private) = (Vec::new(), Vec::new());
+        while start.elapsed() < REST {
+            let memory = Process(agent.child.id()).memory()?;
+            resident.push(memory.rss as f64 / 1e6);
+            private.push(memory.private.unwrap_or_default() as f64 / 1e6);
+            std::thread::sleep(REST / 20);
+        }
         let requests = self.requests()?.saturating_sub(before) as f64;
-        let per_hour = requests / start.elapsed().as_secs_f64() * 3600.0;
-        let memory = Process(agent.child.id()).memory()?;
-        Ok((per_hour, memory.rss as f64 / 1e6))
+        resident.sort_by(f64::total_cmp);
+        private.sort_by(f64::total_cmp);
+        Ok(Rest {
+            requests: requests / start.elapsed().as_secs_f64() * 3600.0,
+            resident: percentile(&resident, 0.5),
+            private: percentile(&private, 0.5),
+        })
     }
 
     /// How many requests the server has recorded so far.

@@ -16,6 +16,8 @@ pub(super) struct Memory {
     pub(super) rss: u64,
     /// Its share of what is resident. None where the system does not tell.
     pub(super) pss: Option<u64>,
+    /// What no other process has: gone when this one ends.
+    pub(super) private: Option<u64>,
 }
 
 impl Process {
@@ -36,8 +38,16 @@ impl Process {
     pub(super) fn memory(self) -> Result<Memory> {
         let rss = kilobytes(&self.read("status")?, "VmRSS:").context("read /proc/<pid>/status")?;
         let rollup = self.read("smaps_rollup").ok();
-        let pss = rollup.and_then(|text| kilobytes(&text, "Pss:"));
-        Ok(Memory { rss: rss * 1024, pss: pss.map(|pss| pss * 1024) })
+        let rollup = rollup.as_deref();
+        let pss = rollup.and_then(|text| kilobytes(text, "Pss:"));
+        let private = rollup.and_then(|text| {
+            Some(kilobytes(text, "Private_Clean:")? + kilobytes(text, "Private_Dirty:")?)
+        });
+        Ok(Memory {
+            rss: rss * 1024,
+            pss: pss.map(|pss| pss * 1024),
+            private: private.map(|private| private * 1024),
+        })
     }
 
     fn read(self, file: &str) -> Result<String> {
@@ -68,5 +78,6 @@ mod tests {
         let memory = own.memory().unwrap();
         assert!(memory.rss > 1 << 20, "{memory:?}");
         assert!(memory.pss.is_none_or(|pss| pss <= memory.rss), "{memory:?}");
+        assert!(memory.private.is_none_or(|private| private <= memory.rss), "{memory:?}");
     }
 }

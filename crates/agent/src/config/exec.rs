@@ -2,6 +2,7 @@
 //! its environment.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use holdfast_hcl::{Block, Problems};
 use nix::sys::signal::Signal;
@@ -43,7 +44,7 @@ pub struct EnvTemplateConfig {
     /// Its name.
     pub variable: String,
     /// Its value.
-    pub text: TemplateText,
+    pub text: Arc<TemplateText>,
 }
 
 /// What a template may have that an environment variable may not.
@@ -114,6 +115,6 @@ impl EnvTemplateConfig {
             problems.add(block.position, "env_template", "is no name of a variable");
             return None;
         }
-        Some(Self { variable: variable.to_owned(), text: text? })
+        Some(Self { variable: variable.to_owned(), text: text?.into() })
     }
 }

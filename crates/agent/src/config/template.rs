@@ -1,6 +1,7 @@
 //! `template { ... }` and `template_config { ... }`: files to render.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_hcl::{Block, Position, Problems, Settings, ValueKind};
@@ -46,8 +47,8 @@ pub enum TemplateSource {
 /// A file that is rendered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateConfig {
-    /// What is rendered.
-    pub text: TemplateText,
+    /// What is rendered. Shared with whoever renders it: there may be thousands.
+    pub text: Arc<TemplateText>,
     /// Into which file.
     pub destination: PathBuf,
     /// The file's permission bits, where the operator wrote any.
@@ -210,7 +211,7 @@ impl TemplateConfig {
         let reload_signal = value::signal(&mut settings, "reload_signal");
         settings.finish();
         Some(Self {
-            text: text?,
+            text: text?.into(),
             destination: destination?,
             mode,
             user,

@@ -30,7 +30,7 @@ const EVENTS: usize = 1024;
 /// What a delivery is made of.
 pub struct Settings {
     /// What to deliver.
-    pub config: AgentConfig,
+    pub config: Arc<AgentConfig>,
     /// Where the agent keeps what others look for.
     pub state: StatePlace,
     /// The token.
@@ -118,11 +118,11 @@ impl Delivery {
 
         let now = Instant::now();
         let for_files = config.templates.iter().enumerate().map(|(index, template)| {
-            let loaded = Loaded::new(template.text.clone(), template.sandbox_path.clone());
+            let loaded = Loaded::new(Arc::clone(&template.text), template.sandbox_path.clone());
             Unit::new(Target::File(index), loaded, template.wait, now)
         });
         let variables = config.env_templates.iter().map(|template| {
-            let loaded = Loaded::new(template.text.clone(), None);
+            let loaded = Loaded::new(Arc::clone(&template.text), None);
             Unit::new(Target::Variable(template.variable.clone()), loaded, None, now)
         });
         let core = Core::new(store::Settings {

@@ -51,7 +51,7 @@ const PROBE: Duration = Duration::from_secs(5);
 
 /// Delivery, ready to run.
 pub struct Delivery {
-    config: AgentConfig,
+    config: Arc<AgentConfig>,
     state: StatePlace,
     session: Session,
     clock: Arc<dyn Clock>,

@@ -25,9 +25,9 @@ impl Parts {
     ///
     /// # Errors
     /// See [`DeliveryError`].
-    pub(crate) fn build(&self, config: &AgentConfig) -> Result<Delivery, DeliveryError> {
+    pub(crate) fn build(&self, config: &Arc<AgentConfig>) -> Result<Delivery, DeliveryError> {
         Delivery::build(Settings {
-            config: config.clone(),
+            config: Arc::clone(config),
             state: StatePlace::of(&config.read_from, config.state_dir.as_deref()),
             session: self.session.clone(),
             clock: Arc::clone(&self.clock),

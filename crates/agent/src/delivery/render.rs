@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use holdfast_ctmpl::{Output, WriteFile};
-use holdfast_types::SecretString;
+use holdfast_ctmpl::WriteFile;
+use holdfast_types::{SecretBytes, SecretString};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::template::{self, Moment, Rendered};
+use super::template::{Moment, Rendered};
 use super::unit::{Target, Unit};
 use super::{Delivery, Exit};
 use crate::generation::{self, Change, Content, SourceRecord};
@@ -66,7 +66,7 @@ impl Delivery {
             let unit = &mut self.units[*index];
             let made = unit.loaded.render(&moment);
             let needs = match &made {
-                Rendered::Complete(output) => &output.needs,
+                Rendered::Complete(made) => &made.needs,
                 Rendered::Pending(needs) | Rendered::Failed { needs, .. } => needs,
             };
             unit.saw(needs, &self.core);
@@ -106,25 +106,24 @@ impl Delivery {
                     }
                     unit.problem = Some(problem);
                 }
-                Rendered::Complete(mut output) => {
+                Rendered::Complete(made) => {
                     unit.problem = None;
-                    unit.lacks_a_key = unit.loaded.lacks_a_key(&output);
-                    unit.files = std::mem::take(&mut output.files);
-                    let sources = template::sources_of(&output, &self.core);
-                    let leases = template::leases_of(&output, &self.core);
-                    if !output.effects.is_empty() {
+                    unit.lacks_a_key = made.lacks_a_key;
+                    unit.files = made.files;
+                    let (sources, leases) = (made.sources, made.leases);
+                    if !made.effects.is_empty() {
                         self.leases.beside(&leases);
                     }
-                    effects.append(&mut output.effects);
+                    effects.extend(made.effects);
                     match &unit.target {
                         Target::File(file) => {
                             whole.push(index);
                             let template = unit.loaded.name();
-                            let content = Content::Rendered(output.bytes);
+                            let content = Content::Rendered(made.bytes);
                             let index = *file;
                             changes.push(Change { index, content, template, sources, leases });
                         }
-                        Target::Variable(name) => match text_of(&output) {
+                        Target::Variable(name) => match text_of(&made.bytes) {
                             Ok(value) => {
                                 unit.delivered();
                                 variables_changed |= unit.value.as_ref() != Some(&value);
@@ -252,8 +251,8 @@ fn tell_failure(unit: &Unit, problem: &Problem) {
     warn!(template = what, line, column, explain, why = problem.message, "not rendered");
 }
 
-fn text_of(output: &Output) -> Result<SecretString, &'static str> {
-    let bytes = output.bytes.expose();
+fn text_of(bytes: &SecretBytes) -> Result<SecretString, &'static str> {
+    let bytes = bytes.expose();
     if bytes.contains(&0) {
         return Err("an environment variable cannot hold a NUL byte");
     }

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_ctmpl::{
     Answer, Error, ErrorKind, Limits, MissingKey, Need, Options, Output, Source, Template, Value,
+    WriteFile,
 };
-use holdfast_types::{Clock, Timestamp};
+use holdfast_types::{Clock, SecretBytes, Timestamp};
 use nix::fcntl::OFlag;
 use tokio::time::Instant;
 
@@ -24,22 +26,24 @@ use crate::store::{Core, Failure, FailureKind, Found, Request};
 const LARGEST: u64 = 16 << 20;
 /// How long one rendering may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How many answers are kept as templates see them, while they are rendered.
+const VALUES: usize = 32;
 /// What Go prints for a key that is not there.
 const NO_VALUE: &[u8] = b"<no value>";
 
-/// A template as the operator wrote it, parsed.
+/// A template as the operator wrote it. It is parsed each time that it is rendered: the trees of a
+/// thousand would be most of what the agent keeps in memory.
 pub(super) struct Loaded {
-    text: TemplateText,
+    text: Arc<TemplateText>,
     sandbox: Option<PathBuf>,
-    parsed: Result<Template, Problem>,
-    /// Its text prints what a missing key prints.
-    says_no_value: bool,
+    /// Of a file, its text as it was last read.
+    read: Option<Result<Box<[u8]>, Problem>>,
 }
 
 /// What a template made of a moment.
 pub(super) enum Rendered {
     /// All of it.
-    Complete(Box<Output>),
+    Complete(Made),
     /// Nothing yet: some needs are on their way.
     Pending(Vec<Need>),
     /// It cannot be rendered.
@@ -53,37 +57,61 @@ pub(super) enum Rendered {
     },
 }
 
+/// What came out. Less than all that is known of it: a thousand may wait for each other.
+pub(super) struct Made {
+    /// The text.
+    pub(super) bytes: SecretBytes,
+    /// The secrets in it.
+    pub(super) sources: Vec<SourceRecord>,
+    /// The leases that it depends on.
+    pub(super) leases: Vec<String>,
+    /// What was asked for.
+    pub(super) needs: Vec<Need>,
+    /// The files that it read.
+    pub(super) files: Vec<String>,
+    /// What is to be done beside.
+    pub(super) effects: Vec<WriteFile>,
+    /// Whether it holds what Go prints for a key that is not there, and the template does not.
+    pub(super) lacks_a_key: bool,
+}
+
 impl Loaded {
-    pub(super) fn new(text: TemplateText, sandbox: Option<PathBuf>) -> Self {
-        let not_yet = Problem {
-            message: "it was not read yet".into(),
-            line: None,
-            column: None,
-            explain: None,
-        };
-        let mut this = Self { text, sandbox, parsed: Err(not_yet), says_no_value: false };
+    pub(super) fn new(text: Arc<TemplateText>, sandbox: Option<PathBuf>) -> Self {
+        let mut this = Self { text, sandbox, read: None };
         this.reload();
         this
     }
 
     /// Reads the template again. What is wrong with it shows when it is rendered.
     pub(super) fn reload(&mut self) {
-        let bytes = match &self.text.source {
-            TemplateSource::Contents(text) => Ok(text.clone().into_bytes()),
-            TemplateSource::File(path) => read_bounded(path),
+        self.read = match &self.text.source {
+            TemplateSource::Contents(_) => None,
+            TemplateSource::File(path) => Some(read_bounded(path).map(Vec::into_boxed_slice)),
         };
-        self.parsed = bytes.and_then(|bytes| {
-            self.says_no_value = contains(&bytes, NO_VALUE);
-            let parsed = Template::parse(&self.name(), &bytes, &self.options());
-            let parsed = parsed.map_err(|error| of_error(&error))?;
-            self.check_calls(&parsed)?;
-            Ok(parsed)
-        });
+    }
+
+    fn bytes(&self) -> Result<&[u8], Problem> {
+        match (&self.text.source, &self.read) {
+            (TemplateSource::Contents(text), _) => Ok(text.as_bytes()),
+            (_, Some(Ok(bytes))) => Ok(bytes),
+            (_, Some(Err(problem))) => Err(problem.clone()),
+            (_, None) => Ok(&[]),
+        }
+    }
+
+    fn parse(&self) -> Result<Template, Problem> {
+        let parsed = Template::parse(&self.name(), self.bytes()?, &self.options());
+        let parsed = parsed.map_err(|error| of_error(&error))?;
+        self.check_calls(&parsed)?;
+        Ok(parsed)
     }
 
     /// Passes where the template calls nothing that the operator forbids.
     fn check_calls(&self, template: &Template) -> Result<(), Problem> {
         let forbidden = &self.text.function_denylist;
+        if forbidden.is_empty() {
+            return Ok(());
+        }
         let calls = template.calls();
         let call = calls.iter().find(|call| forbidden.iter().any(|name| name == call.function));
         call.map_or(Ok(()), |call| {
@@ -128,14 +156,10 @@ impl Loaded {
 
     /// Renders it with what `moment` knows.
     pub(super) fn render(&self, moment: &Moment<'_>) -> Rendered {
-        let template = match &self.parsed {
+        let template = match self.parse() {
             Ok(template) => template,
             Err(problem) => {
-                return Rendered::Failed {
-                    problem: problem.clone(),
-                    needs: Vec::new(),
-                    is_own: true,
-                };
+                return Rendered::Failed { problem, needs: Vec::new(), is_own: true };
             }
         };
         let view = View {
@@ -146,7 +170,7 @@ impl Loaded {
             until: Instant::now() + PATIENCE,
         };
         match template.render(&view, &Limits::default()) {
-            Ok(output) if output.complete => Rendered::Complete(Box::new(output)),
+            Ok(output) if output.complete => Rendered::Complete(self.made(output, moment.core)),
             Ok(output) => Rendered::Pending(output.needs),
             Err(error) => {
                 let mut problem = of_error(&error);
@@ -157,9 +181,12 @@ impl Loaded {
         }
     }
 
-    /// Whether `output` holds what Go prints for a key that is not there.
-    pub(super) fn lacks_a_key(&self, output: &Output) -> bool {
-        !self.says_no_value && contains(output.bytes.expose(), NO_VALUE)
+    fn made(&self, output: Output, core: &Core) -> Made {
+        let lacks_a_key = contains(output.bytes.expose(), NO_VALUE)
+            && !self.bytes().is_ok_and(|text| contains(text, NO_VALUE));
+        let (sources, leases) = (sources_of(&output, core), leases_of(&output, core));
+        let Output { bytes, needs, files, effects, .. } = output;
+        Made { bytes, sources, leases, needs, files, effects, lacks_a_key }
     }
 }
 
@@ -211,7 +238,7 @@ pub(super) fn request_of(need: &Need) -> Request {
 }
 
 /// The secrets whose values are in an output that was rendered with what `core` knows.
-pub(super) fn sources_of(output: &Output, core: &Core) -> Vec<SourceRecord> {
+fn sources_of(output: &Output, core: &Core) -> Vec<SourceRecord> {
     let rotated = |path: &str| {
         let requests = output.needs.iter().map(request_of);
         requests.filter(|request| core.path(request) == path).find_map(|request| {
@@ -241,7 +268,7 @@ pub(super) fn sources_of(output: &Output, core: &Core) -> Vec<SourceRecord> {
 }
 
 /// The leases of all that an output asked for, whether a value of theirs is in it or decided of it.
-pub(super) fn leases_of(output: &Output, core: &Core) -> Vec<String> {
+fn leases_of(output: &Output, core: &Core) -> Vec<String> {
     let requests = output.needs.iter().map(request_of);
     let leases = requests.filter_map(|request| core.lease(&request).map(str::to_owned));
     leases.collect::<BTreeSet<_>>().into_iter().collect()
@@ -251,7 +278,8 @@ pub(super) fn leases_of(output: &Output, core: &Core) -> Vec<String> {
 pub(super) struct Moment<'a> {
     core: &'a Core,
     clock: &'a dyn Clock,
-    /// What answers look like to templates: made once, however many ask.
+    /// What answers look like to templates: made once for those that ask for the same close to each
+    /// other, and not kept for all.
     values: RefCell<HashMap<Need, Value>>,
 }
 
@@ -276,7 +304,11 @@ impl<'a> Moment<'a> {
             }
             Need::PkiCert { .. } => certificate(path, data),
         };
-        self.values.borrow_mut().insert(need.clone(), value.clone());
+        let mut values = self.values.borrow_mut();
+        if values.len() >= VALUES {
+            values.clear();
+        }
+        values.insert(need.clone(), value.clone());
         value
     }
 }

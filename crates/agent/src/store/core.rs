@@ -37,7 +37,8 @@ pub struct Core {
     resolved: BTreeMap<Request, u64>,
     mounts: Mounts,
     ids: BTreeMap<Request, u64>,
-    entries: HashMap<u64, Entry>,
+    /// Each for itself: a table with room for twice as many would be most of what they take.
+    entries: HashMap<u64, Box<Entry>>,
     /// What is to be done when, by both clocks: that of waits stands still while a machine sleeps,
     /// and a lease does not.
     queue: BTreeSet<(Instant, u64)>,
@@ -225,7 +226,7 @@ impl Core {
             login: 0,
             asked: 0,
         };
-        self.entries.insert(id, entry);
+        self.entries.insert(id, Box::new(entry));
         self.plan(id, Some((Next::Read, Duration::ZERO)), now);
     }
 
@@ -498,7 +499,7 @@ impl Core {
     }
 
     fn entry(&self, asked: &Request) -> Option<&Entry> {
-        self.entries.get(self.resolved.get(asked)?)
+        self.entries.get(self.resolved.get(asked)?).map(|entry| &**entry)
     }
 
     /// What is known of a secret, as a template asks for it.

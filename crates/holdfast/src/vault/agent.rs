@@ -23,6 +23,10 @@ mod generate;
 mod logging;
 mod status;
 
+/// One renders while another passes requests on. An agent runs beside each service, and each thread
+/// more has memory of its own.
+const THREADS: usize = 2;
+
 /// Run an agent, which logs in for programs that cannot, and brings them what they need.
 ///
 /// It reads the HCL or JSON files of Vault's and OpenBao's agents: it logs in, keeps the token alive,
@@ -99,6 +103,7 @@ impl Agent {
             warn!(%error, "this process's memory is not kept from others");
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
             .enable_all()
             .build()
             .map_err(|error| Failure::Usage(format!("start: {error}")))?;
