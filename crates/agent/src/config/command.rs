@@ -43,6 +43,15 @@ pub struct CommandEnvironment {
     pub denylist: Vec<String>,
 }
 
+/// `notify { pid_file signal }`: a process that is told by a signal, and named by a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotifyConfig {
+    /// The file that holds its id.
+    pub pid_file: PathBuf,
+    /// Default: SIGHUP.
+    pub signal: Signal,
+}
+
 /// `acknowledge { ... }`: how a consumer says that it has taken up what was written. Until then
 /// the generation before, and the credentials in it, stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +118,17 @@ impl CommandEnvironment {
         let pristine = settings.bool("pristine").unwrap_or(false);
         settings.finish();
         Self { pristine, custom, allowlist, denylist }
+    }
+}
+
+impl NotifyConfig {
+    pub(super) fn read(block: &Block<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut settings = block.settings(problems);
+        let pid_file =
+            value::required_path(&mut settings, "pid_file", "the file that holds the process's id");
+        let signal = value::signal(&mut settings, "signal").unwrap_or(Signal::SIGHUP);
+        settings.finish();
+        Some(Self { pid_file: pid_file?, signal })
     }
 }
 

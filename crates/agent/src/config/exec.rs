@@ -48,7 +48,7 @@ pub struct EnvTemplateConfig {
 }
 
 /// What a template may have that an environment variable may not.
-const OF_FILES: [&str; 15] = [
+const OF_FILES: [&str; 16] = [
     "acknowledge",
     "backup",
     "command",
@@ -58,6 +58,7 @@ const OF_FILES: [&str; 15] = [
     "exec",
     "gid",
     "group",
+    "notify",
     "perms",
     "reload_signal",
     "sandbox_path",

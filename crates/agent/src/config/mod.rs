@@ -23,7 +23,9 @@ mod template;
 mod value;
 
 pub use auto_auth::AutoAuthConfig;
-pub use command::{AcknowledgeConfig, Acknowledgement, CommandConfig, CommandEnvironment};
+pub use command::{
+    AcknowledgeConfig, Acknowledgement, CommandConfig, CommandEnvironment, NotifyConfig,
+};
 pub use exec::{EnvTemplateConfig, ExecConfig, RestartOn};
 pub use holdfast_hcl::{FileProblem as Problem, FileProblems as ConfigError};
 pub use listener::{ListenerConfig, ListenerRole, SocketConfig, TlsConfig};

@@ -9,7 +9,7 @@ use holdfast_types::Ttl;
 use nix::sys::signal::Signal;
 
 use super::command::words;
-use super::{AcknowledgeConfig, CommandConfig, Principal, value};
+use super::{AcknowledgeConfig, CommandConfig, NotifyConfig, Principal, value};
 
 /// How often secrets without a lease are read again.
 const STATIC_INTERVAL: Duration = Duration::from_secs(300);
@@ -67,6 +67,8 @@ pub struct TemplateConfig {
     pub sandbox_path: Option<PathBuf>,
     /// What is run once the file changed.
     pub command: Option<CommandConfig>,
+    /// Which process is sent a signal once the file changed.
+    pub notify: Option<NotifyConfig>,
     /// What the process in `exec` is sent once the file changed, in place of a restart.
     pub reload_signal: Option<Signal>,
     /// How a consumer of the file says that it has taken it up.
@@ -200,6 +202,7 @@ impl TemplateConfig {
         let timeout = settings.duration("command_timeout");
         let exec = value::last_block(&mut settings, "exec", CommandConfig::read).flatten();
         let command = exec.or_else(|| line.map(|line| CommandConfig::plain(line, timeout)));
+        let notify = value::last_block(&mut settings, "notify", NotifyConfig::read).flatten();
         let acknowledge = value::last_block(&mut settings, "acknowledge", AcknowledgeConfig::read);
         let mode = value::mode(&mut settings, "perms");
         let user = value::principal(&mut settings, "user", "uid");
@@ -221,6 +224,7 @@ impl TemplateConfig {
             wait,
             sandbox_path,
             command,
+            notify,
             reload_signal,
             acknowledge: acknowledge.flatten(),
         })

@@ -8,6 +8,7 @@ mod child;
 mod command;
 mod ledger;
 mod orders;
+mod pid_file;
 mod supervisor;
 
 pub use acknowledge::acknowledged;
@@ -15,6 +16,7 @@ pub use child::{Child, ChildError, Ended, Grace};
 pub use command::{CommandError, run};
 pub use ledger::{Consumer, Ledger};
 pub use orders::{Order, Ordered, Orders, orders};
+pub use pid_file::notify;
 pub use supervisor::{Report, supervise};
 
 /// The variable by which a command learns which generation it is told of.

@@ -9,7 +9,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::config::{AcknowledgeConfig, AgentConfig, CommandConfig, ExecConfig, RestartOn};
+use crate::config::{
+    AcknowledgeConfig, AgentConfig, CommandConfig, ExecConfig, NotifyConfig, RestartOn,
+};
 use crate::consumer::{self, Ledger, Order, Orders, Report};
 use crate::generation::Folder;
 use holdfast_types::{SecretString, Timestamp};
@@ -34,7 +36,9 @@ pub(super) struct Kind {
     /// The files that it uses, by their position.
     pub(super) files: Vec<usize>,
     command: Option<CommandConfig>,
+    notify: Option<NotifyConfig>,
     acknowledge: Option<AcknowledgeConfig>,
+    /// Of the process that the agent runs.
     signal: Option<Signal>,
 }
 
@@ -64,17 +68,20 @@ impl Consumers {
                 let process = kinds.entry(PROCESS.to_owned()).or_insert_with(|| Kind {
                     files: Vec::new(),
                     command: None,
+                    notify: None,
                     acknowledge: config.exec.as_ref().and_then(|exec| exec.acknowledge.clone()),
                     signal: Some(signal),
                 });
                 process.files.push(index);
             }
-            if template.command.is_none() && (template.acknowledge.is_none() || signal.is_some()) {
+            let is_told = template.command.is_some() || template.notify.is_some();
+            if !is_told && (template.acknowledge.is_none() || signal.is_some()) {
                 continue;
             }
             let kind = Kind {
                 files: vec![index],
                 command: template.command.clone(),
+                notify: template.notify.clone(),
                 acknowledge: template.acknowledge.clone(),
                 signal: None,
             };
@@ -96,6 +103,7 @@ impl Consumers {
             let process = kinds.entry(PROCESS.to_owned()).or_insert_with(|| Kind {
                 files: Vec::new(),
                 command: None,
+                notify: None,
                 acknowledge: exec.acknowledge.clone(),
                 signal: None,
             });
@@ -149,11 +157,15 @@ impl Consumers {
         info!(consumer = %name, generation, "tell");
         self.ledger.set_busy(&name, true);
         let (command, acknowledge) = (kind.command.clone(), kind.acknowledge.clone());
+        let notify = kind.notify.clone();
         self.telling.spawn(async move {
             let told = async {
                 if let Some(command) = &command {
                     let done = consumer::run(command, generation).await;
                     done.map_err(|error| error.to_string())?;
+                }
+                if let Some(notify) = &notify {
+                    consumer::notify(&notify.pid_file, notify.signal)?;
                 }
                 match &acknowledge {
                     Some(acknowledge) => {
@@ -333,10 +345,13 @@ pub(super) struct Running {
 impl Kind {
     /// What it is told by, in words.
     pub(super) fn told_by(&self) -> String {
-        match (&self.command, self.signal) {
-            (Some(command), _) => command.command.join(" "),
-            (None, Some(signal)) => signal.to_string(),
-            (None, None) => "nothing: it looks for itself".to_owned(),
+        match (&self.command, &self.notify, self.signal) {
+            (Some(command), ..) => command.command.join(" "),
+            (None, Some(notify), _) => {
+                format!("{} to the process of {}", notify.signal, notify.pid_file.display())
+            }
+            (None, None, Some(signal)) => signal.to_string(),
+            (None, None, None) => "nothing: it looks for itself".to_owned(),
         }
     }
 
@@ -346,8 +361,9 @@ impl Kind {
     }
 
     fn is_told_as(&self, other: &Self) -> bool {
-        self.command.is_some()
+        (self.command.is_some() || self.notify.is_some())
             && self.command == other.command
+            && self.notify == other.notify
             && self.acknowledge == other.acknowledge
     }
 }

@@ -183,8 +183,10 @@ impl Delivery {
         info!(?exit, "delivery ends");
         self.tasks.shutdown().await;
         self.consumers.stop().await;
-        for helper in &self.helpers {
+        for helper in self.helpers.drain(..) {
             helper.abort();
+            // Its socket is free for whoever comes next.
+            let _ = helper.await;
         }
         if self.config.templates.is_empty() {
             // Nobody reads there; what is kept for the next start is kept for files.

@@ -44,22 +44,21 @@ impl Parts {
         rendered: watch::Sender<bool>,
         shutdown: CancellationToken,
     ) -> Exit {
+        let mut running_with = reloads.borrow_and_update().clone();
         loop {
             let ending = shutdown.child_token();
-            let mut config = reloads.borrow_and_update().clone();
             let running = delivery.run(rendered.clone(), ending.clone());
             tokio::pin!(running);
             let next = loop {
                 tokio::select! {
                     exit = &mut running => return exit,
                     Some(next) = changed(&mut reloads) => {
-                        if config.exec.is_some() && next.exec.is_some() {
+                        if running_with.exec.is_some() && next.exec.is_some() {
                             // It would end the process, which nobody asked for.
                             warn!("templates of an agent with a process are not read anew");
                             continue;
                         }
-                        config = next;
-                        break config;
+                        break next;
                     }
                 }
             };
@@ -69,14 +68,20 @@ impl Parts {
                 exit => return exit,
             }
             delivery = match self.build(&next) {
-                Ok(delivery) => delivery,
+                Ok(delivery) => {
+                    info!("templates were read anew");
+                    running_with = next;
+                    delivery
+                }
                 Err(failed) => {
                     let why = crate::chain(&failed);
-                    error!(why, "files stay as they are");
-                    return Exit::Failed(why);
+                    error!(why, "templates cannot be taken over; those before stay");
+                    match self.build(&running_with) {
+                        Ok(delivery) => delivery,
+                        Err(failed) => return Exit::Failed(crate::chain(&failed)),
+                    }
                 }
             };
-            info!("templates were read anew");
         }
     }
 }

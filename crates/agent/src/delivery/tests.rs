@@ -47,7 +47,7 @@ impl World {
         };
         let clock = Arc::new(FakeClock::at(1_800_000_000));
         let settings = Settings {
-            config,
+            config: config.into(),
             state: StatePlace::of(&[path], Some(&folder.path().join("state"))),
             session: Session::fixed(State::LoggedIn(login)),
             clock,

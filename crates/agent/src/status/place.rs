@@ -75,6 +75,14 @@ impl StatePlace {
     }
 }
 
+/// Removes the directory of a socket that is no more, where agents are looked for and nothing else
+/// is kept there.
+pub(super) fn forget(socket: &Path) {
+    if let Some(directory) = socket.parent().filter(|path| path.parent() == Some(&base())) {
+        let _ = fs::remove_dir(directory);
+    }
+}
+
 /// The sockets of the caller's agents; for root, of the machine's.
 pub fn sockets() -> Vec<PathBuf> {
     sockets_below(&base())

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::fcntl::{Flock, FlockArg};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -21,7 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST: u64 = 64 << 20;
 
 /// The socket, bound. Each connection is given the status, as JSON, and closed.
-pub struct Listener(UnixListener);
+pub struct Listener {
+    socket: UnixListener,
+    /// Of the socket's directory. While it is held, somebody lives there: see [`read`].
+    _lives: Flock<File>,
+}
 
 /// Why an agent's status is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +40,9 @@ pub enum StatusError {
         #[source]
         source: io::Error,
     },
+    /// The agent was killed: nobody listens, nobody holds its directory. The socket was removed.
+    #[error("the agent of {} is gone", .0.display())]
+    Gone(PathBuf),
     /// What came is no status.
     #[error("{} does not speak as an agent does", .0.display())]
     Malformed(PathBuf),
@@ -46,20 +54,23 @@ impl Listener {
     /// # Errors
     /// It cannot be bound.
     pub fn bind(path: &Path) -> io::Result<Self> {
+        let (directory, short) = short(path)?;
+        // Before there is a socket, so that none is ever without. Whoever removes a dead one holds
+        // it for no longer than that takes.
+        let lives = Flock::lock(directory, FlockArg::LockShared).map_err(|(_, error)| error)?;
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let (_directory, short) = short(path)?;
-        let listener = UnixListener::bind(short)?;
+        let socket = UnixListener::bind(short)?;
         fs::set_permissions(path, Permissions::from_mode(0o600))?;
-        Ok(Self(listener))
+        Ok(Self { socket, _lives: lives })
     }
 
     /// Answers with what `agent` says, until it is dropped.
     pub async fn serve(self, agent: mpsc::Sender<oneshot::Sender<Status>>) {
         loop {
-            let Ok((stream, _)) = self.0.accept().await else {
+            let Ok((stream, _)) = self.socket.accept().await else {
                 // No descriptor is free: others' connections end.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -82,7 +93,7 @@ async fn tell(mut stream: UnixStream, status: &Status) -> io::Result<()> {
     stream.shutdown().await
 }
 
-/// Asks the agent behind a socket.
+/// Asks the agent behind a socket. That of one who was killed is removed.
 ///
 /// # Errors
 /// See [`StatusError`].
@@ -97,8 +108,26 @@ pub async fn read(socket: &Path) -> Result<Status, StatusError> {
     };
     let asked =
         timeout(PATIENCE, ask).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    let text = asked.map_err(|source| StatusError::Io { socket: socket.to_owned(), source })?;
+    let text = asked.map_err(|source| {
+        let refused = source.kind() == io::ErrorKind::ConnectionRefused;
+        match refused && remove_dead(socket).is_ok() {
+            true => StatusError::Gone(socket.to_owned()),
+            false => StatusError::Io { socket: socket.to_owned(), source },
+        }
+    })?;
     plain::parse(&text).ok_or_else(|| StatusError::Malformed(socket.to_owned()))
+}
+
+/// Removes the socket of an agent that lives no more, and the way to it.
+fn remove_dead(socket: &Path) -> io::Result<()> {
+    let real = fs::canonicalize(socket)?;
+    let directory = File::open(real.parent().ok_or(io::ErrorKind::InvalidFilename)?)?;
+    let alone = Flock::lock(directory, FlockArg::LockExclusiveNonblock);
+    let _alone = alone.map_err(|(_, error)| error)?;
+    let _ = fs::remove_file(&real);
+    let _ = fs::remove_file(socket);
+    super::place::forget(socket);
+    Ok(())
 }
 
 /// A path that fits into a socket's address, which is 108 bytes long, while the directory is open.

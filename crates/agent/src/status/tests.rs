@@ -48,8 +48,16 @@ async fn whoever_may_open_the_socket_is_told() {
     agent.await.unwrap();
     use std::os::unix::fs::MetadataExt as _;
     assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    // Nobody listens, but somebody lives there: one that is about to listen again.
+    let other = Listener::bind(&deep.join("other.sock")).unwrap();
     serving.abort();
     let _ = serving.await;
+    assert!(matches!(read(&path).await, Err(StatusError::Io { .. })));
+    assert!(path.exists());
+    // Nobody does: the next who asks finds nothing.
+    drop(other);
+    assert!(matches!(read(&path).await, Err(StatusError::Gone(_))));
+    assert!(!path.exists());
     assert!(matches!(read(&path).await, Err(StatusError::Io { .. })));
     // The next one takes its place.
     Listener::bind(&path).unwrap();

@@ -4,7 +4,6 @@ pub(crate) mod ages;
 pub(crate) mod status;
 pub(crate) mod trace;
 
-use std::io;
 use std::path::PathBuf;
 
 use holdfast_agent::generation::SourceRecord;
@@ -16,8 +15,7 @@ pub(crate) async fn ask(sockets: Vec<PathBuf>) -> (Vec<Status>, Vec<String>) {
     for socket in sockets {
         match agents::read(&socket).await {
             Ok(status) => answers.push(status),
-            Err(StatusError::Io { source, .. })
-                if source.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(StatusError::Gone(_)) => {}
             Err(error) => silent.push(error.to_string()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_agent::status::StatusError;
 use holdfast_types::SecretString;
 
 use super::agents::{self, Mark};
@@ -135,12 +136,19 @@ impl Rotation<'_> {
         let sockets = self.sockets();
         let mut found = BTreeMap::new();
         for (socket, answer) in agents::ask(&sockets).await {
-            let status = answer.map_err(|error| {
-                Trouble::Passing(error.into()).doing(format!(
-                    "an agent that may deliver it does not answer (if it is gone for good, remove {})",
-                    socket.display()
-                ))
-            })?;
+            let status = match answer {
+                Ok(status) => status,
+                // Whoever names an agent means one that lives.
+                Err(StatusError::Gone(_)) if !self.named.sockets.contains(&socket) => {
+                    let text = "was killed: it is not asked, nor are those told whom it told";
+                    self.teller.note(&format!("the agent of {} {text}", socket.display()));
+                    continue;
+                }
+                Err(error) => {
+                    let doing = "an agent that may deliver it does not answer";
+                    return Err(Trouble::Passing(error.into()).doing(doing));
+                }
+            };
             if !agents::delivers(&status, &path) {
                 continue;
             }

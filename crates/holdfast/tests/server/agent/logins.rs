@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use holdfast_testkit::Ca;
+use holdfast_client::vault::Trust;
+use holdfast_testkit::{Ca, Leaf};
 use holdfast_types::{Clock as _, SystemClock};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
@@ -202,5 +203,78 @@ async fn what_cannot_work_ends_with_code_1_and_says_why() {
         let mut agent = scene.start(&config, &[]);
         assert_eq!(agent.end().await.code(), Some(1), "{text}");
         assert!(agent.said().contains(says), "{text}: {}", agent.said());
+    }
+}
+
+/// A server that is reached by TLS, with a login method for certificates of `ca`.
+async fn with_certificates(server: StockServer, ca: &Ca) -> Scene {
+    let mut config = VaultConfig::new(server.address().parse().expect("an address"));
+    config.token = Some(StockServer::ROOT_TOKEN.into());
+    config.trust = Trust::File(server.ca_file().expect("the server's authority"));
+    let root = VaultClient::new(&config).expect("a client");
+    let folder = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+    let scene = Scene { server, root, folder };
+    scene.write("sys/auth/cert", &json!({ "type": "cert" })).await;
+    let role = json!({
+        "certificate": ca.pem(), "allowed_common_names": ["web", "other"],
+        "token_ttl": "3s", "token_max_ttl": "3s",
+    });
+    scene.write("auth/cert/certs/web", &role).await;
+    scene
+}
+
+#[tokio::test]
+async fn a_client_certificate_logs_in_and_is_read_again_for_the_next_login() {
+    const CONFIG: &str = r#"auto_auth {
+         method "cert" {
+           exit_on_err = true
+           config = {
+             name = "web" reload = true
+             client_cert = "FOLDER/client.pem" client_key = "FOLDER/client-key.pem"
+           }
+         }
+         sink "file" { config = { path = "FOLDER/token" } }
+       }"#;
+    let (ca, stranger) = (Ca::new("clients"), Ca::new("strangers"));
+    let ours = Path::new(env!("CARGO_BIN_EXE_holdfast"));
+    for server in [
+        StockServer::start_tls(ours, &["vault", "server"]),
+        StockServer::start_tls(Stock::install().bao(), &["server"]),
+    ] {
+        let scene = with_certificates(server, &ca).await;
+        let show = |leaf: Leaf| {
+            fs::write(scene.at("client-key.pem"), leaf.key_pem).unwrap();
+            fs::write(scene.at("client.pem"), leaf.certificate_pem).unwrap();
+        };
+        let authority = scene.server.ca_file().unwrap();
+        let trust = format!("-ca-cert={}", authority.display());
+        let config = scene.configure("a.hcl", CONFIG);
+
+        show(stranger.client("web"));
+        let mut agent = scene.start(&config, &[&trust]);
+        assert_eq!(agent.end().await.code(), Some(1), "{}", agent.said());
+        assert!(!scene.at("token").exists());
+
+        // A pair that is half replaced fails once, which is no reason to end.
+        let config = scene.configure("a.hcl", &CONFIG.replace("exit_on_err = true", ""));
+        show(ca.client("web"));
+        let mut agent = scene.start(&config, &[&trust]);
+        let first = agent.token(&scene.at("token"), "").await;
+        let told = scene.look_up(&first).await.expect("a token that works");
+        assert_eq!(
+            (&told["path"], &told["meta"]["common_name"]),
+            (&json!("auth/cert/login"), &json!("web"))
+        );
+        show(ca.client("other"));
+        let mut last = first;
+        let other = loop {
+            last = agent.token(&scene.at("token"), &last).await;
+            match scene.look_up(&last).await {
+                Some(told) if told["meta"]["common_name"] == "other" => break told,
+                _ => {}
+            }
+        };
+        assert_eq!(other["path"], "auth/cert/login");
+        assert!(!agent.said().contains("PRIVATE KEY"));
     }
 }

@@ -218,3 +218,48 @@ async fn who_holds_a_secret_can_be_asked_for() {
         .collect();
     assert_eq!(told, [(Some(2), false, false), (Some(1), true, true)]);
 }
+
+#[tokio::test]
+async fn hangup_takes_templates_in_and_out_and_keeps_what_was_where_they_are_wrong() {
+    let world = World::ours().await;
+    world.put("app", json!({ "n": "1" })).await;
+    let template = |name: &str, more: &str| {
+        format!(
+            r#"
+            template {{
+              contents    = "{{{{ with secret \"kv/app\" }}}}{{{{ .Data.data.n }}}}{{{{ end }}}}"
+              destination = "FOLDER/agent/{name}"
+              {more}
+            }}
+            "#
+        )
+    };
+    let (one, two) = (template("one", ""), template("two", ""));
+    let agent = world.agent(Program::Ours, "agent", &one);
+    world.until(&agent, "agent/one", "1").await;
+
+    world.configure("agent", &format!("{one}{two}"));
+    agent.hangup();
+    world.until(&agent, "agent/two", "1").await;
+    let files = agent.until("both", |status| status.files.len() == 2).await.files;
+    assert!(files.iter().all(|file| file.problem.is_none()), "{files:?}");
+
+    world.configure("agent", &two);
+    agent.hangup();
+    until("the first to go", &agent, || !world.path("agent/one").is_symlink()).await;
+    assert_eq!(world.text("agent/two"), "1");
+
+    // What cannot be understood, and what can, but not be carried out.
+    for (wrong, says) in [
+        (template("one", "perms = 644"), "the one before stays"),
+        (template("one", "user = \"nobody-of-that-name\""), "those before stay"),
+    ] {
+        world.configure("agent", &wrong);
+        agent.hangup();
+        until(says, &agent, || agent.log().contains(says)).await;
+        let files = agent.until("the one file", |status| status.files.len() == 1).await.files;
+        assert_eq!(files[0].destination, world.path("agent/two"));
+    }
+    world.put("app", json!({ "n": "2" })).await;
+    world.until(&agent, "agent/two", "2").await;
+}

@@ -3,10 +3,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use holdfast_agent::status::FileState;
+use holdfast_agent::status::{self, FileState, StatePlace, StatusError};
 use serde_json::json;
 
-use super::world::{Program, World, until};
+use super::world::{PATIENCE, Program, World, until};
 use crate::process::Server;
 
 const ONE: &str = r#"
@@ -162,4 +162,30 @@ async fn pass_on(mut client: tokio::net::TcpStream, upstream: String) {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn who_takes_over_leaves_the_token_before_alone_until_its_own_files_are_there() {
+    let world = World::ours().await;
+    world.put("app", json!({ "n": "1" })).await;
+    let mut agent = world.agent(Program::Ours, "agent", ONE);
+    world.until(&agent, "agent/one", "1").await;
+    let token = world.text("agent/token");
+    let before = world.root.with_token(Some(token.as_str().into()));
+    agent.kill();
+    let socket = StatePlace::of(&[world.path("agent.hcl")], None).socket();
+    assert!(socket.exists(), "a killed agent leaves its socket");
+    assert!(matches!(status::read(&socket).await, Err(StatusError::Gone(_))));
+    assert!(!socket.exists());
+
+    world.put("app", json!({ "n": "2" })).await;
+    agent.start();
+    let works = async || before.read("kv/data/app", &[]).await.is_ok();
+    let start = Instant::now();
+    while world.text("agent/one") != "2" {
+        assert!(works().await, "the token before has ended, and the new file is not there");
+        assert!(start.elapsed() < PATIENCE, "{}", agent.log());
+    }
+    until("another token", &agent, || world.text("agent/token") != token).await;
+    assert!(works().await, "who holds what it gave may go on");
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use holdfast_agent::status::{self, StatePlace, Status};
 use holdfast_client::vault::{VaultClient, VaultConfig};
 use holdfast_testkit::{Stock, StockServer};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -101,6 +103,15 @@ impl World {
 
     /// Starts an agent with `config` beside the login and the server. `FOLDER` stands for the folder.
     pub(crate) fn agent(&self, program: Program, name: &str, config: &str) -> Agent {
+        let file = self.configure(name, config);
+        let mut agent =
+            Agent { program, file, log: self.path(&format!("{name}.log")), child: None };
+        agent.start();
+        agent
+    }
+
+    /// Writes the file of an agent.
+    pub(crate) fn configure(&self, name: &str, config: &str) -> PathBuf {
         let config = format!(
             r#"
             vault {{ address = "{}" }}
@@ -122,10 +133,7 @@ impl World {
         fs::create_dir_all(self.path(name)).unwrap();
         fs::write(&file, config.replace("FOLDER", &self.folder.path().display().to_string()))
             .unwrap();
-        let mut agent =
-            Agent { program, file, log: self.path(&format!("{name}.log")), child: None };
-        agent.start();
-        agent
+        file
     }
 
     /// Waits until a file of the folder holds `text`.
@@ -170,6 +178,11 @@ impl Agent {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Lets it read its file anew.
+    pub(crate) fn hangup(&self) {
+        kill(Pid::from_raw(self.pid()), Signal::SIGHUP).unwrap();
     }
 
     /// Its process id.
