@@ -3,6 +3,7 @@
 mod initialize;
 mod rekey;
 mod unseal;
+mod whole;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +15,9 @@ use zeroize::Zeroizing;
 pub use initialize::{InitializeError, Initialized};
 pub use rekey::{NewShares, QuorumError};
 pub use unseal::UnsealError;
+use whole::Whole;
 
+use crate::entries::names;
 use crate::keyring::{Due, KEYRING_PATH, Keyring};
 use crate::physical::Write;
 use crate::root_key::RootKey;
@@ -30,7 +33,8 @@ pub struct Barrier {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     /// The keys while unsealed.
-    unlocked: ArcSwapOption<Unlocked>,
+    unlocked: Arc<ArcSwapOption<Unlocked>>,
+    whole: Arc<Whole>,
     state: Mutex<State>,
     /// Held by whatever changes the keys or the seal, from reading them to storing them.
     changing: tokio::sync::Mutex<()>,
@@ -92,7 +96,8 @@ impl Barrier {
             seal,
             clock,
             random,
-            unlocked: ArcSwapOption::empty(),
+            unlocked: Arc::default(),
+            whole: Arc::new(Whole::new()),
             state: Mutex::new(State { stored, progress: ShareProgress::new() }),
             changing: tokio::sync::Mutex::new(()),
         })
@@ -143,6 +148,8 @@ impl Barrier {
     /// The storage could not be stopped cleanly; what was acknowledged is safe nevertheless.
     pub async fn close(&self) -> Result<(), EntryError> {
         self.seal();
+        // What is wrong is told by the storage.
+        let _ = self.whole.known().await;
         Ok(self.physical.close().await?)
     }
 
@@ -215,7 +222,9 @@ impl Entries for Barrier {
     async fn get(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>, EntryError> {
         let unlocked = self.unlocked()?;
         check_key(key)?;
-        let Some(envelope) = self.physical.get(key).await? else { return Ok(None) };
+        let Some(envelope) = self.physical.get(key).await? else {
+            return self.whole.absent(key).await.map(|()| None);
+        };
         let plain = unlocked.keyring.decrypt(key, envelope).map_err(|_| damaged(key))?;
         Ok(Some(plain))
     }
@@ -227,12 +236,18 @@ impl Entries for Barrier {
         limit: Option<usize>,
     ) -> Result<Vec<String>, EntryError> {
         self.unlocked()?;
-        Ok(self.physical.list_page(prefix, after, limit).await?)
+        match self.core_below(prefix).await? {
+            Some(keys) => Ok(names(keys.iter().map(String::as_str), after, limit)),
+            None => Ok(self.physical.list_page(prefix, after, limit).await?),
+        }
     }
 
     async fn scan(&self, prefix: &str) -> Result<Vec<String>, EntryError> {
         self.unlocked()?;
-        Ok(self.physical.scan(prefix).await?)
+        match self.core_below(prefix).await? {
+            Some(keys) => Ok(keys),
+            None => Ok(self.physical.scan(prefix).await?),
+        }
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), EntryError> {

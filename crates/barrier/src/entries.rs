@@ -1,5 +1,6 @@
 //! The interface that engines and the core store their state through.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 
 use async_trait::async_trait;
@@ -93,4 +94,18 @@ pub trait Entries: Send + Sync + 'static {
 
     /// Writes a batch. When this returns `Ok`, the batch is on disk.
     async fn commit(&self, batch: Batch) -> Result<(), EntryError>;
+}
+
+/// The names one level deep of `keys`, sorted, a folder with its trailing `/`; only names after
+/// `after`, and at most `limit` of them.
+pub(crate) fn names<'a>(
+    keys: impl Iterator<Item = &'a str>,
+    after: Option<&str>,
+    limit: Option<usize>,
+) -> Vec<String> {
+    let names: BTreeSet<_> = keys
+        .map(|key| key.find('/').map_or(key, |slash| &key[..=slash]))
+        .filter(|name| after.is_none_or(|after| *name > after))
+        .collect();
+    names.into_iter().take(limit.unwrap_or(usize::MAX)).map(str::to_owned).collect()
 }

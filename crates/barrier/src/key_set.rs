@@ -10,6 +10,9 @@ use std::ops::{AddAssign, SubAssign};
 
 use aws_lc_rs::hmac;
 
+use crate::growth::growing_folder;
+use crate::physical::KeySet;
+
 /// A sum of marks, as 256-bit little-endian number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KeySetSum(pub [u8; 32]);
@@ -37,6 +40,46 @@ impl SubAssign for KeySetSum {
     }
 }
 
+/// The sums that a store keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeySums {
+    pub(crate) all: KeySetSum,
+    /// Of the core's keys. None: it was never counted.
+    pub(crate) core: Option<KeySetSum>,
+}
+
+impl Default for KeySums {
+    /// Of a store without any keys.
+    fn default() -> Self {
+        Self { all: KeySetSum::default(), core: Some(KeySetSum::default()) }
+    }
+}
+
+impl KeySums {
+    pub(crate) fn of(&self, which: KeySet) -> Option<KeySetSum> {
+        match which {
+            KeySet::All => Some(self.all),
+            KeySet::Core => self.core,
+        }
+    }
+
+    /// Takes in a key that was not there.
+    pub(crate) fn add(&mut self, key: &str, mark: KeySetSum) {
+        self.all += mark;
+        if let Some(core) = self.core.as_mut().filter(|_| growing_folder(key).is_none()) {
+            *core += mark;
+        }
+    }
+
+    /// Takes out a key that was there.
+    pub(crate) fn remove(&mut self, key: &str, mark: KeySetSum) {
+        self.all -= mark;
+        if let Some(core) = self.core.as_mut().filter(|_| growing_folder(key).is_none()) {
+            *core -= mark;
+        }
+    }
+}
+
 /// The key that marks are made with.
 #[derive(Clone)]
 pub(crate) struct KeyMarker(hmac::Key);
@@ -52,15 +95,6 @@ impl KeyMarker {
         let mut mark = [0; 32];
         mark.copy_from_slice(tag.as_ref());
         KeySetSum(mark)
-    }
-
-    /// The sum of the marks of `keys`.
-    pub(crate) fn sum<'a>(&self, keys: impl IntoIterator<Item = &'a str>) -> KeySetSum {
-        let mut sum = KeySetSum::default();
-        for key in keys {
-            sum += self.mark(key);
-        }
-        sum
     }
 }
 
@@ -98,12 +132,17 @@ mod tests {
 
     #[test]
     fn a_missing_a_renamed_and_a_foreign_key_change_the_sum() {
-        let marker = KeyMarker::new(&[7; 32]);
-        let whole = marker.sum(["a", "b/c", "b/d"]);
-        assert_eq!(marker.sum(["b/d", "a", "b/c"]), whole);
+        let sum = |key: u8, keys: &[&str]| {
+            let marker = KeyMarker::new(&[key; 32]);
+            let mut sum = KeySetSum::default();
+            keys.iter().for_each(|key| sum += marker.mark(key));
+            sum
+        };
+        let whole = sum(7, &["a", "b/c", "b/d"]);
+        assert_eq!(sum(7, &["b/d", "a", "b/c"]), whole);
         for keys in [&["a", "b/c"][..], &["a", "b/c", "b/e"], &["a", "b/c", "b/d", "x"]] {
-            assert_ne!(marker.sum(keys.iter().copied()), whole, "{keys:?}");
+            assert_ne!(sum(7, keys), whole, "{keys:?}");
         }
-        assert_ne!(KeyMarker::new(&[8; 32]).sum(["a", "b/c", "b/d"]), whole);
+        assert_ne!(sum(8, &["a", "b/c", "b/d"]), whole);
     }
 }

@@ -8,6 +8,7 @@
 mod barrier;
 mod entries;
 mod envelope;
+mod growth;
 mod key_set;
 mod keyring;
 mod locks;

@@ -1,12 +1,13 @@
 //! Entries in memory, for tests and for preparing a batch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
+use crate::entries::names;
 use crate::{Batch, Change, Entries, EntryError};
 
 /// Entries that live as long as the process and are not encrypted.
@@ -45,16 +46,7 @@ impl Entries for MemoryEntries {
         after: Option<&str>,
         limit: Option<usize>,
     ) -> Result<Vec<String>, EntryError> {
-        let names: BTreeSet<_> = self
-            .keys(prefix)
-            .into_iter()
-            .map(|key| match key.find('/') {
-                Some(slash) => key[..=slash].to_owned(),
-                None => key,
-            })
-            .filter(|name| after.is_none_or(|after| name.as_str() > after))
-            .collect();
-        Ok(names.into_iter().take(limit.unwrap_or(usize::MAX)).collect())
+        Ok(names(self.keys(prefix).iter().map(String::as_str), after, limit))
     }
 
     async fn scan(&self, prefix: &str) -> Result<Vec<String>, EntryError> {

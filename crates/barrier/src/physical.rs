@@ -54,6 +54,15 @@ pub struct Write {
     pub mark: KeySetSum,
 }
 
+/// Which keys a sum is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySet {
+    /// All keys.
+    All,
+    /// Those that stay few while the store grows: of mounts, policies, settings.
+    Core,
+}
+
 /// Keys, many in one piece of memory: a store can hold millions.
 #[derive(Debug, Clone, Default)]
 pub struct Keys {
@@ -112,11 +121,39 @@ pub trait Physical: Send + Sync + 'static {
     /// Every key under `prefix` at any depth, sorted, without the prefix.
     async fn scan(&self, prefix: &str) -> Result<Vec<String>, PhysicalError>;
 
-    /// Sends all keys, sorted, and gives the sum of their marks that was kept: of all keys written
-    /// and not removed since. Both are read in one snapshot.
+    /// Sends the keys of `which`, sorted, and gives the sum of their marks that was kept: of all
+    /// keys written and not removed since. Both are read in one snapshot. None: an older format of
+    /// the storage did not keep this sum.
     ///
     /// Whoever receives must do so on another thread: sending waits for it.
-    async fn key_set(&self, keys: SyncSender<Keys>) -> Result<KeySetSum, PhysicalError>;
+    async fn key_set(
+        &self,
+        which: KeySet,
+        keys: SyncSender<Keys>,
+    ) -> Result<Option<KeySetSum>, PhysicalError>;
+
+    /// Keeps the sum over the core's keys, which is `sum`, where it was not kept. Nothing is being
+    /// written.
+    ///
+    /// # Errors
+    /// Another sum was kept.
+    async fn keep_core_sum(&self, sum: KeySetSum) -> Result<(), PhysicalError>;
+
+    /// Whether the medium is being checked beside what is asked of it. If not, it was checked.
+    fn is_checked_beside(&self) -> bool {
+        false
+    }
+
+    /// Waits for the end of that check.
+    ///
+    /// # Errors
+    /// Damage that is not confined to the values of single entries.
+    async fn checked(&self) -> Result<(), PhysicalError> {
+        Ok(())
+    }
+
+    /// Takes note that damage was `found`: it is not to be opened again.
+    fn distrust(&self, _found: &str) {}
 
     /// Writes all of `writes` or none. When this returns `Ok`, they are on disk.
     ///

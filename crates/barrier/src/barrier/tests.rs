@@ -2,7 +2,7 @@ use holdfast_testkit::FakeClock;
 use holdfast_types::{SecretBytes, SystemRandom};
 
 use super::*;
-use crate::physical::InMemory;
+use crate::physical::{InMemory, Sqlite};
 use crate::{KeySetSum, QuorumError, ShareError, StaticKey, UnsealError};
 
 async fn open(physical: &Arc<dyn Physical>, seal: SealConfig) -> Barrier {
@@ -272,6 +272,52 @@ async fn an_entry_that_vanished_or_came_from_nowhere_keeps_the_barrier_sealed() 
         let unsealed = barrier.unseal(shares[2].clone()).await;
         assert!(matches!(unsealed, Err(UnsealError::KeySet { .. })), "{key}");
         assert!(barrier.is_sealed());
+    }
+}
+
+/// A store that is checked while it is served: what is missing is never said not to be there.
+#[tokio::test]
+async fn what_vanished_from_a_large_store_seals_it_again_and_it_is_not_opened_any_more() {
+    let seal = || static_seal(static_key("test", 7), None);
+    for (key, is_core) in [("logical/1/data/a", false), ("sys/policy/a", true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let barrier = open(&(Arc::new(Sqlite::open(&path).unwrap()) as _), seal()).await;
+        barrier.initialize(None, Batch::new()).await.unwrap();
+        barrier.auto_unseal().await.unwrap();
+        let entries = [("logical/1/data/a", "a"), ("logical/1/data/b", "b"), ("sys/policy/a", "a")];
+        barrier.commit(batch(&entries)).await.unwrap();
+        barrier.close().await.unwrap();
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute("DELETE FROM entry WHERE key = ?1", [key]).unwrap();
+        drop(connection);
+        std::fs::remove_file(path.with_extension("db.clean")).unwrap();
+
+        let physical: Arc<dyn Physical> = Arc::new(Sqlite::open_and_check_beside(&path).unwrap());
+        let barrier = open(&physical, seal()).await;
+        let unsealed = barrier.auto_unseal().await;
+        if is_core {
+            assert!(matches!(unsealed, Err(UnsealError::KeySet { .. })), "{unsealed:?}");
+            continue;
+        }
+        unsealed.unwrap();
+        // Unless it is sealed already.
+        if let Ok(found) = barrier.get("logical/1/data/b").await {
+            assert_eq!(found.unwrap().as_slice(), b"b");
+        }
+        assert!(barrier.get(key).await.is_err());
+        assert!(barrier.list_page("logical/1/data/", None, None).await.is_err());
+        barrier.found_damaged().await;
+        assert!(barrier.is_sealed());
+        barrier.close().await.unwrap_err();
+        match Sqlite::open(&path) {
+            Err(error) => assert!(error.to_string().contains("store.db.suspect"), "{error}"),
+            Ok(_) => panic!("opened"),
+        }
+        std::fs::remove_file(path.with_extension("db.suspect")).unwrap();
+        let barrier = open(&(Arc::new(Sqlite::open(&path).unwrap()) as _), seal()).await;
+        let unsealed = barrier.auto_unseal().await;
+        assert!(matches!(unsealed, Err(UnsealError::KeySet { .. })), "{unsealed:?}");
     }
 }
 

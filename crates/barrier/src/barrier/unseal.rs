@@ -1,17 +1,15 @@
 //! From shares, or from the configured key, to the keyring.
 
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 
 use holdfast_types::SecretBytes;
 
+use super::whole::Rest;
 use super::{Barrier, SealStatus, Unlocked, damaged, seal_write};
-use crate::key_set::KeyMarker;
 use crate::keyring::{KEYRING_PATH, Keyring, KeyringError};
-use crate::physical::Keys;
 use crate::root_key::RootKey;
 use crate::seal::{SEAL_PATH, StoredSeal, combine_shares};
-use crate::{EntryError, KeySetSum, SealConfig, ShareError};
+use crate::{EntryError, SealConfig, ShareError};
 
 /// Why the barrier stays sealed.
 #[derive(Debug, thiserror::Error)]
@@ -148,26 +146,13 @@ impl Barrier {
             KeyringError::NotAuthentic => UnsealError::Entry(damaged(KEYRING_PATH)),
             other => UnsealError::Keyring(other.to_string()),
         })?;
-        self.check_key_set(keyring.marker()).await?;
+        let marker = keyring.marker();
+        let rest = self.count_keys(&marker).await?;
         self.unlocked.store(Some(Arc::new(Unlocked { keyring, root: Arc::new(root) })));
+        if rest == Rest::Beside {
+            self.count_beside(marker);
+        }
         Ok(())
-    }
-
-    /// Compares the keys that are there with the sum that was kept of their marks. One thread reads
-    /// them, another one adds them up.
-    async fn check_key_set(&self, marker: KeyMarker) -> Result<(), UnsealError> {
-        let (sender, receiver) = sync_channel::<Keys>(4);
-        let adding = tokio::task::spawn_blocking(move || {
-            let (mut sum, mut found) = (KeySetSum::default(), 0);
-            for keys in receiver {
-                sum += marker.sum(keys.iter());
-                found += keys.len();
-            }
-            (sum, found)
-        });
-        let kept = self.physical.key_set(sender).await.map_err(EntryError::from)?;
-        let (sum, found) = adding.await.map_err(|failed| EntryError::Storage(Box::new(failed)))?;
-        if sum == kept { Ok(()) } else { Err(UnsealError::KeySet { found }) }
     }
 
     /// Wraps the root key with the static seal's current key.

@@ -1,14 +1,17 @@
 //! Ciphertext in memory: Vault's `inmem` storage, for development and tests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Keys, Physical, PhysicalError, Write};
+use super::{KeySet, Keys, Physical, PhysicalError, Write};
 use crate::KeySetSum;
+use crate::entries::names;
+use crate::growth::growing_folder;
+use crate::key_set::KeySums;
 
 /// Storage that is gone when the process ends.
 #[derive(Default)]
@@ -17,7 +20,7 @@ pub struct InMemory(Mutex<Rows>);
 #[derive(Default)]
 struct Rows {
     values: BTreeMap<String, Vec<u8>>,
-    sum: KeySetSum,
+    sums: KeySums,
     closed: bool,
 }
 
@@ -61,24 +64,31 @@ impl Physical for InMemory {
         limit: Option<usize>,
     ) -> Result<Vec<String>, PhysicalError> {
         let rows = self.rows()?;
-        let names: BTreeSet<_> = rows
-            .under(prefix)
-            .map(|key| key.find('/').map_or(key, |slash| &key[..=slash]))
-            .filter(|name| after.is_none_or(|after| *name > after))
-            .collect();
-        Ok(names.into_iter().take(limit.unwrap_or(usize::MAX)).map(str::to_owned).collect())
+        Ok(names(rows.under(prefix), after, limit))
     }
 
     async fn scan(&self, prefix: &str) -> Result<Vec<String>, PhysicalError> {
         Ok(self.rows()?.under(prefix).map(str::to_owned).collect())
     }
 
-    async fn key_set(&self, keys: SyncSender<Keys>) -> Result<KeySetSum, PhysicalError> {
+    async fn key_set(
+        &self,
+        which: KeySet,
+        keys: SyncSender<Keys>,
+    ) -> Result<Option<KeySetSum>, PhysicalError> {
         let rows = self.rows()?;
-        let mut all = Keys::default();
-        rows.values.keys().for_each(|key| all.push(key));
-        keys.send(all).map_err(PhysicalError::failed)?;
-        Ok(rows.sum)
+        let mut found = Keys::default();
+        let belongs = |key: &&String| which == KeySet::All || growing_folder(key).is_none();
+        rows.values.keys().filter(belongs).for_each(|key| found.push(key));
+        keys.send(found).map_err(PhysicalError::failed)?;
+        Ok(rows.sums.of(which))
+    }
+
+    async fn keep_core_sum(&self, sum: KeySetSum) -> Result<(), PhysicalError> {
+        match self.rows()?.sums.core.get_or_insert(sum) {
+            kept if *kept == sum => Ok(()),
+            _ => Err(PhysicalError::failed("the sum of the core's keys is another one")),
+        }
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), PhysicalError> {
@@ -86,13 +96,13 @@ impl Physical for InMemory {
         for Write { key, value, mark } in writes {
             match value {
                 Some(value) => {
-                    if rows.values.insert(key, value).is_none() {
-                        rows.sum += mark;
+                    if rows.values.insert(key.clone(), value).is_none() {
+                        rows.sums.add(&key, mark);
                     }
                 }
                 None => {
                     if rows.values.remove(&key).is_some() {
-                        rows.sum -= mark;
+                        rows.sums.remove(&key, mark);
                     }
                 }
             }

@@ -6,9 +6,11 @@
 //!
 //! Beside the store `store.db` lie `store.db.lock`, `store.db-wal` and `store.db-shm` while it is
 //! open, and `store.db.clean` after a clean stop: a digest of the whole file, checked at the next
-//! start.
+//! start. `store.db.suspect` is there after damage was found in a store that was already open: it is
+//! not opened again.
 
 mod cache;
+mod check;
 mod checkpointer;
 mod files;
 mod format;
@@ -28,9 +30,10 @@ use async_trait::async_trait;
 
 pub use open::OpenError;
 
-use super::{Keys, Physical, PhysicalError, Write};
+use super::{KeySet, Keys, Physical, PhysicalError, Write};
 use crate::KeySetSum;
 use cache::{Cache, Lookup};
+use check::{Check, Suspicion};
 use reader::Readers;
 use writer::Writer;
 
@@ -40,7 +43,9 @@ pub struct Sqlite {
     cache: Arc<Cache>,
     readers: Arc<Readers>,
     writer: Writer,
-    damaged: Vec<String>,
+    check: Check,
+    /// Whether it was opened before the check had ended.
+    is_beside: bool,
     closed: AtomicBool,
 }
 
@@ -48,11 +53,21 @@ impl Sqlite {
     /// Opens the store at `path`, or makes one there. Files get mode 0600, a directory made for
     /// them 0700. Blocks for as long as the disk takes.
     ///
+    /// A large store is checked afterwards, see [`Physical::is_checked_beside`].
+    ///
     /// # Errors
     /// Another server has it open, it is of a newer format, it is damaged in a way that no single
     /// entry accounts for, or the system does not let us. Each says what to do.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        open::open(path, &format::FORMATS)
+        open::open(path, &format::FORMATS, open::SMALL)
+    }
+
+    /// As [`Sqlite::open`], with a check beside for a store of any size.
+    ///
+    /// # Errors
+    /// As there; damage of the file is told by [`Physical::checked`] instead.
+    pub fn open_and_check_beside(path: &Path) -> Result<Self, OpenError> {
+        open::open(path, &format::FORMATS, 0)
     }
 
     /// The file.
@@ -60,10 +75,13 @@ impl Sqlite {
         &self.path
     }
 
-    /// Keys of the entries that were found damaged at start, sorted. Reading them fails; all
-    /// others are sound.
+    /// Keys of the entries that the check has found damaged, sorted. Reading them fails; all others
+    /// are sound, once it has ended.
     pub fn damaged(&self) -> &[String] {
-        &self.damaged
+        match self.check.verdict() {
+            Some(Ok(damaged)) => damaged,
+            _ => &[],
+        }
     }
 
     /// Runs a query that may take long where it holds up nobody.
@@ -112,8 +130,36 @@ impl Physical for Sqlite {
         self.query(move |readers| readers.scan(&prefix)).await
     }
 
-    async fn key_set(&self, keys: SyncSender<Keys>) -> Result<KeySetSum, PhysicalError> {
-        self.query(move |readers| readers.key_set(&keys)).await
+    async fn key_set(
+        &self,
+        which: KeySet,
+        keys: SyncSender<Keys>,
+    ) -> Result<Option<KeySetSum>, PhysicalError> {
+        self.query(move |readers| readers.key_set(which, &keys)).await
+    }
+
+    async fn keep_core_sum(&self, sum: KeySetSum) -> Result<(), PhysicalError> {
+        self.writer.keep_core_sum(sum).await
+    }
+
+    fn is_checked_beside(&self) -> bool {
+        self.is_beside
+    }
+
+    async fn checked(&self) -> Result<(), PhysicalError> {
+        let check = self.check.clone();
+        let waiting = tokio::task::spawn_blocking(move || check.wait().as_ref().err().cloned());
+        match waiting.await.map_err(PhysicalError::failed)? {
+            None => Ok(()),
+            Some(what) => Err(PhysicalError::failed(format!("the store is damaged: {what}"))),
+        }
+    }
+
+    fn distrust(&self, found: &str) {
+        self.writer.distrust();
+        if let Err(error) = Suspicion::of(&self.path).write(found) {
+            tracing::warn!(%error, "note that the store is damaged");
+        }
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), PhysicalError> {
@@ -121,6 +167,8 @@ impl Physical for Sqlite {
     }
 
     async fn close(&self) -> Result<(), PhysicalError> {
+        // What is wrong is told below, by the writer.
+        let _ = self.checked().await;
         // The last connection to close removes the write-ahead log: that is to be the writer's.
         self.closed.store(true, Ordering::Release);
         self.readers.close();

@@ -1,11 +1,12 @@
 //! Flipped bits: a damaged entry is named when it is read, and any other damage is refused at
-//! start. What is read is never wrong.
+//! start, or ends a server that started before its store was checked. What is read is never wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use holdfast_barrier::physical::{OpenError, Sqlite};
+use holdfast_barrier::physical::{OpenError, Physical as _, Sqlite};
 use holdfast_barrier::{Barrier, Batch, Entries as _, EntryError, UnsealError};
 use holdfast_types::{Random as _, SystemRandom};
 
@@ -20,7 +21,7 @@ const FLIPS: &str = "HOLDFAST_PROVE_FLIPS";
 /// What a start made of a damaged store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
-    /// Not opened, with a sentence.
+    /// Not opened, or closed again, with a sentence.
     Refused,
     /// Opened, and what cannot be read is named.
     Named,
@@ -53,7 +54,9 @@ impl Sample {
         barrier.auto_unseal().await.unwrap();
         let mut entries = BTreeMap::new();
         for (index, length) in [0, 1, 40, 300, 1000, 2000, 5000, 12_000].into_iter().enumerate() {
-            let key = format!("logical/{index}/entry");
+            // Half of them in the core, and half in folders that grow.
+            let folder = if index % 2 == 0 { "" } else { "folder/" };
+            let key = format!("logical/{index}/{folder}entry");
             entries.insert(key.clone(), vec![index as u8; length]);
             let mut batch = Batch::new();
             batch.put(key, vec![index as u8; length]);
@@ -104,6 +107,52 @@ impl Sample {
         directory.join("store.db")
     }
 
+    /// Starts a server on the store that checks it beside, and reads everything. Panics where a value
+    /// is wrong, or something is said not to be there.
+    async fn outcome_beside(&self, path: &Path) -> Outcome {
+        let physical = match store::open_by(path, Sqlite::open_and_check_beside).await {
+            Ok(physical) => Arc::new(physical),
+            Err(OpenError::Damaged { .. } | OpenError::NotAStore { .. }) => {
+                return Outcome::Refused;
+            }
+            Err(error) => panic!("refused without saying that it is damaged: {error:?}"),
+        };
+        let barrier = match unsealed(physical.clone()).await {
+            Ok(barrier) => barrier,
+            Err(error) => match (physical.checked().await, error) {
+                (Ok(()), UnsealError::Entry(EntryError::Damaged { .. })) => return Outcome::Named,
+                _ => return Outcome::Refused,
+            },
+        };
+        let mut failed = false;
+        let mut damaged = BTreeSet::new();
+        for (key, value) in &self.entries {
+            match barrier.get(key).await {
+                Ok(read) => assert_eq!(read.expect(key).as_slice(), value, "{key}"),
+                Err(EntryError::Damaged { key }) => drop(damaged.insert(key)),
+                Err(_) => failed = true,
+            }
+        }
+        for prefix in ["logical/0/", "logical/1/folder/", "logical/"] {
+            let below = self.entries.keys().filter_map(|key| key.strip_prefix(prefix));
+            match barrier.scan(prefix).await {
+                Ok(found) => assert_eq!(found, below.collect::<Vec<_>>(), "{prefix}"),
+                Err(_) => failed = true,
+            }
+        }
+        if physical.checked().await.is_err() || barrier.get("logical/9/x/none").await.is_err() {
+            barrier.found_damaged().await;
+            assert!(barrier.is_sealed() && barrier.close().await.is_err());
+            drop(barrier);
+            assert_eq!(self.outcome(path).await, Outcome::Refused, "the next start");
+            return Outcome::Refused;
+        }
+        assert!(!failed, "a read fails in a sound store");
+        let named: BTreeSet<_> = physical.damaged().iter().cloned().collect();
+        assert!(named.is_superset(&damaged), "{damaged:?} not in {named:?}");
+        if named.is_empty() { Outcome::Harmless } else { Outcome::Named }
+    }
+
     /// Starts a server on the store and reads everything. Panics where a value is wrong.
     async fn outcome(&self, path: &Path) -> Outcome {
         let physical = match store::open(path).await {
@@ -114,7 +163,7 @@ impl Sample {
             Err(error) => panic!("refused without saying that it is damaged: {error:?}"),
         };
         let named: BTreeSet<_> = physical.damaged().iter().cloned().collect();
-        let barrier = match unsealed(physical).await {
+        let barrier = match unsealed(Arc::new(physical)).await {
             Ok(barrier) => barrier,
             Err(UnsealError::Entry(EntryError::Damaged { key })) => {
                 assert!(named.contains(&key), "{key} was not named at start");
@@ -144,7 +193,7 @@ impl Sample {
     }
 }
 
-async fn unsealed(physical: Sqlite) -> Result<Barrier, UnsealError> {
+async fn unsealed(physical: Arc<Sqlite>) -> Result<Barrier, UnsealError> {
     let barrier = store::barrier_over(physical).await?;
     barrier.auto_unseal().await?;
     Ok(barrier)
@@ -167,10 +216,16 @@ fn positions(length: usize, count: usize) -> Vec<usize> {
 async fn flip(sample: &Sample, file: &str, count: usize) -> BTreeMap<Outcome, usize> {
     let directory = tempfile::tempdir().unwrap();
     let mut outcomes = BTreeMap::new();
-    for byte in positions(sample.file(file).len(), count) {
+    for (index, byte) in positions(sample.file(file).len(), count).into_iter().enumerate() {
         let bit = u32::from(SystemRandom.bytes::<1>()[0] % 8);
         let path = sample.restore(&directory.path().join("copy"), file, byte, bit);
         let outcome = sample.outcome(&path).await;
+        // Every third also beside: a server that does not wait for the check comes to the same.
+        if index % 3 == 0 {
+            sample.restore(&directory.path().join("copy"), file, byte, bit);
+            let beside = sample.outcome_beside(&path).await;
+            assert_eq!(beside, outcome, "bit {bit} of byte {byte}, checked beside");
+        }
         *outcomes.entry(outcome).or_default() += 1;
         if outcome == Outcome::Harmless && file == "store.db" && sample.is_clean() {
             panic!("a flip of bit {bit} of byte {byte} went unnoticed");

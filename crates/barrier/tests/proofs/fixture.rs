@@ -63,5 +63,14 @@ async fn format_1_with_the_static_seal_opens() {
     let barrier = open(directory.path(), "format-1/static.db", seal).await;
     barrier.auto_unseal().await.unwrap();
     check(&barrier).await;
+    barrier.close().await.unwrap();
+    // What format 1 did not keep is kept from then on: the next start counts the core alone.
+    let physical = Sqlite::open_and_check_beside(&directory.path().join("store.db")).unwrap();
+    let current = StaticKey::parse("fixture", &SecretBytes::new(vec![7; 32])).unwrap();
+    let seal = SealConfig::Static { current, previous: None };
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    let barrier = Barrier::open(Arc::new(physical), seal, clock, random).await.unwrap();
+    barrier.auto_unseal().await.unwrap();
+    check(&barrier).await;
     barrier.check_quorum(&shares(RECOVERY_SHARES)).await.unwrap();
 }

@@ -11,21 +11,29 @@ use holdfast_types::{SecretBytes, SystemClock, SystemRandom};
 
 /// A sealed barrier over the store at `path`.
 pub(crate) async fn barrier(path: &Path) -> Result<Barrier, OpenError> {
-    Ok(barrier_over(open(path).await?).await.unwrap())
+    Ok(barrier_over(Arc::new(open(path).await?)).await.unwrap())
 }
 
 /// A sealed barrier over a store, with the key that `store_writer` uses too.
-pub(crate) async fn barrier_over(physical: Sqlite) -> Result<Barrier, EntryError> {
+pub(crate) async fn barrier_over(physical: Arc<Sqlite>) -> Result<Barrier, EntryError> {
     let current = StaticKey::parse("test", &SecretBytes::new(vec![7; 32])).unwrap();
     let seal = SealConfig::Static { current, previous: None };
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-    Barrier::open(Arc::new(physical), seal, clock, random).await
+    Barrier::open(physical, seal, clock, random).await
 }
 
 /// Opens a store that a process, or a thread of this one, may be about to let go of.
 pub(crate) async fn open(path: &Path) -> Result<Sqlite, OpenError> {
+    open_by(path, Sqlite::open).await
+}
+
+/// The same, opened with `open`.
+pub(crate) async fn open_by(
+    path: &Path,
+    open: fn(&Path) -> Result<Sqlite, OpenError>,
+) -> Result<Sqlite, OpenError> {
     loop {
-        match Sqlite::open(path) {
+        match open(path) {
             Err(OpenError::Locked { .. }) => tokio::task::yield_now().await,
             other => return other,
         }

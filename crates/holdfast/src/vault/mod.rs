@@ -35,6 +35,7 @@ mod prompt;
 mod read;
 #[cfg(test)]
 mod reference;
+mod resident;
 mod secret;
 mod server;
 mod status;

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::chain;
-use super::{Failure, Outcome, environment, values};
+use super::{Failure, Outcome, environment, resident, values};
 
 mod dev;
 
@@ -138,6 +138,9 @@ impl Server {
         let server = VaultServer::build(options).await.map_err(|error| failed(&error))?;
         if let Some(credentials) = server.dev_credentials() {
             self.dev.announce(&server.addresses(), credentials)?;
+        }
+        if let Err(error) = resident::hand_back() {
+            tracing::debug!(%error, "the program stays in memory as it was started");
         }
         server.run(shutdown).await.map_err(|error| failed(&error))?;
         Ok(ExitCode::SUCCESS)

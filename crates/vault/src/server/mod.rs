@@ -83,6 +83,9 @@ pub enum ServerError {
         #[source]
         source: std::io::Error,
     },
+    /// Damage was found in a large store while it was served already.
+    #[error("the store is damaged, see the log; it was closed, and is not opened again")]
+    Damaged,
     /// Signals cannot be received.
     #[error("listen for signals")]
     Signals(#[source] std::io::Error),
@@ -173,21 +176,28 @@ impl Server {
     /// store. SIGHUP reads the certificates again and opens the audit files anew.
     ///
     /// # Errors
-    /// Signals cannot be received, or the store could not be closed cleanly.
+    /// Signals cannot be received, damage was found in the store, or it could not be closed cleanly.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServerError> {
         let mut hangups = signal(SignalKind::hangup()).map_err(ServerError::Signals)?;
         for address in self.addresses() {
             info!(%address, "listening");
         }
-        let serving = self.http.run(self.listeners, shutdown);
+        let serving = self.http.run(self.listeners, shutdown.clone());
         let mut serving = std::pin::pin!(serving);
         let lifecycle = Arc::clone(&self.lifecycle);
         let watching = space::watch(self.store, move || lifecycle.audit().files());
         let mut watching = std::pin::pin!(watching);
+        let damaged = self.lifecycle.barrier().found_damaged();
+        let mut damaged = std::pin::pin!(damaged);
+        let mut is_damaged = false;
         loop {
             tokio::select! {
                 biased;
                 () = &mut serving => break,
+                () = &mut damaged, if !is_damaged => {
+                    is_damaged = true;
+                    shutdown.cancel();
+                }
                 Some(()) = hangups.recv() => reload(&self.tls, &self.lifecycle),
                 never = &mut watching => match never {},
             }
@@ -195,7 +205,7 @@ impl Server {
         let closed = self.lifecycle.close().await;
         drop(self.pid_file);
         info!("stopped");
-        Ok(closed?)
+        if is_damaged { Err(ServerError::Damaged) } else { Ok(closed?) }
     }
 }
 

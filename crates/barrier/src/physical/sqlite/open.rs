@@ -5,6 +5,10 @@
 //! and names their keys; otherwise it is refused. A store that was not stopped cleanly has its log,
 //! its structure and every row checked, with the same outcome. A store that is refused is left as
 //! it was found.
+//!
+//! All of that reads the whole file. A large one is opened first and checked beside what follows
+//! (see [`super::check`]); only its log is checked at once. If damage is found in it then, it is not
+//! opened again.
 
 use std::fs::File;
 use std::io;
@@ -18,10 +22,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::cache::Cache;
+use super::check::{Check, Suspicion, compare};
 use super::format::{Contents, Formats};
 use super::inspect::inspect;
 use super::reader::Readers;
-use super::stop::{Found, StopRecord, hash_file};
+use super::stop::{Found, StopRecord};
 use super::wal::{WalState, check_wal};
 use super::writer::{LOG_BYTES, Writer};
 use super::{Sqlite, files};
@@ -104,26 +109,47 @@ pub enum OpenError {
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// Opens the store at `path`, which may be of one of `formats`.
-pub(super) fn open(path: &Path, formats: &Formats) -> Result<Sqlite, OpenError> {
+/// A store of up to so many bytes is checked before it is opened: that takes no time to speak of.
+pub(super) const SMALL: u64 = 16 << 20;
+
+/// Opens the store at `path`, which may be of one of `formats`. One of more than `small` bytes is
+/// checked beside what follows.
+pub(super) fn open(path: &Path, formats: &Formats, small: u64) -> Result<Sqlite, OpenError> {
     files::prepare_directory(path)?;
     let lock = files::lock(path)?;
     files::prepare_file(path)?;
-    open_locked(path, formats, lock).map_err(|error| in_words(path, error))
+    open_locked(path, formats, lock, small).map_err(|error| in_words(path, error))
 }
 
-fn open_locked(path: &Path, formats: &Formats, lock: Flock<File>) -> Result<Sqlite, OpenError> {
-    let compared = compare_with_record(path)?;
-    if compared.is_none() {
-        check_log(path)?;
+fn open_locked(
+    path: &Path,
+    formats: &Formats,
+    lock: Flock<File>,
+    small: u64,
+) -> Result<Sqlite, OpenError> {
+    let read = io("read the store");
+    let file = File::open(path).map_err(&read)?;
+    let is_beside = file.metadata().map_err(&read)?.len() > small;
+    if let Some(found) = Suspicion::of(path).read().map_err(&read)? {
+        return Err(damage(path, found));
     }
+    let record = find_record(path)?;
+    let compared = match record {
+        None => check_log(path).map(|()| None)?,
+        Some(_) if is_beside => None,
+        Some(record) => Some(compare(path, &file, record).map_err(|what| damage(path, what))?),
+    };
+    // Before the first connection: closed later, it would drop SQLite's locks.
+    drop(file);
     let mut connection = connect(path)?;
     let contents = formats.identify(path, &connection)?;
-    let damaged = match (compared, contents) {
-        (Some(damaged), _) => damaged,
-        (None, Contents::Empty) => Vec::new(),
+    let check = match (compared, contents) {
+        (Some(damaged), _) => Check::passed(damaged),
+        (None, Contents::Empty) => Check::passed(Vec::new()),
+        (None, Contents::Store { .. }) if is_beside => Check::begin(path, record).map_err(read)?,
         (None, Contents::Store { .. }) => {
-            inspect(|| connect(path)).map_err(|what| damage(path, what))?.damaged
+            let inspection = inspect(|| connect(path)).map_err(|what| damage(path, what))?;
+            Check::passed(inspection.damaged)
         }
     };
 
@@ -132,19 +158,20 @@ fn open_locked(path: &Path, formats: &Formats, lock: Flock<File>) -> Result<Sqli
     configure(&connection)?;
     connection.pragma_update(None, "secure_delete", true)?;
     formats.bring_up_to_date(path, &mut connection, contents)?;
-    for key in &damaged {
-        tracing::warn!(key, "an entry is damaged and cannot be read: write it anew, or restore it");
+    if let Some(Ok(damaged)) = check.verdict() {
+        for key in damaged {
+            tracing::warn!(key, "an entry is damaged: write it anew, or restore it");
+        }
     }
     let readers = Arc::new(Readers::open(path)?);
     let cache = Arc::new(Cache::new());
-    let writer = Writer::start(path, connection, cache.clone(), lock)?;
+    let writer = Writer::start(path, connection, cache.clone(), check.clone(), lock)?;
     let (path, closed) = (path.to_owned(), AtomicBool::new(false));
-    Ok(Sqlite { path, cache, readers, writer, damaged, closed })
+    Ok(Sqlite { path, cache, readers, writer, check, is_beside, closed })
 }
 
-/// Compares the store with the record of its last clean stop, if there is one, and gives the keys
-/// of the entries whose damage accounts for all of the difference.
-fn compare_with_record(path: &Path) -> Result<Option<Vec<String>>, OpenError> {
+/// The record of the last clean stop, if there was one, and nobody wrote to the store since.
+fn find_record(path: &Path) -> Result<Option<StopRecord>, OpenError> {
     let record = match StopRecord::find(path).map_err(io("read the record of the last stop"))? {
         Found::Record(record) => record,
         Found::Nothing => return Ok(None),
@@ -156,17 +183,7 @@ fn compare_with_record(path: &Path) -> Result<Option<Vec<String>>, OpenError> {
     if files::has_content(&files::wal_of(path)).map_err(io("look at the store's log"))? {
         return Err(damage(path, "another program wrote to it after its last clean stop"));
     }
-    if hash_file(path).map_err(io("read the store"))? == record.file {
-        return Ok(Some(Vec::new()));
-    }
-    // Read without locks and log, so that a store that is refused stays as it was found.
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let inspection = inspect(|| Connection::open_with_flags(immutable_uri(path), flags))
-        .map_err(|what| damage(path, what))?;
-    if inspection.damaged.is_empty() || inspection.rows != record.rows {
-        return Err(damage(path, "it is not as it was at its last clean stop"));
-    }
-    Ok(Some(inspection.damaged))
+    Ok(Some(record))
 }
 
 /// Refuses a log from which SQLite would silently forget what was acknowledged.
@@ -226,7 +243,7 @@ fn in_words(path: &Path, error: OpenError) -> OpenError {
 }
 
 /// `path` as a URI that makes SQLite take the file for unchangeable.
-fn immutable_uri(path: &Path) -> String {
+pub(super) fn immutable_uri(path: &Path) -> String {
     use std::fmt::Write as _;
     use std::os::unix::ffi::OsStrExt as _;
 

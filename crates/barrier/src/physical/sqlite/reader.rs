@@ -10,7 +10,9 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::failure;
 use super::open::{configure, connect};
 use crate::KeySetSum;
-use crate::physical::{Keys, PhysicalError};
+use crate::growth::growing_folder;
+use crate::key_set::KeySums;
+use crate::physical::{KeySet, Keys, PhysicalError};
 
 /// A few connections that only read.
 pub(super) struct Readers {
@@ -89,21 +91,38 @@ impl Readers {
         self.with(|connection| keys(connection, prefix))
     }
 
-    pub(super) fn key_set(&self, receiver: &SyncSender<Keys>) -> Result<KeySetSum, PhysicalError> {
+    pub(super) fn key_set(
+        &self,
+        which: KeySet,
+        receiver: &SyncSender<Keys>,
+    ) -> Result<Option<KeySetSum>, PhysicalError> {
         self.with(|connection| {
             let snapshot = connection.unchecked_transaction()?;
             let mut statement = snapshot.prepare_cached(KEYS_FROM)?;
-            let mut rows = statement.query([""])?;
             let mut keys = Keys::default();
-            while let Some(row) = rows.next()? {
-                keys.push(row.get_ref(0)?.as_str()?);
-                if keys.is_full() && receiver.send(std::mem::take(&mut keys)).is_err() {
-                    // Nobody is interested any more.
-                    break;
+            let mut from = String::new();
+            // For the core, each round reads keys up to a growing folder, and the next one starts
+            // behind it.
+            'round: loop {
+                let mut rows = statement.query([&from])?;
+                while let Some(row) = rows.next()? {
+                    let key = row.get_ref(0)?.as_str()?;
+                    if which == KeySet::Core
+                        && let Some(folder) = growing_folder(key)
+                    {
+                        from = past("", folder);
+                        continue 'round;
+                    }
+                    keys.push(key);
+                    if keys.is_full() && receiver.send(std::mem::take(&mut keys)).is_err() {
+                        // Nobody is interested any more.
+                        break;
+                    }
                 }
+                break;
             }
             let _ = receiver.send(keys);
-            key_set_sum(&snapshot)
+            Ok(key_sums(&snapshot)?.of(which))
         })
     }
 
@@ -134,11 +153,13 @@ impl Readers {
 
 const KEYS_FROM: &str = "SELECT key FROM entry WHERE key >= ?1 ORDER BY key";
 
-/// The sum that the store keeps of its keys' marks.
-pub(super) fn key_set_sum(connection: &Connection) -> rusqlite::Result<KeySetSum> {
-    connection
-        .query_row("SELECT value FROM meta WHERE name = 'key_set_sum'", [], |row| row.get(0))
-        .map(KeySetSum)
+/// The sums that the store keeps of its keys' marks.
+pub(super) fn key_sums(connection: &Connection) -> rusqlite::Result<KeySums> {
+    let read = |name: &str| {
+        let query = "SELECT value FROM meta WHERE name = ?1";
+        connection.query_row(query, [name], |row| row.get(0)).map(KeySetSum)
+    };
+    Ok(KeySums { all: read("key_set_sum")?, core: read("core_key_set_sum").optional()? })
 }
 
 /// The first key that can come behind `name` and, if it is a folder, behind all that is in it.

@@ -44,8 +44,9 @@ impl StopRecord {
 
     /// Writes the record for the store at `path`, whose file is complete and closed.
     pub(super) fn write(path: &Path, rows: [u8; 32]) -> io::Result<()> {
-        File::open(path)?.sync_all()?;
-        let record = Self { file: hash_file(path)?, rows };
+        let store = File::open(path)?;
+        store.sync_all()?;
+        let record = Self { file: hash(&store)?, rows };
         let (partial, clean) = (beside(path, ".clean.partial"), beside(path, ".clean"));
         let mut file =
             private(OpenOptions::new().write(true).create(true).truncate(true)).open(&partial)?;
@@ -87,9 +88,8 @@ impl StopRecord {
     }
 }
 
-/// SHA-256 of a file.
-pub(super) fn hash_file(path: &Path) -> io::Result<[u8; 32]> {
-    let mut file = File::open(path)?;
+/// SHA-256 of a file that was just opened.
+pub(super) fn hash(mut file: &File) -> io::Result<[u8; 32]> {
     let mut context = Context::new(&SHA256);
     let mut buffer = vec![0; 256 * 1024];
     loop {

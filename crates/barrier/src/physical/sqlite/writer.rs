@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::Flock;
 use rusqlite::config::DbConfig;
@@ -11,11 +12,13 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::cache::Cache;
+use super::check::Check;
 use super::checkpointer::{Checkpointer, copy};
 use super::inspect::{checksum, rows_digest};
 use super::stop::StopRecord;
 use super::{OpenError, failure, files};
 use crate::KeySetSum;
+use crate::key_set::KeySums;
 use crate::physical::{PhysicalError, Write};
 
 /// Commits that may wait; more callers wait for a place.
@@ -39,10 +42,12 @@ const PAGE: usize = 4096;
 /// The way to the writing thread.
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
+    is_distrusted: Arc<AtomicBool>,
 }
 
 enum Message {
     Commit(Commit),
+    KeepCoreSum(KeySetSum, oneshot::Sender<Result<(), PhysicalError>>),
     Close(oneshot::Sender<Result<(), PhysicalError>>),
 }
 
@@ -57,8 +62,12 @@ struct Thread {
     connection: Connection,
     cache: Arc<Cache>,
     /// As stored.
-    sum: KeySetSum,
+    sums: KeySums,
     checkpointer: Checkpointer,
+    /// Until it has ended the log is not copied: the file stays as it was found.
+    check: Check,
+    /// Whether entries were found missing: then no stop is a clean one.
+    is_distrusted: Arc<AtomicBool>,
     /// Bytes written since the last pass began, roughly.
     since_pass: usize,
     /// Held until the connection is closed.
@@ -71,18 +80,30 @@ impl Writer {
         path: &Path,
         connection: Connection,
         cache: Arc<Cache>,
+        check: Check,
         lock: Flock<File>,
     ) -> Result<Self, OpenError> {
-        let sum = super::reader::key_set_sum(&connection)?;
+        let sums = super::reader::key_sums(&connection)?;
         let path = path.to_owned();
         let checkpointer = Checkpointer::start(&path)?;
-        let thread = Thread { path, connection, cache, sum, checkpointer, since_pass: 0, lock };
+        let is_distrusted = Arc::<AtomicBool>::default();
+        let thread = Thread {
+            path,
+            connection,
+            cache,
+            sums,
+            checkpointer,
+            check,
+            is_distrusted: is_distrusted.clone(),
+            since_pass: 0,
+            lock,
+        };
         let (queue, receiver) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || thread.run(receiver))
             .map_err(|source| OpenError::Io { what: "start the writing thread", source })?;
-        Ok(Self { queue })
+        Ok(Self { queue, is_distrusted })
     }
 
     pub(super) async fn commit(&self, writes: Vec<Write>) -> Result<(), PhysicalError> {
@@ -90,6 +111,18 @@ impl Writer {
         self.send(Message::Commit(Commit { writes, reply })).await?;
         // Without an answer it may or may not be on disk: that is a failure.
         result.await.map_err(|_| closed())?
+    }
+
+    /// Keeps the sum of the core's keys, which is `sum` now.
+    pub(super) async fn keep_core_sum(&self, sum: KeySetSum) -> Result<(), PhysicalError> {
+        let (reply, result) = oneshot::channel();
+        self.send(Message::KeepCoreSum(sum, reply)).await?;
+        result.await.map_err(|_| closed())?
+    }
+
+    /// From now on no stop is a clean one.
+    pub(super) fn distrust(&self) {
+        self.is_distrusted.store(true, Ordering::Release);
     }
 
     /// Stops the thread after what is queued, and the store cleanly.
@@ -120,6 +153,9 @@ impl Thread {
                     Message::Commit(commit) => {
                         bytes += size(&commit.writes);
                         group.push(commit);
+                    }
+                    Message::KeepCoreSum(sum, reply) => {
+                        let _ = reply.send(self.keep_core_sum(sum));
                     }
                     Message::Close(reply) => close = Some(reply),
                 }
@@ -181,20 +217,36 @@ impl Thread {
 
     /// Commits `batches` together. When it returns, they are on disk.
     fn transact(&mut self, batches: &[&[Write]]) -> rusqlite::Result<()> {
-        let mut sum = self.sum;
+        let mut sums = self.sums;
         // Dropped without a commit, it rolls back.
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for write in batches.iter().copied().flatten() {
-            apply(&transaction, write, self.cache.holds(&write.key), &mut sum)?;
+            apply(&transaction, write, self.cache.holds(&write.key), &mut sums)?;
         }
-        if sum != self.sum {
+        if sums.all != self.sums.all {
             transaction
                 .prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'key_set_sum'")?
-                .execute([sum.0])?;
+                .execute([sums.all.0])?;
+        }
+        if let Some(core) = sums.core.filter(|_| sums.core != self.sums.core) {
+            transaction
+                .prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'core_key_set_sum'")?
+                .execute([core.0])?;
         }
         transaction.commit()?;
-        self.sum = sum;
+        self.sums = sums;
+        Ok(())
+    }
+
+    fn keep_core_sum(&mut self, sum: KeySetSum) -> Result<(), PhysicalError> {
+        if let Some(kept) = self.sums.core {
+            let other = || PhysicalError::failed("the sum of the core's keys is another one");
+            return (kept == sum).then_some(()).ok_or_else(other);
+        }
+        let keep = "INSERT INTO meta VALUES ('core_key_set_sum', ?1)";
+        self.connection.execute(keep, [sum.0]).map_err(failure)?;
+        self.sums.core = Some(sum);
         Ok(())
     }
 
@@ -203,6 +255,10 @@ impl Thread {
     fn checkpoint_if_due(&mut self, bytes: usize) {
         self.since_pass += bytes;
         let is_behind = self.since_pass >= BEHIND_BYTES;
+        let checked = if is_behind { Some(self.check.wait()) } else { self.check.verdict() };
+        if !matches!(checked, Some(Ok(_))) {
+            return;
+        }
         let ended = if is_behind { self.checkpointer.wait() } else { self.checkpointer.ended() };
         let logged = match ended {
             Some(Ok(pass)) => pass.logged * PAGE,
@@ -231,8 +287,14 @@ impl Thread {
 
     /// Empties and removes the log, and records the digest of what is left.
     fn close(self) -> Result<(), PhysicalError> {
-        let Self { path, connection, checkpointer, lock: _lock, .. } = self;
+        let Self { path, connection, checkpointer, check, is_distrusted, lock: _lock, .. } = self;
         let _descriptor = checkpointer.stop();
+        if let Err(what) = check.wait() {
+            return Err(PhysicalError::failed(format!("the store is damaged: {what}")));
+        }
+        if is_distrusted.load(Ordering::Acquire) {
+            return Err(PhysicalError::failed("the store is damaged: entries are missing"));
+        }
         let busy: bool = connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
             .map_err(failure)?;
@@ -258,14 +320,14 @@ fn apply(
     connection: &Connection,
     write: &Write,
     likely_there: bool,
-    sum: &mut KeySetSum,
+    sums: &mut KeySums,
 ) -> rusqlite::Result<()> {
     let Write { key, value, mark } = write;
     let Some(value) = value else {
         let removed =
             connection.prepare_cached("DELETE FROM entry WHERE key = ?1")?.execute([key])?;
         if removed > 0 {
-            *sum -= *mark;
+            sums.remove(key, *mark);
         }
         return Ok(());
     };
@@ -279,7 +341,7 @@ fn apply(
         return Ok(());
     }
     if connection.prepare_cached(insert)?.execute(row)? > 0 {
-        *sum += *mark;
+        sums.add(key, *mark);
     } else {
         connection.prepare_cached(update)?.execute(row)?;
     }

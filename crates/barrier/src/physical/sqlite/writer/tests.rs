@@ -11,8 +11,17 @@ fn thread(directory: &Path) -> Thread {
     let lock = files::lock(&path).unwrap();
     let cache = Arc::new(Cache::new());
     let checkpointer = Checkpointer::start(&path).unwrap();
-    let sum = KeySetSum::default();
-    Thread { path, connection, cache, sum, checkpointer, since_pass: 0, lock }
+    Thread {
+        path,
+        connection,
+        cache,
+        sums: KeySums::default(),
+        checkpointer,
+        check: Check::passed(Vec::new()),
+        is_distrusted: Arc::default(),
+        since_pass: 0,
+        lock,
+    }
 }
 
 fn put(key: &str, length: usize) -> Vec<Write> {
@@ -60,7 +69,7 @@ fn a_batch_that_does_not_fit_fails_alone_and_room_makes_it_fit() {
     let mut sum = KeySetSum([1; 32]);
     sum += KeySetSum([1; 32]);
     assert_eq!(
-        (thread.sum, super::super::reader::key_set_sum(&thread.connection).unwrap()),
+        (thread.sums.all, super::super::reader::key_sums(&thread.connection).unwrap().all),
         (sum, sum)
     );
 
