@@ -139,9 +139,13 @@ impl Server {
         if let Some(credentials) = server.dev_credentials() {
             self.dev.announce(&server.addresses(), credentials)?;
         }
-        if let Err(error) = resident::hand_back() {
-            tracing::debug!(%error, "the program stays in memory as it was started");
-        }
+        tokio::spawn(async {
+            // The first round of what runs beside the requests is a part of the start.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if let Err(error) = resident::hand_back() {
+                tracing::debug!(%error, "the program stays in memory as it was started");
+            }
+        });
         server.run(shutdown).await.map_err(|error| failed(&error))?;
         Ok(ExitCode::SUCCESS)
     }
