@@ -88,8 +88,6 @@ pub(crate) struct DeliveryStatus {
     pub(crate) generation: Option<u64>,
     /// What is wrong.
     pub(crate) problem: Option<String>,
-    /// Variables of its environment that hold secrets.
-    pub(crate) exported: Vec<String>,
 }
 
 /// What can be told of a platform whose supervisor is not there.
@@ -279,18 +277,12 @@ impl DeliveryStatus {
     fn line(&self) -> String {
         let (count, directory) = (self.files, self.directory.display());
         let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
-        let mut line = match self.generation {
+        match self.generation {
             Some(generation) => {
                 format!("{}: {files} in {directory}, generation {generation}", self.service)
             }
             None => format!("{}: {files} to come in {directory}", self.service),
-        };
-        if !self.exported.is_empty() {
-            let names = self.exported.join(", $");
-            let _ =
-                write!(line, "; ${names} in its environment, which all that it starts can read");
         }
-        line
     }
 }
 
@@ -372,7 +364,6 @@ mod tests {
                 files: 2,
                 generation: Some(7),
                 problem: None,
-                exported: Vec::new(),
             }],
             isolation: vec![Guard {
                 name: "uid per part".to_owned(),

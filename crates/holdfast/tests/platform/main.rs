@@ -9,6 +9,7 @@ mod database_user;
 mod delivery;
 mod external;
 mod faults;
+mod notes;
 mod purge;
 mod renewal;
 mod walk;

@@ -40,23 +40,31 @@ pub(crate) struct World {
 impl World {
     /// `vault` is the text of its `[vault]` section; `BAO` in it stands for the real engine.
     pub(crate) fn new(who: Who, vault: &str) -> Self {
+        let world = Self::of("zero-trust", who);
+        let vault = vault.replace("BAO", &world.path("bin/bao").display().to_string());
+        world.write_config(&format!(
+            "name = \"test\"\ntrust_domain = \"demo.local\"\n[vault]\n{vault}\n\
+             [postgres]\nlisten = \"127.0.0.1:0\"\n\
+             [postgres.databases.appdb]\nowner = \"appdb_owner\"\ngroup = \"app_backend\"\n"
+        ));
+        world
+    }
+
+    /// An example as it is, on ports that the system picks.
+    pub(crate) fn of(example: &str, who: Who) -> Self {
         let stock = Stock::install();
         let directory = tempfile::Builder::new().prefix("hf-").tempdir().unwrap();
         let world = Self { directory, who, stock };
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/zero-trust");
-        copy(&example, &world.platform());
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+        copy(&examples.join(example), &world.platform());
         fs::create_dir(world.home()).unwrap();
         // An ordinary user may not be able to walk to where the builder keeps these.
         let copies = world.path("bin");
         fs::create_dir(&copies).unwrap();
         link(Path::new(env!("CARGO_BIN_EXE_holdfast")), &copies.join("holdfast"));
         link(world.stock.bao(), &copies.join("bao"));
-        let vault = vault.replace("BAO", &copies.join("bao").display().to_string());
-        world.write_config(&format!(
-            "name = \"test\"\ntrust_domain = \"demo.local\"\n[vault]\n{vault}\n\
-             [postgres]\nlisten = \"127.0.0.1:0\"\n\
-             [postgres.databases.appdb]\nowner = \"appdb_owner\"\ngroup = \"app_backend\"\n"
-        ));
+        let config = world.config().replace(":8200\"", ":0\"").replace(":5432\"", ":0\"");
+        world.write_config(&config.replace(&format!("name = \"{example}\""), "name = \"test\""));
         if who == Who::Nobody {
             let nobody = nobody();
             let (uid, gid) = (Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw()));
@@ -336,6 +344,10 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
+        if entry.file_name() == "venv" {
+            // Of whoever tried the example here.
+            continue;
+        }
         let target = to.join(entry.file_name());
         match entry.file_type().unwrap().is_dir() {
             true => copy(&entry.path(), &target),

@@ -22,6 +22,9 @@ use super::{Place, ServiceLogins, login};
 const TAKE_UP: &str = "60s";
 /// How often secrets are read again where the engine does not tell of changes.
 const POLL: &str = "10s";
+/// After which part of what is left a credential is replaced that cannot be renewed further: earlier
+/// than stock agents do, because a service that nobody tells may still be at work with it.
+const REPLACED_AT: f64 = 0.6;
 
 /// An agent to be run.
 pub(crate) struct Agent<'a> {
@@ -128,7 +131,7 @@ impl Agent<'_> {
                 "error_on_missing_key": true,
                 "error_fatal": false,
             });
-            if self.delivery.reload != Reload::ByItself {
+            if self.delivery.reload == Reload::Restart {
                 block["acknowledge"] = json!([{ "file": place.taken_up(), "timeout": TAKE_UP }]);
             }
             block
@@ -136,7 +139,10 @@ impl Agent<'_> {
         json!({
             "vault": [server],
             "auto_auth": [{ "method": [method] }],
-            "template_config": [{ "static_secret_render_interval": POLL }],
+            "template_config": [{
+                "static_secret_render_interval": POLL,
+                "lease_renewal_threshold": REPLACED_AT,
+            }],
             "template": templates.collect::<Vec<_>>(),
             "state_dir": place.run(),
         })

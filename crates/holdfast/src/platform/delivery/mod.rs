@@ -155,7 +155,6 @@ pub(crate) async fn status(place: &Place, delivery: &Delivery) -> DeliveryStatus
                 generation: status.generation.as_ref().map(|generation| generation.number),
                 files: count,
                 problem: status.worst(),
-                exported: status.variables.iter().map(|one| one.name.clone()).collect(),
             }
         }
         Err(error) => DeliveryStatus {
@@ -164,7 +163,6 @@ pub(crate) async fn status(place: &Place, delivery: &Delivery) -> DeliveryStatus
             generation: None,
             files: count,
             problem: Some(format!("its agent does not answer: {error}")),
-            exported: Vec::new(),
         },
     }
 }

@@ -1,8 +1,8 @@
 //! How a service learns that its files changed.
 //!
-//! The supervisor sees each generation that the agent publishes, tells the service, and writes down
-//! for the agent which generation the service has: only then does the agent end what the files before
-//! held.
+//! The supervisor sees each generation that the agent publishes and tells the service. Of one that it
+//! started anew it writes down for the agent which generation it has, and only then does the agent
+//! end what the files before held.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,6 +44,10 @@ pub(crate) async fn follow(
             false => tell(&service, reload).await,
         };
         let done = told.and_then(|()| {
+            if reload != Reload::Restart {
+                // Nobody says when a signal was heeded: what the files held before ends by itself.
+                return Ok(());
+            }
             let path = place.taken_up();
             files::write(&path, format!("{generation}\n").as_bytes(), 0o444, None)
                 .with_context(|| format!("write {}", path.display()))
