@@ -271,7 +271,10 @@ impl Consumers {
         self.ledger.set_busy(PROCESS, true);
         self.telling.spawn(async move {
             let outcome = match &acknowledge {
-                Some(acknowledge) => consumer::acknowledged(acknowledge, generation).await,
+                Some(acknowledge) => {
+                    let done = consumer::acknowledged(acknowledge, generation).await;
+                    done.map_err(|problem| format!("it does not acknowledge: {problem}"))
+                }
                 None => Ok(()),
             };
             Told { name: PROCESS.to_owned(), generation, revision: Some(revision), outcome }
