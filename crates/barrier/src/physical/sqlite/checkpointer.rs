@@ -5,11 +5,12 @@
 //! is left to copy; what was added during a pass is left for the writing thread, and is little.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
 use std::thread::JoinHandle;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
 use super::OpenError;
 use super::open::{configure, connect};
@@ -23,10 +24,38 @@ pub(super) struct Pass {
     pub(super) copied: usize,
 }
 
+/// Why a pass did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PassError {
+    /// The log is as long as it was, and can be copied later.
+    #[error("copy the log into the store")]
+    Copy(#[from] rusqlite::Error),
+    /// Nobody knows what of the store is on disk.
+    #[error("flush the store")]
+    Flush(#[source] io::Error),
+}
+
+impl PassError {
+    /// Whether what was written may be lost, though the next flush succeeds: the kernel tells of it
+    /// once, and then takes what it could not write for written.
+    pub(super) fn is_unflushed(&self) -> bool {
+        match self {
+            Self::Copy(error) => is_unflushed(error),
+            Self::Flush(_) => true,
+        }
+    }
+}
+
+/// The same for what SQLite flushes itself.
+pub(super) fn is_unflushed(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
+}
+
 /// The way to the copying thread.
 pub(super) struct Checkpointer {
     start: SyncSender<()>,
-    finished: Receiver<rusqlite::Result<Pass>>,
+    finished: Receiver<Result<Pass, PassError>>,
     thread: JoinHandle<File>,
     is_running: bool,
 }
@@ -34,9 +63,14 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     /// Starts the thread, which waits for [`Checkpointer::begin`].
     pub(super) fn start(path: &Path) -> Result<Self, OpenError> {
-        let io = |what| move |source| OpenError::Io { what, source };
+        let io = |source| OpenError::Io { what: "open the store's file", source };
         // Opened once and kept: closing any descriptor of the file would drop SQLite's locks on it.
-        let file = File::open(path).map_err(io("open the store's file"))?;
+        Self::start_with(path, File::open(path).map_err(io)?)
+    }
+
+    /// The same with the file to flush.
+    pub(super) fn start_with(path: &Path, file: File) -> Result<Self, OpenError> {
+        let io = |source| OpenError::Io { what: "start the copying thread", source };
         let connection = connect(path)?;
         configure(&connection)?;
         let (start, begins) = mpsc::sync_channel(1);
@@ -47,7 +81,7 @@ impl Checkpointer {
                 while begins.recv().is_ok() && ends.send(pass(&connection, &file)).is_ok() {}
                 file
             })
-            .map_err(io("start the copying thread"))?;
+            .map_err(io)?;
         Ok(Self { start, finished, thread, is_running: false })
     }
 
@@ -64,7 +98,7 @@ impl Checkpointer {
     }
 
     /// What the pass did, if one has just ended.
-    pub(super) fn ended(&mut self) -> Option<rusqlite::Result<Pass>> {
+    pub(super) fn ended(&mut self) -> Option<Result<Pass, PassError>> {
         if !self.is_running {
             return None;
         }
@@ -78,7 +112,7 @@ impl Checkpointer {
     }
 
     /// Waits for the end of the pass that runs, if one does.
-    pub(super) fn wait(&mut self) -> Option<rusqlite::Result<Pass>> {
+    pub(super) fn wait(&mut self) -> Option<Result<Pass, PassError>> {
         if !std::mem::take(&mut self.is_running) {
             return None;
         }
@@ -94,13 +128,10 @@ impl Checkpointer {
 }
 
 /// Copies what is in the log when it begins, and has it on disk when it returns.
-fn pass(connection: &Connection, file: &File) -> rusqlite::Result<Pass> {
+fn pass(connection: &Connection, file: &File) -> Result<Pass, PassError> {
     let pass = copy(connection)?;
     // SQLite flushes only what completes a pass, and this seldom does: others went on writing.
-    // Failing does no harm: SQLite flushes the file again before it writes over the log.
-    if let Err(error) = file.sync_data() {
-        tracing::warn!(%error, "flush the store");
-    }
+    file.sync_data().map_err(PassError::Flush)?;
     Ok(pass)
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use holdfast_types::Chain;
 use nix::fcntl::Flock;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -13,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::cache::Cache;
 use super::check::Check;
-use super::checkpointer::{Checkpointer, copy};
+use super::checkpointer::{Checkpointer, copy, is_unflushed};
 use super::inspect::{checksum, rows_digest};
 use super::stop::StopRecord;
 use super::{OpenError, failure, files};
@@ -70,6 +71,9 @@ struct Thread {
     is_distrusted: Arc<AtomicBool>,
     /// Bytes written since the last pass began, roughly.
     since_pass: usize,
+    /// A flush has failed: what the disk has of the store, nobody knows. The log has all of it, and
+    /// is begun anew only after the next start has copied it again.
+    is_unflushed: bool,
     /// Held until the connection is closed.
     lock: Flock<File>,
 }
@@ -96,6 +100,7 @@ impl Writer {
             check,
             is_distrusted: is_distrusted.clone(),
             since_pass: 0,
+            is_unflushed: false,
             lock,
         };
         let (queue, receiver) = mpsc::channel(QUEUE);
@@ -135,6 +140,13 @@ impl Writer {
     async fn send(&self, message: Message) -> Result<(), PhysicalError> {
         self.queue.send(message).await.map_err(|_| closed())
     }
+}
+
+fn unflushed() -> PhysicalError {
+    PhysicalError::failed(
+        "the disk failed to take what was written to the store: nothing more is written before a \
+         restart, which copies it again from the log",
+    )
 }
 
 fn closed() -> PhysicalError {
@@ -180,6 +192,12 @@ impl Thread {
     /// Commits all of `group` as one transaction, or, when that fails, each on its own, so that
     /// none fails for another's sake. Whoever gave up waiting for the reply changes nothing.
     fn commit_group(&mut self, group: Vec<Commit>) {
+        if self.is_unflushed {
+            for commit in group {
+                let _ = commit.reply.send(Err(unflushed()));
+            }
+            return;
+        }
         if let [_, _, ..] = group.as_slice() {
             let batches: Vec<_> = group.iter().map(|commit| commit.writes.as_slice()).collect();
             if self.transact(&batches).is_ok() {
@@ -191,6 +209,7 @@ impl Thread {
             match self.transact(&[&commit.writes]) {
                 Ok(()) => self.acknowledge(vec![commit]),
                 Err(error) => {
+                    self.is_unflushed |= is_unflushed(&error);
                     let _ = commit.reply.send(Err(failure(error)));
                 }
             }
@@ -250,8 +269,8 @@ impl Thread {
         Ok(())
     }
 
-    /// Has the log copied into the store now and then, so that it stays short. Failing does no harm:
-    /// all of it stays in the log until the next pass.
+    /// Has the log copied into the store now and then, so that it stays short. Failing to copy does no
+    /// harm, as all of it stays in the log until the next pass; failing to flush ends all writing.
     fn checkpoint_if_due(&mut self, bytes: usize) {
         self.since_pass += bytes;
         let is_behind = self.since_pass >= BEHIND_BYTES;
@@ -263,17 +282,22 @@ impl Thread {
         let logged = match ended {
             Some(Ok(pass)) => pass.logged * PAGE,
             Some(Err(error)) => {
-                tracing::warn!(%error, "copy the log into the store");
+                self.is_unflushed |= error.is_unflushed();
+                tracing::error!(error = %Chain(&error), "keep the log short");
                 0
             }
             None => 0,
         };
+        if self.is_unflushed {
+            return;
+        }
         let is_long = logged >= LOG_BYTES;
         let is_rest = self.since_pass <= REST_BYTES || is_behind || logged >= BEHIND_BYTES;
         if is_long && is_rest {
             // Nothing is committed meanwhile, so this leaves nothing, and the next commit begins the
             // log anew.
             if let Err(error) = copy(&self.connection) {
+                self.is_unflushed |= is_unflushed(&error);
                 tracing::warn!(%error, "copy the rest of the log into the store");
             }
         }
@@ -287,8 +311,15 @@ impl Thread {
 
     /// Empties and removes the log, and records the digest of what is left.
     fn close(self) -> Result<(), PhysicalError> {
-        let Self { path, connection, checkpointer, check, is_distrusted, lock: _lock, .. } = self;
+        let Self { path, connection, mut checkpointer, check, is_distrusted, lock: _lock, .. } =
+            self;
+        let last = checkpointer.wait();
+        let is_unflushed =
+            self.is_unflushed || matches!(last, Some(Err(error)) if error.is_unflushed());
         let _descriptor = checkpointer.stop();
+        if is_unflushed {
+            return Err(unflushed());
+        }
         if let Err(what) = check.wait() {
             return Err(PhysicalError::failed(format!("the store is damaged: {what}")));
         }

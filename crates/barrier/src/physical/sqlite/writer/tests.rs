@@ -5,12 +5,20 @@ use super::*;
 fn thread(directory: &Path) -> Thread {
     let path = directory.join("store.db");
     files::prepare_file(&path).unwrap();
+    let store = File::open(&path).unwrap();
+    thread_with(directory, store)
+}
+
+/// The same with the file that passes flush.
+fn thread_with(directory: &Path, flushed: File) -> Thread {
+    let path = directory.join("store.db");
+    files::prepare_file(&path).unwrap();
     let mut connection = connect(&path).unwrap();
     configure(&connection).unwrap();
     FORMATS.bring_up_to_date(&path, &mut connection, Contents::Empty).unwrap();
     let lock = files::lock(&path).unwrap();
     let cache = Arc::new(Cache::new());
-    let checkpointer = Checkpointer::start(&path).unwrap();
+    let checkpointer = Checkpointer::start_with(&path, flushed).unwrap();
     Thread {
         path,
         connection,
@@ -20,6 +28,7 @@ fn thread(directory: &Path) -> Thread {
         check: Check::passed(Vec::new()),
         is_distrusted: Arc::default(),
         since_pass: 0,
+        is_unflushed: false,
         lock,
     }
 }
@@ -94,4 +103,34 @@ fn the_log_is_copied_into_the_store_as_it_grows() {
     assert!(log(&thread) < longest as u64, "the log is {} bytes long", log(&thread));
     thread.close().unwrap();
     assert!(!files::wal_of(&directory.path().join("store.db")).exists());
+}
+
+#[test]
+fn a_flush_that_fails_ends_all_writing_and_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    // A pipe cannot be flushed.
+    let (pipe, _other_end) = std::io::pipe().unwrap();
+    let mut thread = thread_with(directory.path(), File::from(std::os::fd::OwnedFd::from(pipe)));
+    let results = commit_together(&mut thread, vec![put("before", 10)]);
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    thread.checkpoint_if_due(BEHIND_BYTES);
+    assert!(thread.checkpointer.is_running());
+    thread.checkpoint_if_due(BEHIND_BYTES);
+    let results = commit_together(&mut thread, vec![put("after", 10), put("later", 10)]);
+    for result in results {
+        let error = result.unwrap_err();
+        assert!(Chain(&error).to_string().contains("the disk failed"), "{error}");
+    }
+    let path = thread.path.clone();
+    thread.close().unwrap_err();
+    assert!(
+        files::wal_of(&path).metadata().unwrap().len() > 0,
+        "the log is left for the next start"
+    );
+    let connection = connect(&path).unwrap();
+    let count = |key: &str| -> i64 {
+        let sql = "SELECT count(*) FROM entry WHERE key = ?1";
+        connection.query_row(sql, [key], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((count("before"), count("after")), (1, 0));
 }
