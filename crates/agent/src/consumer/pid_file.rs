@@ -63,7 +63,7 @@ mod tests {
     use std::io::BufRead as _;
     use std::os::unix::fs::PermissionsExt as _;
     use std::process::{Command, Stdio};
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use super::*;
 
@@ -93,9 +93,10 @@ mod tests {
         assert!(notify().unwrap_err().contains("can be written by others"));
         open(0o644);
         let handle = fs::File::options().write(true).open(&file).unwrap();
-        handle.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+        let written = fs::metadata(&file).unwrap().modified().unwrap();
+        handle.set_modified(written - Duration::from_secs(3600)).unwrap();
         assert!(notify().unwrap_err().contains("which started later"));
-        handle.set_modified(SystemTime::now()).unwrap();
+        handle.set_modified(written).unwrap();
 
         notify().unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(7));

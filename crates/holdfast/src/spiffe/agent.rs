@@ -33,7 +33,7 @@ const INTRODUCTIONS: &str = "introductions";
                   holdfast spiffe agent -socketPath /run/spire/sockets/agent.sock")]
 pub(super) struct Agent {
     /// Where workloads connect [default: /run/holdfast/spiffe/agent.sock, without root in
-    /// $XDG_RUNTIME_DIR]
+    /// `$XDG_RUNTIME_DIR`]
     #[arg(long = "socketPath", value_name = "PATH")]
     socket_path: Option<PathBuf>,
     /// Where operators connect [default: agent-admin.sock beside it]

@@ -71,18 +71,18 @@ pub(super) struct Server {
     /// A DNS name of the server's, for its certificate; can be given several times.
     #[arg(long = "dnsName", value_name = "NAME")]
     dns_names: Vec<String>,
-    /// A directory of ClusterSPIFFEID and ClusterStaticEntry (*.yaml). Changes are taken over; a file
+    /// A directory of `ClusterSPIFFEID` and `ClusterStaticEntry` (*.yaml). Changes are taken over; a file
     /// that is wrong changes nothing.
     #[arg(long, value_name = "DIRECTORY")]
     identity: Option<PathBuf>,
-    /// The workloads that ClusterSPIFFEIDs are for: a YAML list of name, namespace, serviceAccount,
+    /// The workloads that `ClusterSPIFFEID` is for: a YAML list of name, namespace, serviceAccount,
     /// labels, annotations and selectors.
     #[arg(long, value_name = "FILE")]
     workloads: Option<PathBuf>,
-    /// .ClusterName of the templates.
+    /// `.ClusterName` of the templates.
     #[arg(long = "clusterName", value_name = "NAME", default_value = "holdfast")]
     cluster_name: String,
-    /// .ClusterDomain of the templates.
+    /// `.ClusterDomain` of the templates.
     #[arg(long = "clusterDomain", value_name = "NAME", default_value = "cluster.local")]
     cluster_domain: String,
     /// A user besides root and the server's own whose agent is this machine's; can be given several

@@ -34,7 +34,7 @@ pub(super) fn hand_back() -> io::Result<usize> {
 /// is written to when the program is linked. The read-only data in between, addresses of functions,
 /// is: it must stay.
 ///
-/// Source: proc_pid_maps(5).
+/// Source: `proc_pid_maps(5)`.
 fn unwritten(line: &str, program: &str) -> Option<(NonNull<c_void>, usize)> {
     let mut fields = line.splitn(6, ' ');
     let (start, end) = fields.next()?.split_once('-')?;
