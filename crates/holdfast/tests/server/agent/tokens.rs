@@ -11,7 +11,7 @@ use super::*;
 #[tokio::test]
 async fn a_token_is_renewed_and_replaced_before_its_longest_life_ends() {
     for scene in Scene::both().await {
-        scene.role("3s", "6s").await;
+        scene.role("6s", "12s").await;
         scene.put_ids().await;
         let config = scene.configure("a.hcl", APPROLE);
         let mut agent = scene.start(&config, &[]);
