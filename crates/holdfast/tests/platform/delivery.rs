@@ -45,20 +45,20 @@ fn part(world: &World, name: &str) -> Value {
     parts.iter().find(|part| part["name"] == name).unwrap().clone()
 }
 
-fn pid(world: &World, name: &str) -> Option<i32> {
+pub(crate) fn pid(world: &World, name: &str) -> Option<i32> {
     part(world, name)["pid"].as_i64().map(|pid| i32::try_from(pid).unwrap())
 }
 
-fn file(world: &World) -> PathBuf {
+pub(crate) fn file(world: &World) -> PathBuf {
     let secrets = &world.status()["secrets"][0];
     PathBuf::from(secrets["directory"].as_str().unwrap()).join("app.env")
 }
 
-fn log(world: &World) -> String {
+pub(crate) fn log(world: &World) -> String {
     fs::read_to_string(world.state().join("logs/probe.log")).unwrap_or_default()
 }
 
-fn starts(world: &World) -> usize {
+pub(crate) fn starts(world: &World) -> usize {
     log(world).lines().filter(|line| line.contains("Sourcing secrets")).count()
 }
 

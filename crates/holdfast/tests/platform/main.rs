@@ -5,10 +5,12 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
 mod bootstrap_kill;
+mod canary;
 mod database_user;
 mod delivery;
 mod external;
 mod faults;
+mod leaks;
 mod notes;
 mod purge;
 mod renewal;

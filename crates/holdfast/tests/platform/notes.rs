@@ -4,7 +4,6 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::leaks::canary;
 use crate::world::{Who, World, wait_for};
 
 /// The first life of a database user, and its longest.
@@ -30,7 +30,7 @@ fn a_service_without_a_line_about_secrets_outlives_their_rotation() {
     let said = world.fail(&mut world.up_command());
     assert!(said.contains("there is no secret at kv/data/api"), "{said}");
     world.run("login", &[]);
-    put(&world, &json!({ "key": first }));
+    world.put("kv/api", &json!({ "key": first }));
     wait_for(|| get(port, "/health", "").is_ok_and(|(status, _)| status == 200));
     assert!(world.status()["worst"].is_null());
     let log = std::fs::read_to_string(world.state().join("logs/api.log")).unwrap();
@@ -41,10 +41,10 @@ fn a_service_without_a_line_about_secrets_outlives_their_rotation() {
     let user = database_user(port);
     let load = Load::start(port, &first);
     // The key is replaced by one version of the secret that knows both.
-    put(&world, &json!({ "key": second, "previous": first }));
+    world.put("kv/api", &json!({ "key": second, "previous": first }));
     wait_for(|| get(port, "/notes", &second).unwrap().0 == 200);
     load.use_key(&second);
-    put(&world, &json!({ "key": second }));
+    world.put("kv/api", &json!({ "key": second }));
     wait_for(|| get(port, "/notes", &first).unwrap().0 == 401);
 
     // The database user is renewed beyond its first life, and replaced before its longest ends.
@@ -63,13 +63,6 @@ fn a_service_without_a_line_about_secrets_outlives_their_rotation() {
 
     world.run("down", &["--purge"]);
     world.assert_nothing_left();
-}
-
-/// A value that stands nowhere by chance.
-fn canary() -> String {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).unwrap();
-    format!("canary-{}", hex::encode(bytes))
 }
 
 fn shorten_lives(world: &World) {
@@ -91,14 +84,6 @@ fn install(world: &World) {
         pip.env("PIP_CACHE_DIR", PathBuf::from(home).join(".cache/pip"));
     }
     world.succeed(pip.current_dir(world.platform()));
-}
-
-/// Writes the secret, whose value is no argument.
-fn put(world: &World, data: &Value) {
-    let mut command = world.bao(&["kv", "put", "kv/api", "-"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(data.to_string().as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success());
 }
 
 /// What the service's file says.

@@ -1,9 +1,10 @@
 //! A platform of a test's own, and whatever it leaves behind when the test is over.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use holdfast_testkit::Stock;
@@ -194,6 +195,14 @@ impl World {
         command
     }
 
+    /// Writes a KV secret, whose values are no arguments.
+    pub(crate) fn put(&self, path: &str, data: &Value) {
+        let mut command = self.bao(&["kv", "put", path, "-"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(data.to_string().as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
     /// `psql` with the platform's settings; checks the server's certificate and name.
     pub(crate) fn psql(&self, user: &str, password: &str, sql: &str) -> Command {
         let mut command = self.command("psql");
@@ -277,7 +286,7 @@ impl Drop for World {
 
 /// Returns once `condition` holds.
 #[track_caller]
-pub(crate) fn wait_for(condition: impl Fn() -> bool) {
+pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < deadline, "it did not come to that within a minute");
@@ -318,7 +327,8 @@ pub(crate) fn both(output: &Output) -> String {
     format!("{out}{}", String::from_utf8_lossy(&output.stderr))
 }
 
-fn pids() -> Vec<i32> {
+/// All processes of the machine.
+pub(crate) fn pids() -> Vec<i32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     processes.filter_map(|process| process.file_name().to_str()?.parse().ok()).collect()
 }
