@@ -12,7 +12,7 @@ use std::sync::mpsc::SyncSender;
 use async_trait::async_trait;
 
 pub use inmem::InMemory;
-pub use sqlite::{OpenError, Sqlite};
+pub use sqlite::{Look, OpenError, Sqlite, Standing};
 
 use crate::{EntryError, KeySetSum};
 

@@ -383,3 +383,25 @@ async fn counting_runs_on_in_steps_while_many_write() {
     assert_eq!(barrier.key_status().unwrap().encryptions, before + 80_000);
     assert_eq!(barrier.scan("bulk/").await.unwrap().len(), 4000);
 }
+
+#[tokio::test]
+async fn a_seal_is_tried_on_a_store_without_opening_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault.db");
+    let physical: Arc<dyn Physical> = Arc::new(Sqlite::open(&path).unwrap());
+    let barrier = open(&physical, static_seal(static_key("k", 1), None)).await;
+    barrier.initialize(None, Batch::new()).await.unwrap();
+    physical.close().await.unwrap();
+
+    let tried = |seal: SealConfig, path| seal.try_on(path, &SystemRandom);
+    let store = Some(path.as_path());
+    assert!(tried(static_seal(static_key("k", 1), None), store).unwrap());
+    assert!(tried(static_seal(static_key("l", 2), Some(static_key("k", 1))), store).unwrap());
+    assert!(!tried(static_seal(static_key("k", 2), None), None).unwrap(), "none to try it on");
+    let wrong = tried(static_seal(static_key("k", 2), None), store);
+    assert!(matches!(wrong, Err(UnsealError::WrongKey(_))), "{wrong:?}");
+    let other = tried(static_seal(static_key("l", 1), None), store);
+    assert!(matches!(other, Err(UnsealError::OtherKey { .. })), "{other:?}");
+    let shamir = tried(SealConfig::Shamir, store);
+    assert!(matches!(shamir, Err(UnsealError::OtherSeal { .. })), "{shamir:?}");
+}

@@ -1,12 +1,14 @@
 //! From shares, or from the configured key, to the keyring.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use holdfast_types::SecretBytes;
+use holdfast_types::{Random, SecretBytes};
 
 use super::whole::Rest;
 use super::{Barrier, SealStatus, Unlocked, damaged, seal_write};
 use crate::keyring::{KEYRING_PATH, Keyring, KeyringError};
+use crate::physical::{PhysicalError, Sqlite};
 use crate::root_key::RootKey;
 use crate::seal::{SEAL_PATH, StoredSeal, combine_shares};
 use crate::{EntryError, SealConfig, ShareError};
@@ -64,6 +66,55 @@ pub enum UnsealError {
     Entry(#[from] EntryError),
 }
 
+impl SealConfig {
+    /// Tries the seal on the store at `path`, without a barrier and as [`Sqlite::peek`] reads: unwraps
+    /// the root key that is stored, or a new one where none is found. Gives whether one was found.
+    ///
+    /// # Errors
+    /// What unsealing would fail with; [`UnsealError::OtherWay`] for Shamir's seal.
+    pub fn try_on(&self, path: Option<&Path>, random: &dyn Random) -> Result<bool, UnsealError> {
+        let read = |path| Sqlite::peek(path, SEAL_PATH).map_err(PhysicalError::failed);
+        let stored = path.map(read).transpose().map_err(EntryError::from)?.flatten();
+        let found = stored.is_some();
+        let stored = match (stored, self) {
+            (Some(bytes), _) => StoredSeal::decode(&bytes).ok_or_else(|| damaged(SEAL_PATH))?,
+            (None, Self::Shamir) => return Err(UnsealError::OtherWay(self.kind())),
+            (None, Self::Static { current, .. }) => {
+                let root = RootKey::generate(random);
+                let (kind, id) = (self.kind(), &current.id);
+                StoredSeal::wrap(kind, None, id, current.expose(), &root, random)
+            }
+        };
+        self.fits(&stored)?;
+        self.open_root(&stored)?;
+        Ok(found)
+    }
+
+    /// Whether the store was initialised with this kind of seal.
+    fn fits(&self, stored: &StoredSeal) -> Result<(), UnsealError> {
+        if stored.kind == self.kind() {
+            return Ok(());
+        }
+        Err(UnsealError::OtherSeal { stored: stored.kind.clone(), configured: self.kind() })
+    }
+
+    /// The root key, and whether it was wrapped with the current key.
+    fn open_root(&self, stored: &StoredSeal) -> Result<(RootKey, bool), UnsealError> {
+        let Self::Static { current, previous } = self else {
+            return Err(UnsealError::OtherWay(self.kind()));
+        };
+        let keys = || [Some(current), previous.as_ref()].into_iter().flatten();
+        let key = keys().find(|key| key.id == stored.key_id).ok_or_else(|| {
+            let configured = keys().map(|key| key.id.clone()).collect();
+            UnsealError::OtherKey { wanted: stored.key_id.clone(), configured }
+        })?;
+        let root = stored
+            .unwrap_root(key.expose())
+            .map_err(|_| UnsealError::WrongKey(stored.key_id.clone()))?;
+        Ok((root, stored.key_id == current.id))
+    }
+}
+
 impl Barrier {
     /// Takes one share; the last one needed unseals. A share that is already in changes nothing,
     /// and neither does any share when the barrier is already unsealed.
@@ -106,23 +157,9 @@ impl Barrier {
         if !self.is_sealed() {
             return Ok(self.seal_status());
         }
-        let SealConfig::Static { current, previous } = &self.seal else {
-            return Err(UnsealError::OtherWay(self.seal.kind()));
-        };
-        let mut keys = [Some(current), previous.as_ref()].into_iter().flatten();
-        let Some(key) = keys.find(|key| key.id == stored.key_id) else {
-            let configured =
-                [Some(current), previous.as_ref()].into_iter().flatten().map(|key| key.id.clone());
-            return Err(UnsealError::OtherKey {
-                wanted: stored.key_id,
-                configured: configured.collect(),
-            });
-        };
-        let root = stored
-            .unwrap_root(key.expose())
-            .map_err(|_| UnsealError::WrongKey(stored.key_id.clone()))?;
+        let (root, is_current) = self.seal.open_root(&stored)?;
         self.unlock(root).await?;
-        if stored.key_id != current.id {
+        if !is_current {
             self.wrap_with_current(&stored).await?;
         }
         Ok(self.seal_status())
@@ -131,10 +168,7 @@ impl Barrier {
     /// What is stored about the seal, if it fits the configuration.
     fn stored_seal(&self) -> Result<StoredSeal, UnsealError> {
         let stored = self.state().stored.clone().ok_or(UnsealError::NotInitialized)?;
-        if stored.kind != self.seal.kind() {
-            let configured = self.seal.kind();
-            return Err(UnsealError::OtherSeal { stored: stored.kind, configured });
-        }
+        self.seal.fits(&stored)?;
         Ok(stored)
     }
 

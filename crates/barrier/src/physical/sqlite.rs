@@ -15,6 +15,7 @@ mod checkpointer;
 mod files;
 mod format;
 mod inspect;
+mod look;
 mod open;
 mod reader;
 mod stop;
@@ -28,6 +29,7 @@ use std::sync::mpsc::SyncSender;
 
 use async_trait::async_trait;
 
+pub use look::{Look, Standing};
 pub use open::OpenError;
 
 use super::{KeySet, Keys, Physical, PhysicalError, Write};
@@ -68,6 +70,24 @@ impl Sqlite {
     /// As there; damage of the file is told by [`Physical::checked`] instead.
     pub fn open_and_check_beside(path: &Path) -> Result<Self, OpenError> {
         open::open(path, &format::FORMATS, 0)
+    }
+
+    /// Looks at the store at `path` without opening it: takes no lock, changes and makes nothing.
+    /// Blocks for as long as reading all of it takes; one in use is only looked at.
+    ///
+    /// # Errors
+    /// What a start would refuse it for.
+    pub fn look(path: &Path) -> Result<Look, OpenError> {
+        look::look(path, &format::FORMATS)
+    }
+
+    /// The value of `key` in the file of the store at `path`, as [`Sqlite::look`] reads: what is
+    /// only in the log is not seen.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn peek(path: &Path, key: &str) -> Result<Option<Vec<u8>>, OpenError> {
+        look::peek(path, &format::FORMATS, key)
     }
 
     /// The file.

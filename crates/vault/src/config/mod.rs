@@ -92,6 +92,38 @@ pub fn load(paths: &[PathBuf]) -> Result<ServerConfig, ConfigError> {
     }
 }
 
+/// A configuration whose seal was checked apart from the rest.
+#[derive(Debug)]
+pub struct Parts {
+    /// All but the seal and what is to be done at the first start.
+    pub config: ServerConfig,
+    /// The seal and what is to be said of it, or all that is wrong with it.
+    pub seal: Result<(SealSettings, Vec<String>), ConfigError>,
+}
+
+/// As [`load`], for a look at each part: a seal key that cannot be read hides nothing of the rest.
+///
+/// # Errors
+/// All that is wrong but the seal.
+pub fn load_parts(paths: &[PathBuf]) -> Result<Parts, ConfigError> {
+    let mut problems = ConfigError::default();
+    let Some(mut whole) = read_all(paths, &mut problems) else { return Err(problems) };
+    let (mut of_seal, mut warnings) = (ConfigError::default(), Vec::new());
+    let seal = match whole.seal.take() {
+        Some(seal) => seal.resolve(&mut of_seal, &mut warnings),
+        None => Some(SealSettings::Shamir),
+    };
+    if !matches!(seal, Some(SealSettings::Shamir)) {
+        whole.initialize.clear();
+    }
+    match whole.resolve(&mut problems) {
+        Some(config) if problems.0.is_empty() => {
+            Ok(Parts { config, seal: seal.map(|seal| (seal, warnings)).ok_or(of_seal) })
+        }
+        _ => Err(problems),
+    }
+}
+
 /// Where a server with these files keeps its entries. Nothing else is looked at, so that it can be
 /// told where the seal key and the certificates cannot be read.
 ///

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_barrier::{SealConfig, StaticKey, StaticKeyError};
 use holdfast_hcl::{Block, Problems};
 use holdfast_types::SecretBytes;
 use zeroize::Zeroizing;
@@ -25,6 +26,19 @@ pub enum SealSettings {
         /// What an older one may have been made with.
         previous: Option<SealKey>,
     },
+}
+
+impl SealSettings {
+    /// The barrier's view of it.
+    ///
+    /// # Errors
+    /// A key that is none.
+    pub fn barrier(&self) -> Result<SealConfig, StaticKeyError> {
+        let key = |key: &SealKey| StaticKey::parse(key.id.clone(), &key.key);
+        let Self::Static { current, previous } = self else { return Ok(SealConfig::Shamir) };
+        let previous = previous.as_ref().map(key).transpose()?;
+        Ok(SealConfig::Static { current: key(current)?, previous })
+    }
 }
 
 /// A key of 32 bytes and its permanent name.

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use holdfast_barrier::physical::{InMemory, OpenError, Physical, Sqlite};
-use holdfast_barrier::{Barrier, EntryError, SealConfig, StaticKey, StaticKeyError};
+use holdfast_barrier::{Barrier, EntryError, SealConfig, StaticKeyError};
 use holdfast_types::{Clock, Random, SecretBytes, SystemClock, SystemRandom};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{InitRequest, SealKey, SealSettings, ServerConfig, StorageSettings};
+use crate::config::{InitRequest, SealSettings, ServerConfig, StorageSettings};
 use crate::core::Limits;
 use crate::front::{Chain, Front, Lifecycle, LifecycleError, LifecycleParts};
 use crate::http::{self, Capacity, InFlight, Inherited, Listener, ListenerError, Tls};
@@ -260,15 +260,11 @@ async fn open_storage(settings: StorageSettings) -> Result<Arc<dyn Physical>, Se
 fn seal_config(
     settings: SealSettings,
 ) -> Result<(SealConfig, Option<SecretBytes>), StaticKeyError> {
-    let key = |key: &SealKey| StaticKey::parse(key.id.clone(), &key.key);
-    match settings {
-        SealSettings::Shamir => Ok((SealConfig::Shamir, None)),
-        SealSettings::Static { current, previous } => {
-            let previous = previous.as_ref().map(key).transpose()?;
-            let seal = SealConfig::Static { current: key(&current)?, previous };
-            Ok((seal, Some(current.key)))
-        }
-    }
+    let seal = settings.barrier()?;
+    Ok(match settings {
+        SealSettings::Shamir => (seal, None),
+        SealSettings::Static { current, .. } => (seal, Some(current.key)),
+    })
 }
 
 /// A file with the process id, for as long as the server lives.

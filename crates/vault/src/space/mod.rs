@@ -12,4 +12,5 @@ mod watch;
 
 pub use reserve::{Reserve, ReserveError};
 pub use reserves::Reserves;
+pub use usage::{Usage, find as find_usage};
 pub(crate) use watch::{Watched, watch};

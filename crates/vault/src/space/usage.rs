@@ -9,13 +9,13 @@ use nix::sys::statvfs::statvfs;
 
 /// Room on a file system, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Usage {
+pub struct Usage {
     /// All of it.
-    pub(super) size: u64,
+    pub size: u64,
     /// Taken.
-    pub(super) used: u64,
+    pub used: u64,
     /// What this process may still take. Less than what is free, where some is kept for root.
-    pub(super) available: u64,
+    pub available: u64,
 }
 
 impl Usage {
@@ -33,7 +33,7 @@ impl Usage {
     }
 
     /// Used, of what this process could ever have, in percent and rounded up: the figure of `df`.
-    pub(super) fn percent(self) -> u8 {
+    pub fn percent(self) -> u8 {
         let whole = u128::from(self.used) + u128::from(self.available);
         if whole == 0 {
             // A file system without a size, such as /proc, does not fill up.
@@ -45,7 +45,10 @@ impl Usage {
 
 /// The number of the file system that `path` lies on or would be made on, and its usage. None for
 /// what takes no room, such as a terminal.
-pub(super) fn find(path: &Path) -> io::Result<Option<(u64, Usage)>> {
+///
+/// # Errors
+/// The system does not say.
+pub fn find(path: &Path) -> io::Result<Option<(u64, Usage)>> {
     for path in path.ancestors() {
         let path = if path == Path::new("") { Path::new(".") } else { path };
         match fs::metadata(path) {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{major, minor};
 
 use super::OpenError;
 
@@ -27,9 +28,15 @@ pub(super) fn wal_of(path: &Path) -> PathBuf {
 /// Makes the directory of `path`, for its owner alone, or checks the one that is there: whoever
 /// may write to it could swap the store for another.
 pub(super) fn prepare_directory(path: &Path) -> Result<(), OpenError> {
-    let directory = directory_of(path);
     let fail = |source| OpenError::Io { what: "make the store's directory", source };
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fail)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory_of(path)).map_err(fail)?;
+    check_directory(path)
+}
+
+/// Refuses a directory of `path` that others may write to.
+pub(super) fn check_directory(path: &Path) -> Result<(), OpenError> {
+    let directory = directory_of(path);
+    let fail = |source| OpenError::Io { what: "look at the store's directory", source };
     let mode = fs::metadata(directory).map_err(fail)?.mode();
     let others_write = mode & 0o022 != 0;
     let only_own_files = mode & 0o1000 != 0;
@@ -51,6 +58,34 @@ pub(super) fn prepare_file(path: &Path) -> Result<(), OpenError> {
         tracing::warn!(path = %path.display(), "the store's file was open to others; not any more");
     }
     if is_new { sync_directory(path).map_err(fail) } else { Ok(()) }
+}
+
+/// The process that holds the lock of [`lock`], by its id; found without taking the lock.
+pub(super) fn holder(path: &Path) -> io::Result<Option<String>> {
+    let lock_path = beside(path, ".lock");
+    let (file, locks) = match (fs::metadata(&lock_path), fs::read_to_string("/proc/locks")) {
+        (Ok(file), Ok(locks)) => (file, locks),
+        (Err(error), _) | (_, Err(error)) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error);
+        }
+        _ => return Ok(None),
+    };
+    // Only a hint: some file systems show the kernel's list another device than they show us.
+    let written = fs::read_to_string(&lock_path).unwrap_or_default();
+    let device = format!("{:02x}:{:02x}", major(file.dev()), minor(file.dev()));
+    Ok(lock_holder(&locks, &device, file.ino(), written.trim()).map(str::to_owned))
+}
+
+/// The process that has the file `inode` of `device` in `locks`, which are lines such as
+/// `1: FLOCK  ADVISORY  WRITE 713 fd:01:12345 0 EOF`.
+fn lock_holder<'l>(locks: &'l str, device: &str, inode: u64, written: &str) -> Option<&'l str> {
+    locks.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, _, process, place, ..] = fields[..] else { return None };
+        let (on, number) = place.rsplit_once(':')?;
+        let is_it = number.parse() == Ok(inode) && (on == device || process == written);
+        is_it.then_some(process)
+    })
 }
 
 /// Makes sure that no other server has the store open, for as long as the result lives.
@@ -100,5 +135,37 @@ fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_is_found_in_the_kernels_list() {
+        let locks = "1: POSIX  ADVISORY  WRITE 5 fd:01:77 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 713 fd:01:77 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 714 fd:01:78 0 EOF\n";
+        for (device, inode, written, want) in [
+            ("fd:01", 77, "", Some("713")),
+            ("00:2a", 77, "713", Some("713")),
+            ("00:2a", 77, "9", None),
+            ("fd:01", 78, "", None),
+            ("fd:01", 7, "713", None),
+        ] {
+            assert_eq!(lock_holder(locks, device, inode, written), want, "{device} {inode}");
+        }
+    }
+
+    #[test]
+    fn a_lock_that_is_held_is_seen_and_one_let_go_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        assert_eq!(holder(&path).unwrap(), None);
+        let held = lock(&path).unwrap();
+        assert_eq!(holder(&path).unwrap(), Some(std::process::id().to_string()));
+        drop(held);
+        assert_eq!(holder(&path).unwrap(), None);
     }
 }

@@ -171,7 +171,7 @@ fn open_locked(
 }
 
 /// The record of the last clean stop, if there was one, and nobody wrote to the store since.
-fn find_record(path: &Path) -> Result<Option<StopRecord>, OpenError> {
+pub(super) fn find_record(path: &Path) -> Result<Option<StopRecord>, OpenError> {
     let record = match StopRecord::find(path).map_err(io("read the record of the last stop"))? {
         Found::Record(record) => record,
         Found::Nothing => return Ok(None),
@@ -187,7 +187,7 @@ fn find_record(path: &Path) -> Result<Option<StopRecord>, OpenError> {
 }
 
 /// Refuses a log from which SQLite would silently forget what was acknowledged.
-fn check_log(path: &Path) -> Result<(), OpenError> {
+pub(super) fn check_log(path: &Path) -> Result<(), OpenError> {
     match check_wal(&files::wal_of(path)).map_err(io("read the store's log"))? {
         WalState::Sound => Ok(()),
         WalState::Forgotten(commits) => Err(damage(
@@ -218,16 +218,16 @@ pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "trusted_schema", false)
 }
 
-fn damage(path: &Path, what: impl Into<String>) -> OpenError {
+pub(super) fn damage(path: &Path, what: impl Into<String>) -> OpenError {
     OpenError::Damaged { path: path.to_owned(), what: what.into() }
 }
 
-fn io(what: &'static str) -> impl Fn(io::Error) -> OpenError {
+pub(super) fn io(what: &'static str) -> impl Fn(io::Error) -> OpenError {
     move |source| OpenError::Io { what, source }
 }
 
 /// Tells damage, which SQLite reports in many ways, from what the system does not let us do.
-fn in_words(path: &Path, error: OpenError) -> OpenError {
+pub(super) fn in_words(path: &Path, error: OpenError) -> OpenError {
     use ErrorCode::*;
 
     let OpenError::Sqlite(error) = error else { return error };

@@ -1,5 +1,6 @@
 //! `operator`: what the people who run the server need.
 
+mod diagnose;
 mod generate_root;
 mod init;
 mod keys;
@@ -29,6 +30,7 @@ pub(super) enum Operator {
     RotateKeys(rotate_keys::RotateKeys),
     GenerateRoot(generate_root::GenerateRoot),
     ValidateConfig(validate_config::ValidateConfig),
+    Diagnose(diagnose::Diagnose),
 }
 
 impl Operator {
@@ -44,6 +46,7 @@ impl Operator {
             Self::RotateKeys(command) => command.run().await,
             Self::GenerateRoot(command) => command.run().await,
             Self::ValidateConfig(command) => command.run(),
+            Self::Diagnose(command) => command.run(),
         }
     }
 }
