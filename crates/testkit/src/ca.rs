@@ -63,6 +63,11 @@ impl Ca {
         &self.der
     }
 
+    /// The authority's private key, in PKCS #8.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// A certificate for a server that is called `names`: DNS names, addresses, or URIs.
     pub fn server(&self, names: &[&str]) -> Leaf {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

@@ -5,8 +5,10 @@ mod ca;
 mod clock;
 mod postgres;
 mod stock;
+mod trust_domain;
 
 pub use ca::{Ca, Leaf};
 pub use clock::FakeClock;
 pub use postgres::{Postgres, PostgresSettings};
-pub use stock::{Stock, StockServer};
+pub use stock::{Spire, Stock, StockServer};
+pub use trust_domain::{Registration, SpiffeEngine, TrustDomain, TrustDomainSettings};

