@@ -27,7 +27,7 @@ pub(crate) struct Renewing {
     pub(crate) until: Until,
 }
 
-/// Until when something lasts by the wall clock, in whole seconds; from the start, for ever.
+/// Until when something lasts by the wall clock, in milliseconds; from the start, for ever.
 #[derive(Debug, Clone)]
 pub(crate) struct Until(Arc<AtomicI64>);
 
@@ -39,11 +39,11 @@ impl Default for Until {
 
 impl Until {
     pub(crate) fn get(&self) -> Timestamp {
-        Timestamp::from_second(self.0.load(Ordering::Relaxed)).unwrap_or(Timestamp::MAX)
+        Timestamp::from_millisecond(self.0.load(Ordering::Relaxed)).unwrap_or(Timestamp::MAX)
     }
 
     pub(crate) fn set(&self, until: Timestamp) {
-        self.0.store(until.as_second(), Ordering::Relaxed);
+        self.0.store(until.as_millisecond(), Ordering::Relaxed);
     }
 
     fn is_over(&self, clock: &dyn Clock) -> bool {

@@ -165,7 +165,7 @@ async fn kubernetes_sends_the_service_accounts_token() {
 #[tokio::test]
 async fn a_token_file_is_taken_as_it_is_and_kept_alive() {
     for scene in Scene::both().await {
-        let body = json!({ "policies": ["app"], "ttl": "3s", "explicit_max_ttl": "1h" });
+        let body = json!({ "policies": ["app"], "ttl": "6s", "explicit_max_ttl": "1h" });
         let made = scene.write("auth/token/create", &body).await.auth.unwrap();
         fs::write(scene.at("given"), made.client_token.expose()).unwrap();
         let config = scene.configure(

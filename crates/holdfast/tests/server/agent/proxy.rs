@@ -172,7 +172,8 @@ async fn what_is_kept_is_kept_alive_and_let_go_before_it_dies() {
     let scene = Scene::ours().await;
     let (mut agent, _) = serving(&scene, &format!("{TOKEN}cache {{}}\n")).await;
     let asking = through(&scene);
-    let body = json!({ "ttl": "2s", "explicit_max_ttl": "5s", "policies": ["default"] });
+    let body = json!({ "ttl": "6s", "explicit_max_ttl": "10s", "policies": ["default"] });
+    let start = Instant::now();
     let first = made(&ask(&asking, "auth/token/create", body.clone()).await);
     let replaced = async || {
         let response = ask(&asking, "auth/token/create", body.clone()).await;
@@ -180,9 +181,8 @@ async fn what_is_kept_is_kept_alive_and_let_go_before_it_dies() {
         assert!(scene.look_up(&token).await.is_some(), "{} is dead", cache(&response));
         (token != first).then_some(())
     };
-    let start = Instant::now();
     agent.until("another, in the end", replaced).await;
-    assert!(start.elapsed() > Duration::from_secs(2), "it was renewed past its first life");
+    assert!(start.elapsed() > Duration::from_secs(7), "it was renewed past its first life");
 }
 
 #[tokio::test]
