@@ -59,6 +59,8 @@ pub struct Surroundings {
     /// The configuration, each time that it is to be read anew (SIGHUP). The first is what the agent
     /// was built from.
     pub reloads: watch::Receiver<Arc<AgentConfig>>,
+    /// Told whether everything is rendered, and everybody was told of it.
+    pub rendered: watch::Sender<bool>,
     /// Cancelled when the agent is to end; it cancels it too, when it ends by itself.
     pub shutdown: CancellationToken,
 }
@@ -127,7 +129,8 @@ impl Agent {
         let shutdown = surroundings.shutdown.clone();
         let mut parts: JoinSet<Ended> = JoinSet::new();
         let (written, in_sinks) = watch::channel(0);
-        let (rendered, all_rendered) = watch::channel(false);
+        let rendered = surroundings.rendered.clone();
+        let all_rendered = rendered.subscribe();
         if let Some((made_of, delivery)) = delivery {
             let (reloads, ending) = (surroundings.reloads.clone(), shutdown.clone());
             parts.spawn(async move {

@@ -10,6 +10,7 @@ mod finding;
 mod platform;
 mod policy;
 mod recover;
+mod resident;
 mod rotate;
 mod spiffe;
 mod vault;

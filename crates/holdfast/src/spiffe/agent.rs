@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use super::connection::DEFAULT_SOCKET;
+use crate::resident;
 use crate::vault::{log_level, stop_on_signal};
 
 /// The name that a supervisor gives the socket on which it introduces its children.
@@ -112,6 +113,7 @@ impl Agent {
             random: Arc::new(SystemRandom),
         })?;
         tracing::info!(socket = %socket.display(), "the agent listens");
+        tokio::spawn(resident::settle());
         agent.run(shutdown).await.context("serve workloads")
     }
 }

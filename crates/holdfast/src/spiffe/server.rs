@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::connection::DEFAULT_SOCKET;
+use crate::resident;
 use crate::vault::{log_level, stop_on_signal};
 
 /// No key and no certificate file is longer, in bytes.
@@ -194,6 +195,7 @@ impl Server {
                 tracing::info!(%address, what, "listening");
             }
         }
+        tokio::spawn(resident::settle());
         server.run(shutdown).await;
         barrier.close().await.context("close the store")
     }

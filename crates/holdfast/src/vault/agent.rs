@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use super::connection::{Connection, chain};
 use super::output::print_line;
 use super::{Failure, Outcome, environment};
+use crate::resident;
 use logging::Logging;
 
 mod generate;
@@ -139,12 +140,19 @@ impl Agent {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
         let shutdown = CancellationToken::new();
         let (reload, reloads) = watch::channel(config);
+        let (rendered, mut is_rendered) = watch::channel(false);
         let surroundings = Surroundings {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             reloads,
+            rendered,
             shutdown: shutdown.clone(),
         };
+        tokio::spawn(async move {
+            if is_rendered.wait_for(|rendered| *rendered).await.is_ok() {
+                resident::settle().await;
+            }
+        });
         let agent = Running::build(surroundings).await.map_err(|error| failed(&error))?;
         print_line("==> Holdfast agent started; log lines go to stderr, or the log file")?;
         let running = agent.run();

@@ -35,7 +35,6 @@ mod prompt;
 mod read;
 #[cfg(test)]
 mod reference;
-mod resident;
 mod secret;
 mod server;
 mod status;

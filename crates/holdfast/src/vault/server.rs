@@ -17,7 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::chain;
-use super::{Failure, Outcome, environment, resident, values};
+use super::{Failure, Outcome, environment, values};
+use crate::resident;
 
 mod dev;
 
@@ -139,13 +140,7 @@ impl Server {
         if let Some(credentials) = server.dev_credentials() {
             self.dev.announce(&server.addresses(), credentials)?;
         }
-        tokio::spawn(async {
-            // The first round of what runs beside the requests is a part of the start.
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            if let Err(error) = resident::hand_back() {
-                tracing::debug!(%error, "the program stays in memory as it was started");
-            }
-        });
+        tokio::spawn(resident::settle());
         server.run(shutdown).await.map_err(|error| failed(&error))?;
         Ok(ExitCode::SUCCESS)
     }

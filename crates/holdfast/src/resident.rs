@@ -1,23 +1,35 @@
-//! What of the program a server keeps in memory.
+//! What of the program a server or an agent keeps in memory.
 //!
 //! A start runs through much code that is not run again, and the kernel maps more of it around what
-//! is run. All of that counts as the server's memory until another process needs room. So the
-//! server hands it back once it has started; what it runs from then on is mapped again from the
-//! kernel's cache as it is run.
+//! is run. All of that counts as the process's memory until another needs room. So a part hands it
+//! back once it has started; what it runs from then on is mapped again from the kernel's cache as it
+//! is run.
 
 use std::ffi::c_void;
 use std::fs;
 use std::io;
 use std::ptr::NonNull;
+use std::time::Duration;
 
 use nix::sys::mman::{MmapAdvise, madvise};
+
+/// How long what a start leaves to be done beside the work is given.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Hands back what only the start needed, once its last steps are done.
+pub(crate) async fn settle() {
+    tokio::time::sleep(SETTLED).await;
+    if let Err(error) = hand_back() {
+        tracing::debug!(%error, "the program stays in memory as it was started");
+    }
+}
 
 /// Hands back the pages of the program's file that nobody writes to. Gives their size in bytes, of
 /// which not all were in memory.
 ///
 /// # Errors
 /// The system does not tell what is mapped, or does not take it. Nothing is lost by that.
-pub(super) fn hand_back() -> io::Result<usize> {
+fn hand_back() -> io::Result<usize> {
     let program = fs::read_link("/proc/self/exe")?;
     let maps = fs::read_to_string("/proc/self/maps")?;
     let program = program.to_str().unwrap_or_default();
