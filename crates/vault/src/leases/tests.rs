@@ -215,7 +215,8 @@ async fn a_hundred_thousand_leases_cost_nothing_at_the_start() {
     drop(vault);
     let begun = std::time::Instant::now();
     let server = server.crash().await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    // Reading them all would take longer, also on a machine that is busy with other things.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!(server.fake.revocations.load(Ordering::SeqCst), 0);
 }
 
