@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use crate::store;
 
@@ -16,12 +16,7 @@ fn a_flush_stands_between_every_commit_and_its_acknowledgement() {
     for tasks in [1, 8] {
         let directory = tempfile::tempdir().unwrap();
         let trace = directory.path().join("trace");
-        let arguments =
-            ["-f", "-y", "-s", "64", "-e", "trace=write,pwrite64,fsync,fdatasync", "-o"];
-        let mut strace = vec!["strace"];
-        strace.extend(arguments);
-        strace.push(trace.to_str().unwrap());
-        let mut child = store::spawn_writer(&strace, &directory.path().join("store.db"), tasks);
+        let mut child = spawn_traced(directory.path(), &trace, &[], tasks);
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
         for _ in 0..300 {
             output.next().unwrap().unwrap();
@@ -33,6 +28,35 @@ fn a_flush_stands_between_every_commit_and_its_acknowledgement() {
         println!("{tasks} tasks: {proven} acknowledgements, each after a flush");
         assert!(proven >= 100, "{proven}");
     }
+}
+
+/// The kernel tells once that it could not flush: whoever flushes again is told that all is well.
+#[test]
+fn after_a_flush_that_failed_nothing_is_acknowledged() {
+    for tasks in [1, 8] {
+        let directory = tempfile::tempdir().unwrap();
+        let trace = directory.path().join("trace");
+        let failure = ["-e", "inject=fdatasync:error=EIO:when=60"];
+        let mut child = spawn_traced(directory.path(), &trace, &failure, tasks);
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        // All of its tasks end with the store's error. One that goes on is not waited for.
+        let lines = output.take(20_000).count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(lines < 20_000, "it still writes");
+        let text = std::fs::read_to_string(&trace).unwrap();
+        assert!(text.contains("EIO"), "no flush failed");
+        assert!(check(&trace) > 0);
+    }
+}
+
+/// A writer over a store in `directory`, its calls written to `trace`.
+fn spawn_traced(directory: &Path, trace: &Path, more: &[&str], tasks: usize) -> Child {
+    let mut strace =
+        vec!["strace", "-f", "-y", "-s", "64", "-e", "trace=write,pwrite64,fsync,fdatasync"];
+    strace.extend(more);
+    strace.extend(["-o", trace.to_str().unwrap()]);
+    store::spawn_writer(&strace, &directory.join("store.db"), tasks)
 }
 
 /// What a traced call does.
@@ -58,6 +82,7 @@ fn check(trace: &Path) -> usize {
     let mut last_write = 0;
     // For each flush that has returned: where the last write before its start was, and its start.
     let mut flushed: Vec<(usize, usize)> = Vec::new();
+    let mut has_failed = false;
     let text = std::fs::read_to_string(trace).unwrap();
     for (at, line) in text.lines().enumerate() {
         let Some((thread, event)) = line.split_once(char::is_whitespace) else { continue };
@@ -80,9 +105,12 @@ fn check(trace: &Path) -> usize {
         match call {
             Call::Begin(_) => {}
             Call::Write => last_write = at,
-            Call::Flush if line.ends_with("= 0") => flushed.push((last_write, started)),
-            // It failed, or the process ended within it.
-            Call::Flush => {}
+            // After one that failed, none proves anything.
+            Call::Flush if line.ends_with("= 0") && !has_failed => {
+                flushed.push((last_write, started));
+            }
+            // Or the process ended within it.
+            Call::Flush => has_failed |= line.contains("EIO"),
             Call::Acknowledge(commit) => {
                 let begun = begun[&commit];
                 let covered = flushed

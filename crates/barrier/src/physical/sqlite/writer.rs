@@ -192,20 +192,18 @@ impl Thread {
     /// Commits all of `group` as one transaction, or, when that fails, each on its own, so that
     /// none fails for another's sake. Whoever gave up waiting for the reply changes nothing.
     fn commit_group(&mut self, group: Vec<Commit>) {
-        if self.is_unflushed {
-            for commit in group {
-                let _ = commit.reply.send(Err(unflushed()));
-            }
-            return;
-        }
-        if let [_, _, ..] = group.as_slice() {
+        if let ([_, _, ..], false) = (group.as_slice(), self.is_unflushed) {
             let batches: Vec<_> = group.iter().map(|commit| commit.writes.as_slice()).collect();
-            if self.transact(&batches).is_ok() {
-                self.acknowledge(group);
-                return;
+            match self.transact(&batches) {
+                Ok(()) => return self.acknowledge(group),
+                Err(error) => self.is_unflushed |= is_unflushed(&error),
             }
         }
         for commit in group {
+            if self.is_unflushed {
+                let _ = commit.reply.send(Err(unflushed()));
+                continue;
+            }
             match self.transact(&[&commit.writes]) {
                 Ok(()) => self.acknowledge(vec![commit]),
                 Err(error) => {
@@ -263,8 +261,14 @@ impl Thread {
             let other = || PhysicalError::failed("the sum of the core's keys is another one");
             return (kept == sum).then_some(()).ok_or_else(other);
         }
+        if self.is_unflushed {
+            return Err(unflushed());
+        }
         let keep = "INSERT INTO meta VALUES ('core_key_set_sum', ?1)";
-        self.connection.execute(keep, [sum.0]).map_err(failure)?;
+        if let Err(error) = self.connection.execute(keep, [sum.0]) {
+            self.is_unflushed |= is_unflushed(&error);
+            return Err(failure(error));
+        }
         self.sums.core = Some(sum);
         Ok(())
     }
