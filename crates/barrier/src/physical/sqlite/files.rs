@@ -46,18 +46,59 @@ pub(super) fn check_directory(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Makes an empty file for the store if there is none, and takes it from everybody else's eyes.
-/// SQLite gives the files that it makes beside it the same mode.
+/// The store's own name, free of symbolic links; an empty file is made if there is none. By another
+/// name, lock and log would be others: SQLite keeps its log beside the file itself.
+pub(super) fn own_name(path: &Path) -> Result<PathBuf, OpenError> {
+    let fail = |source| OpenError::Io { what: "make the store's file", source };
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            private(OpenOptions::new().append(true).create(true)).open(path).map_err(fail)?;
+            let path = fs::canonicalize(path).map_err(fail)?;
+            sync_directory(&path).map_err(fail)?;
+            Ok(path)
+        }
+        found => found.map_err(fail),
+    }
+}
+
+/// Takes the store's file, which is there, from everybody else's eyes. SQLite gives the files that it
+/// makes beside it the same mode.
 pub(super) fn prepare_file(path: &Path) -> Result<(), OpenError> {
     let fail = |source| OpenError::Io { what: "make the store's file", source };
-    let is_new = !path.try_exists().map_err(fail)?;
-    let file = private(OpenOptions::new().append(true).create(true)).open(path).map_err(fail)?;
-    let mode = file.metadata().map_err(fail)?.mode();
-    if mode & 0o077 != 0 {
+    let file = OpenOptions::new().append(true).open(path).map_err(fail)?;
+    let metadata = file.metadata().map_err(fail)?;
+    check_links(path, &metadata)?;
+    if metadata.mode() & 0o077 != 0 {
         file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(fail)?;
         tracing::warn!(path = %path.display(), "the store's file was open to others; not any more");
     }
-    if is_new { sync_directory(path).map_err(fail) } else { Ok(()) }
+    Ok(())
+}
+
+/// Refuses a file with a second name: opened by that, it would have another log, and another lock.
+pub(super) fn check_links(path: &Path, metadata: &fs::Metadata) -> Result<(), OpenError> {
+    match metadata.nlink() {
+        0 | 1 => Ok(()),
+        links => Err(OpenError::Linked { path: path.to_owned(), links }),
+    }
+}
+
+/// Which file a name leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Of the file at `path`. None: there is no file.
+    pub(super) fn of(path: &Path) -> io::Result<Option<Self>> {
+        match fs::metadata(path) {
+            Ok(found) => Ok(Some(Self { device: found.dev(), inode: found.ino() })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// The process that holds the lock of [`lock`], by its id; found without taking the lock.

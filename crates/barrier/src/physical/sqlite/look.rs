@@ -6,13 +6,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::OpenError;
 use super::check::{Suspicion, compare};
-use super::files::{check_directory, has_content, holder, wal_of};
+use super::files::{check_directory, check_links, has_content, holder, wal_of};
 use super::format::{Contents, Formats};
 use super::inspect::inspect;
 use super::open::{check_log, damage, find_record, immutable_uri, in_words, io as while_doing};
@@ -46,6 +46,7 @@ pub enum Standing {
 }
 
 pub(super) fn look(path: &Path, formats: &Formats) -> Result<Look, OpenError> {
+    let path = &own_name(path);
     let find_holder = || holder(path).map_err(while_doing("find out who has the store open"));
     let before = find_holder()?;
     let looked = look_at(path, formats, before.clone());
@@ -65,6 +66,7 @@ pub(super) fn peek(
     formats: &Formats,
     key: &str,
 ) -> Result<Option<Vec<u8>>, OpenError> {
+    let path = &own_name(path);
     let peek = || -> Result<_, OpenError> {
         let connection = connect(path)?;
         if formats.identify(path, &connection)? == Contents::Empty {
@@ -74,6 +76,11 @@ pub(super) fn peek(
         Ok(connection.query_row(query, [key], |row| row.get(0)).optional()?)
     };
     peek().map_err(|error| in_words(path, error))
+}
+
+/// The name that a start would take, if there is a file.
+fn own_name(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn look_at(path: &Path, formats: &Formats, holder: Option<String>) -> Result<Look, OpenError> {
@@ -96,6 +103,7 @@ fn look_at(path: &Path, formats: &Formats, holder: Option<String>) -> Result<Loo
     };
     check_directory(path)?;
     let metadata = file.metadata().map_err(&read)?;
+    check_links(path, &metadata)?;
     if let Some(found) = Suspicion::of(path).read().map_err(&read)? {
         return Err(damage(path, found));
     }

@@ -78,6 +78,17 @@ pub enum OpenError {
         /// Its permissions.
         mode: u32,
     },
+    /// It has a second name.
+    #[error(
+        "the store {} has {links} names (hard links), and would be ruined by whoever opens it by \
+         another one: remove the others; a copy is made with the server stopped", .path.display()
+    )]
+    Linked {
+        /// The store.
+        path: PathBuf,
+        /// How many names.
+        links: u64,
+    },
     /// Rot, or somebody's hand.
     #[error(
         "the store {} is damaged: {what}. It was not opened, and nothing in it was changed: \
@@ -116,6 +127,8 @@ pub(super) const SMALL: u64 = 16 << 20;
 /// checked beside what follows.
 pub(super) fn open(path: &Path, formats: &Formats, small: u64) -> Result<Sqlite, OpenError> {
     files::prepare_directory(path)?;
+    let path = &files::own_name(path)?;
+    files::check_directory(path)?;
     let lock = files::lock(path)?;
     files::prepare_file(path)?;
     open_locked(path, formats, lock, small).map_err(|error| in_words(path, error))

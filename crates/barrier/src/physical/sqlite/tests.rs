@@ -264,3 +264,34 @@ async fn reads_never_go_back() {
         reader.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn by_another_name_it_is_the_same_store() {
+    let (directory, path) = new_store();
+    let link = directory.path().join("link.db");
+    fs::create_dir(path.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    // Made by the link, where the link leads.
+    let store = Sqlite::open(&link).unwrap();
+    assert_eq!(store.path(), fs::canonicalize(&path).unwrap());
+    store.commit(vec![put("a", b"1")]).await.unwrap();
+    for name in [&path, &link] {
+        assert!(matches!(Sqlite::open(name), Err(OpenError::Locked { .. })), "{name:?}");
+        let standing = Sqlite::look(name).unwrap().standing;
+        assert_eq!(standing, Standing::InUse(std::process::id().to_string()), "{name:?}");
+    }
+    store.close().await.unwrap();
+    // The directory that counts is the one that the store lies in.
+    fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(matches!(Sqlite::open(&link), Err(OpenError::DirectoryOpen { .. })));
+    fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
+    // A second name in full has a log of its own, which SQLite would not find by the first.
+    let other = directory.path().join("other.db");
+    fs::hard_link(&path, &other).unwrap();
+    for name in [&path, &other] {
+        assert!(matches!(Sqlite::open(name), Err(OpenError::Linked { .. })), "{name:?}");
+        assert!(matches!(Sqlite::look(name), Err(OpenError::Linked { .. })), "{name:?}");
+    }
+    fs::remove_file(&other).unwrap();
+    assert_eq!(Sqlite::open(&path).unwrap().get("a").await.unwrap().as_deref(), Some(&b"1"[..]));
+}

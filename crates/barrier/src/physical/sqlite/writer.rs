@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::cache::Cache;
 use super::check::Check;
 use super::checkpointer::{Checkpointer, copy, is_unflushed};
+use super::files::Identity;
 use super::inspect::{checksum, rows_digest};
 use super::stop::StopRecord;
 use super::{OpenError, failure, files};
@@ -74,8 +76,42 @@ struct Thread {
     /// A flush has failed: what the disk has of the store, nobody knows. The log has all of it, and
     /// is begun anew only after the next start has copied it again.
     is_unflushed: bool,
+    place: Place,
     /// Held until the connection is closed.
     lock: Flock<File>,
+}
+
+/// The files that commits go to. Whoever puts others in their place while they are open makes the
+/// next start read those.
+#[derive(Debug)]
+struct Place {
+    store: Option<Identity>,
+    /// None until there is a log.
+    log: Option<Identity>,
+    is_lost: bool,
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        let (store, log) = (Identity::of(path)?, Identity::of(&files::wal_of(path))?);
+        Ok(Self { store, log, is_lost: false })
+    }
+
+    /// Whether the names of store and log still lead to what is open. Once they did not, they never
+    /// do again: what was read meanwhile, nobody knows.
+    fn check(&mut self, path: &Path) -> Result<(), PhysicalError> {
+        let now = Self::of(path).map_err(PhysicalError::failed)?;
+        self.log = self.log.or(now.log);
+        self.is_lost |= now.store != self.store || now.log != self.log;
+        if self.is_lost {
+            return Err(PhysicalError::failed(format!(
+                "{} or its log was moved, removed or replaced while it is open: nothing more is \
+                 acknowledged; stop the server, and see which file is to be its store",
+                path.display()
+            )));
+        }
+        Ok(())
+    }
 }
 
 impl Writer {
@@ -89,6 +125,9 @@ impl Writer {
     ) -> Result<Self, OpenError> {
         let sums = super::reader::key_sums(&connection)?;
         let path = path.to_owned();
+        let looked = Place::of(&path);
+        let place =
+            looked.map_err(|source| OpenError::Io { what: "look at the store's file", source })?;
         let checkpointer = Checkpointer::start(&path)?;
         let is_distrusted = Arc::<AtomicBool>::default();
         let thread = Thread {
@@ -101,6 +140,7 @@ impl Writer {
             is_distrusted: is_distrusted.clone(),
             since_pass: 0,
             is_unflushed: false,
+            place,
             lock,
         };
         let (queue, receiver) = mpsc::channel(QUEUE);
@@ -214,8 +254,17 @@ impl Thread {
         }
     }
 
-    /// Lets readers see what is on disk now, then tells whoever waits for it.
-    fn acknowledge(&self, group: Vec<Commit>) {
+    /// Lets readers see what is on disk now, then tells whoever waits for it; provided that the disk
+    /// has it where the next start looks.
+    fn acknowledge(&mut self, group: Vec<Commit>) {
+        if let Err(error) = self.place.check(&self.path) {
+            let error = Chain(&error).to_string();
+            tracing::error!(error, "what was just written is lost");
+            for commit in group {
+                let _ = commit.reply.send(Err(PhysicalError::failed(error.as_str())));
+            }
+            return;
+        }
         // Of several changes of an entry only the last one: a reader past the cache may have seen it
         // already, and the next reader must not see an older one.
         let mut last = HashMap::new();
@@ -315,8 +364,8 @@ impl Thread {
 
     /// Empties and removes the log, and records the digest of what is left.
     fn close(self) -> Result<(), PhysicalError> {
-        let Self { path, connection, mut checkpointer, check, is_distrusted, lock: _lock, .. } =
-            self;
+        let Self { path, connection, mut checkpointer, check, is_distrusted, .. } = self;
+        let (mut place, _lock) = (self.place, self.lock);
         let last = checkpointer.wait();
         let is_unflushed =
             self.is_unflushed || matches!(last, Some(Err(error)) if error.is_unflushed());
@@ -330,6 +379,7 @@ impl Thread {
         if is_distrusted.load(Ordering::Acquire) {
             return Err(PhysicalError::failed("the store is damaged: entries are missing"));
         }
+        place.check(&path)?;
         let busy: bool = connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
             .map_err(failure)?;

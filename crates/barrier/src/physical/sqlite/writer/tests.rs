@@ -3,15 +3,14 @@ use super::super::open::{configure, connect};
 use super::*;
 
 fn thread(directory: &Path) -> Thread {
-    let path = directory.join("store.db");
-    files::prepare_file(&path).unwrap();
+    let path = files::own_name(&directory.join("store.db")).unwrap();
     let store = File::open(&path).unwrap();
     thread_with(directory, store)
 }
 
 /// The same with the file that passes flush.
 fn thread_with(directory: &Path, flushed: File) -> Thread {
-    let path = directory.join("store.db");
+    let path = files::own_name(&directory.join("store.db")).unwrap();
     files::prepare_file(&path).unwrap();
     let mut connection = connect(&path).unwrap();
     configure(&connection).unwrap();
@@ -19,6 +18,7 @@ fn thread_with(directory: &Path, flushed: File) -> Thread {
     let lock = files::lock(&path).unwrap();
     let cache = Arc::new(Cache::new());
     let checkpointer = Checkpointer::start_with(&path, flushed).unwrap();
+    let place = Place::of(&path).unwrap();
     Thread {
         path,
         connection,
@@ -29,6 +29,7 @@ fn thread_with(directory: &Path, flushed: File) -> Thread {
         is_distrusted: Arc::default(),
         since_pass: 0,
         is_unflushed: false,
+        place,
         lock,
     }
 }
@@ -109,7 +110,7 @@ fn the_log_is_copied_into_the_store_as_it_grows() {
 fn a_flush_that_fails_ends_all_writing_and_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
     // A pipe cannot be flushed.
-    let (pipe, _other_end) = std::io::pipe().unwrap();
+    let (pipe, _other_end) = io::pipe().unwrap();
     let mut thread = thread_with(directory.path(), File::from(std::os::fd::OwnedFd::from(pipe)));
     let results = commit_together(&mut thread, vec![put("before", 10)]);
     assert!(results.iter().all(Result::is_ok), "{results:?}");
@@ -133,4 +134,33 @@ fn a_flush_that_fails_ends_all_writing_and_loses_nothing() {
         connection.query_row(sql, [key], |row| row.get(0)).unwrap()
     };
     assert_eq!((count("before"), count("after")), (1, 0));
+}
+
+#[test]
+fn what_was_put_in_the_place_of_store_or_log_ends_all_writing() {
+    for name in ["store.db", "store.db-wal"] {
+        for is_replaced in [true, false] {
+            let directory = tempfile::tempdir().unwrap();
+            let mut thread = thread(directory.path());
+            let results = commit_together(&mut thread, vec![put("before", 10)]);
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
+            let (path, aside) = (directory.path().join(name), directory.path().join("aside"));
+            std::fs::rename(&path, &aside).unwrap();
+            if is_replaced {
+                std::fs::copy(&aside, &path).unwrap();
+            }
+            let lost = |result: &Result<(), PhysicalError>| {
+                result.as_ref().is_err_and(|error| Chain(error).to_string().contains("replaced"))
+            };
+            let batches = vec![put("after", 10), put("later", 10)];
+            let results = commit_together(&mut thread, batches);
+            assert!(results.iter().all(lost), "{name}: {results:?}");
+            // It is back, but whoever took it may have written to it.
+            std::fs::rename(&aside, &path).unwrap();
+            let results = commit_together(&mut thread, vec![put("again", 10)]);
+            assert!(results.iter().all(lost), "{name}: {results:?}");
+            thread.close().unwrap_err();
+            assert!(!directory.path().join("store.db.clean").exists(), "{name}");
+        }
+    }
 }
