@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
+use holdfast_testkit::install_go;
 
 /// Which proof, and how large.
 #[derive(clap::Args)]
@@ -98,7 +99,11 @@ impl Proof {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (place, name, variable, full) = args.proof.test();
     let rounds = args.rounds.unwrap_or(full);
-    let status = Command::new(env!("CARGO"))
+    let mut cargo = Command::new(env!("CARGO"));
+    if let Proof::Templates = args.proof {
+        cargo.env("HOLDFAST_GO", install_go().context("install Go")?);
+    }
+    let status = cargo
         .arg("test")
         .args(place)
         // After the dashes: with a name before them cargo builds no examples, and the store's proof

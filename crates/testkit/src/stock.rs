@@ -15,8 +15,10 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
+mod go;
 mod spire;
 
+pub use go::install_go;
 pub use spire::Spire;
 
 /// What is installed, and which versions: what passes today must not fail tomorrow.

