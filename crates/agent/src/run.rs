@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::auth::{Authenticator, LoginError};
 use crate::config::{AgentConfig, AutoAuthConfig, ServerConfig};
+use crate::consumer::Launcher;
 use crate::delivery::{Delivery, DeliveryError, Exit, Parts};
 use crate::proxy::{Proxy, ProxyError, Reloader};
 use crate::session::{Keeper, Rules, Session, State};
@@ -61,6 +62,8 @@ pub struct Surroundings {
     pub reloads: watch::Receiver<Arc<AgentConfig>>,
     /// Told whether everything is rendered, and everybody was told of it.
     pub rendered: watch::Sender<bool>,
+    /// What a process in `exec` is started by, so that it ends with the agent.
+    pub launcher: Option<Launcher>,
     /// Cancelled when the agent is to end; it cancels it too, when it ends by itself.
     pub shutdown: CancellationToken,
 }
@@ -107,6 +110,7 @@ impl Agent {
                 session: session.clone(),
                 clock: surroundings.clock.clone(),
                 random: surroundings.random.clone(),
+                launcher: surroundings.launcher.clone(),
             };
             parts.build(&config).map(|delivery| (parts, delivery))
         });

@@ -49,6 +49,9 @@ enum Command {
         #[arg(long, value_enum, default_value = "holdfast")]
         name: Name,
     },
+    /// Not for people.
+    #[command(hide = true)]
+    Process(vault::Process),
     /// Print the version.
     Version,
 }
@@ -89,6 +92,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Recover(recover) => recover.run(),
         // Caught above, before clap could take their flags for its own.
         Command::Spiffe(_) | Command::Vault(_) => ExitCode::FAILURE,
+        Command::Process(process) => process.run(),
         Command::Completion { shell, name } => completion(shell, name),
         Command::Version => {
             println!("holdfast {}", env!("CARGO_PKG_VERSION"));

@@ -23,6 +23,8 @@ pub struct ExecConfig {
     pub reload_signal: Option<Signal>,
     /// How it says that it has taken up what changed.
     pub acknowledge: Option<AcknowledgeConfig>,
+    /// Whether its memory may be dumped when it crashes, as far as the agent's own limit lets it.
+    pub core_dumps: bool,
     /// Where its standard output goes; none for the agent's own.
     pub stdout: Option<PathBuf>,
     /// Where its standard error goes; none for the agent's own.
@@ -80,6 +82,7 @@ impl ExecConfig {
         let stop = value::signal(&mut settings, "restart_stop_signal");
         let reload_signal = value::signal(&mut settings, "reload_signal");
         let acknowledge = value::block(&mut settings, "acknowledge", AcknowledgeConfig::read);
+        let core_dumps = settings.bool("core_dumps").unwrap_or(false);
         let stdout = value::path(&mut settings, "child_process_stdout");
         let stderr = value::path(&mut settings, "child_process_stderr");
         settings.finish();
@@ -89,6 +92,7 @@ impl ExecConfig {
             restart_stop_signal: stop.unwrap_or(Signal::SIGTERM),
             reload_signal,
             acknowledge: acknowledge.flatten(),
+            core_dumps,
             stdout,
             stderr,
         })

@@ -1,10 +1,11 @@
 //! The process that the agent runs: secrets in its environment, started anew when they change.
 
-use std::fs::OpenOptions;
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::command;
+use super::former::Former;
+use super::launch::Launcher;
 use crate::config::{CommandEnvironment, ExecConfig};
 
 /// How long a process may take to end once it was told to.
@@ -69,6 +72,52 @@ impl Ended {
     }
 }
 
+/// What keeps a process from outliving its agent.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    /// The step between; without it the process outlives an agent that is killed.
+    pub launcher: Option<Launcher>,
+    /// Tells the next agent of it.
+    pub former: Former,
+}
+
+impl Guard {
+    /// What is to be run so that `words` are.
+    fn launch(&self, config: &ExecConfig, words: Vec<OsString>) -> Vec<OsString> {
+        let Some(launcher) = &self.launcher else { return words };
+        let mut all = vec![launcher.program.clone()];
+        all.extend(launcher.arguments.iter().cloned());
+        all.extend(["--parent".into(), std::process::id().to_string().into()]);
+        if config.core_dumps {
+            all.push("--core-dumps".into());
+        }
+        all.push("--".into());
+        all.extend(words);
+        all
+    }
+}
+
+/// Says what is wrong with a program before there is a process, as far as that can be seen.
+fn check_is_there(words: &[OsString]) -> Result<(), ChildError> {
+    let [program, ..] = words else { return Ok(()) };
+    let is_program = |path: &Path| {
+        let executable = |found: fs::Metadata| found.is_file() && found.mode() & 0o111 != 0;
+        fs::metadata(path).is_ok_and(executable)
+    };
+    let found = match Path::new(program).components().count() {
+        1 if !program.as_encoded_bytes().contains(&b'/') => {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&path).any(|folder| is_program(&folder.join(program)))
+        }
+        _ => is_program(Path::new(program)),
+    };
+    let failed = || ChildError::Start {
+        program: program.display().to_string(),
+        source: io::Error::new(io::ErrorKind::NotFound, "there is no such program"),
+    };
+    if found { Ok(()) } else { Err(failed()) }
+}
+
 impl Grace {
     /// As the operator wrote it.
     pub fn of(config: &ExecConfig) -> Self {
@@ -84,8 +133,15 @@ impl Child {
     pub fn start(
         config: &ExecConfig,
         variables: &[(String, SecretString)],
+        guard: &Guard,
     ) -> Result<Self, ChildError> {
-        let mut command = command::prepare(&config.command, &CommandEnvironment::default());
+        let words = command::words(&config.command);
+        check_is_there(&words)?;
+        let words = guard.launch(config, words);
+        let mut command = command::prepare_words(&words, &CommandEnvironment::default());
+        if let Some(launcher) = &guard.launcher {
+            command.as_std_mut().arg0(&launcher.name);
+        }
         let output = |path: &Option<PathBuf>| match path {
             None => Ok(Stdio::inherit()),
             Some(path) => OpenOptions::new()
@@ -98,6 +154,8 @@ impl Child {
         };
         command.stdin(Stdio::inherit());
         command.stdout(output(&config.stdout)?).stderr(output(&config.stderr)?);
+        let (mark, place) = guard.former.mark();
+        command.env(mark, place);
         command.envs(variables.iter().map(|(name, value)| (name, value.expose())));
         let failed = |source| ChildError::Start { program: config.command[0].clone(), source };
         let process = command.spawn().map_err(failed)?;
@@ -129,6 +187,8 @@ impl Child {
     pub async fn stop(&mut self, grace: Grace) -> Ended {
         self.signal(grace.signal);
         if let Ok(ended) = tokio::time::timeout(grace.patience, self.wait()).await {
+            // What it started and left.
+            let _ = killpg(self.pid, Signal::SIGKILL);
             return ended;
         }
         let _ = killpg(self.pid, Signal::SIGKILL);
@@ -148,9 +208,18 @@ mod tests {
             restart_stop_signal: Signal::SIGTERM,
             reload_signal: None,
             acknowledge: None,
+            core_dumps: false,
             stdout: Some(output),
             stderr: None,
         }
+    }
+
+    fn start(
+        config: &ExecConfig,
+        variables: &[(String, SecretString)],
+    ) -> Result<Child, ChildError> {
+        let former = Former::of(Path::new("/nowhere"));
+        Child::start(config, variables, &Guard { launcher: None, former })
     }
 
     #[tokio::test]
@@ -159,24 +228,29 @@ mod tests {
         let output = folder.path().join("output");
         let secret = |text: &str| vec![("PASSWORD".to_owned(), SecretString::from(text))];
         let config = exec("echo \"$PASSWORD\"; exit 7", output.clone());
-        let mut child = Child::start(&config, &secret("s3cret")).unwrap();
+        let mut child = start(&config, &secret("s3cret")).unwrap();
         assert_eq!(child.wait().await.code(), 7);
-        assert_eq!(std::fs::read_to_string(&output).unwrap(), "s3cret\n");
+        assert_eq!(fs::read_to_string(&output).unwrap(), "s3cret\n");
 
         let grace = Grace { signal: Signal::SIGTERM, patience: Duration::from_secs(20) };
-        let mut child = Child::start(&exec("exec sleep 600", output.clone()), &[]).unwrap();
+        let mut child = start(&exec("exec sleep 600", output.clone()), &[]).unwrap();
         assert_eq!(child.stop(grace).await.code(), 128 + 15);
 
         let impatient = Grace { patience: Duration::from_millis(100), ..grace };
         let stubborn = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
-        std::fs::remove_file(&output).unwrap();
-        let mut child = Child::start(&exec(stubborn, output.clone()), &[]).unwrap();
-        while !std::fs::read_to_string(&output).unwrap().contains("ready") {
+        fs::remove_file(&output).unwrap();
+        let mut child = start(&exec(stubborn, output.clone()), &[]).unwrap();
+        while !fs::read_to_string(&output).unwrap().contains("ready") {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         assert_eq!(child.stop(impatient).await.code(), 128 + 9);
 
         let nowhere = exec("true", folder.path().join("no/where"));
-        assert!(matches!(Child::start(&nowhere, &[]), Err(ChildError::Output { .. })));
+        assert!(matches!(start(&nowhere, &[]), Err(ChildError::Output { .. })));
+        for program in ["/no/such/program", "no-such-program"] {
+            let mut missing = exec("", folder.path().join("output"));
+            missing.command = vec![program.to_owned(), "x".to_owned()];
+            assert!(matches!(start(&missing, &[]), Err(ChildError::Start { .. })), "{program}");
+        }
     }
 }

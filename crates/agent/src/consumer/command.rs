@@ -1,6 +1,6 @@
 //! Runs a command to its end, within its time.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -68,21 +68,27 @@ pub async fn run(config: &CommandConfig, generation: u64) -> Result<(), CommandE
     if status.success() { Ok(()) } else { Err(CommandError::Failed { program, status }) }
 }
 
-/// A command in a process group of its own: one word is a line for the shell.
-pub(super) fn prepare(words: &[String], environment: &CommandEnvironment) -> Command {
-    let mut command = match words {
-        [line] => {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", line]);
-            shell
-        }
-        [program, arguments @ ..] => {
-            let mut command = Command::new(program);
-            command.args(arguments);
-            command
-        }
-        [] => Command::new("true"),
+/// A command in a process group of its own.
+fn prepare(command: &[String], environment: &CommandEnvironment) -> Command {
+    prepare_words(&words(command), environment)
+}
+
+/// The words of a command: one word is a line for the shell.
+pub(super) fn words(command: &[String]) -> Vec<OsString> {
+    match command {
+        [line] => ["sh", "-c", line].map(OsString::from).to_vec(),
+        words => words.iter().map(OsString::from).collect(),
+    }
+}
+
+/// The same of words that no shell is to look at.
+pub(super) fn prepare_words(words: &[OsString], environment: &CommandEnvironment) -> Command {
+    let (program, arguments) = match words {
+        [program, arguments @ ..] => (program.as_os_str(), arguments),
+        [] => (OsStr::new("true"), &[][..]),
     };
+    let mut command = Command::new(program);
+    command.args(arguments);
     command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
     command.env_clear().envs(environment.of(std::env::vars_os()));
     command

@@ -6,14 +6,18 @@
 mod acknowledge;
 mod child;
 mod command;
+mod former;
+mod launch;
 mod ledger;
 mod orders;
 mod pid_file;
 mod supervisor;
 
 pub use acknowledge::acknowledged;
-pub use child::{Child, ChildError, Ended, Grace};
+pub use child::{Child, ChildError, Ended, Grace, Guard};
 pub use command::{CommandError, run};
+pub use former::Former;
+pub use launch::{LaunchError, Launcher, become_process};
 pub use ledger::{Consumer, Ledger};
 pub use orders::{Order, Ordered, Orders, orders};
 pub use pid_file::notify;

@@ -3,7 +3,8 @@
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::child::{Child, Grace};
+use super::child::{Child, Grace, Guard};
+use super::launch::Starter;
 use super::orders::{Order, Ordered};
 use crate::config::ExecConfig;
 
@@ -23,9 +24,23 @@ pub enum Report {
     Ended(u8),
 }
 
-/// Obeys until there are no more orders; then the process is ended.
-pub async fn supervise(config: ExecConfig, mut orders: Ordered, reports: mpsc::Sender<Report>) {
+/// Obeys until there are no more orders; then the process is ended. What an agent before this one
+/// left is ended first.
+pub async fn supervise(
+    config: ExecConfig,
+    guard: Guard,
+    mut orders: Ordered,
+    reports: mpsc::Sender<Report>,
+) {
     let grace = Grace::of(&config);
+    guard.former.end(grace).await;
+    let starter = match Starter::new() {
+        Ok(starter) => starter,
+        Err(error) => {
+            let _ = reports.send(Report::NotStarted(format!("start a thread: {error}"))).await;
+            return;
+        }
+    };
     let mut child: Option<Child> = None;
     loop {
         let ended = async {
@@ -37,6 +52,7 @@ pub async fn supervise(config: ExecConfig, mut orders: Ordered, reports: mpsc::S
         let order = tokio::select! {
             ended = ended => {
                 child = None;
+                guard.former.forget();
                 info!(code = ended.code(), "the process ended");
                 let _ = reports.send(Report::Ended(ended.code())).await;
                 continue;
@@ -55,10 +71,17 @@ pub async fn supervise(config: ExecConfig, mut orders: Ordered, reports: mpsc::S
                     info!(pid = old.pid(), "a secret changed: the process is started anew");
                     old.stop(grace).await;
                 }
-                let report = match Child::start(&config, &variables) {
+                let (with, by) = (config.clone(), guard.clone());
+                let started = starter.run(move || Child::start(&with, &variables, &by)).await;
+                // Nothing on the thread panics.
+                let Some(started) = started else { return };
+                let report = match started {
                     Ok(new) => {
                         let pid = new.pid();
                         info!(pid, "the process runs");
+                        if let Err(error) = guard.former.remember(pid) {
+                            warn!(%error, "write down which process runs");
+                        }
                         child = Some(new);
                         Report::Running { pid, revision }
                     }
@@ -74,6 +97,7 @@ pub async fn supervise(config: ExecConfig, mut orders: Ordered, reports: mpsc::S
     if let Some(mut child) = child {
         child.stop(grace).await;
     }
+    guard.former.forget();
 }
 
 #[cfg(test)]
@@ -83,7 +107,7 @@ mod tests {
 
     use super::*;
     use crate::config::RestartOn;
-    use crate::consumer::orders;
+    use crate::consumer::{Former, orders};
 
     #[tokio::test]
     async fn the_process_is_as_it_was_ordered() {
@@ -98,12 +122,14 @@ mod tests {
             restart_stop_signal: Signal::SIGTERM,
             reload_signal: None,
             acknowledge: None,
+            core_dumps: false,
             stdout: Some(output.clone()),
             stderr: None,
         };
         let (order, ordered) = orders();
         let (report, mut reports) = mpsc::channel(4);
-        let task = tokio::spawn(supervise(config, ordered, report));
+        let guard = Guard { launcher: None, former: Former::of(folder.path()) };
+        let task = tokio::spawn(supervise(config, guard, ordered, report));
         let says = async |text: &str| {
             let start = std::time::Instant::now();
             while !std::fs::read_to_string(&output).is_ok_and(|said| said.contains(text)) {

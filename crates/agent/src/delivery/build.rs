@@ -18,6 +18,7 @@ use super::unit::{Target, Unit};
 use super::watch::Watched;
 use super::{Delivery, Server, effects};
 use crate::config::{AgentConfig, Principal, TemplateConfig};
+use crate::consumer::{Former, Guard, Launcher};
 use crate::files;
 use crate::generation::{self, Destination, GenerationError, Owner, Place, Publisher};
 use crate::session::Session;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub random: Arc<dyn Random>,
+    /// What a process is started by, so that it ends with the agent.
+    pub launcher: Option<Launcher>,
 }
 
 /// Why nothing can be delivered.
@@ -77,7 +80,7 @@ impl Delivery {
     /// # Errors
     /// See [`DeliveryError`].
     pub fn build(settings: Settings) -> Result<Self, DeliveryError> {
-        let Settings { config, state, session, clock, random } = settings;
+        let Settings { config, state, session, clock, random, launcher } = settings;
         let mut client = config.server.client_config()?;
         client.max_retries = 0;
         let anonymous = VaultClient::new(&client)?;
@@ -116,6 +119,7 @@ impl Delivery {
             tokio::spawn(events::listen(event_config, tell)),
         ];
 
+        let guard = Guard { launcher, former: Former::of(&state.directory) };
         let now = Instant::now();
         let for_files = config.templates.iter().enumerate().map(|(index, template)| {
             let loaded = Loaded::new(Arc::clone(&template.text), template.sandbox_path.clone());
@@ -139,7 +143,7 @@ impl Delivery {
         };
         Ok(Self {
             units: for_files.chain(variables).collect(),
-            consumers: Consumers::new(&config, publisher.root().clone()),
+            consumers: Consumers::new(&config, guard, publisher.root().clone()),
             states: session.states(),
             states_end: false,
             started: clock.now(),

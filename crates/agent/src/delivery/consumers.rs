@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::config::{
     AcknowledgeConfig, AgentConfig, CommandConfig, ExecConfig, NotifyConfig, RestartOn,
 };
-use crate::consumer::{self, Ledger, Order, Orders, Report};
+use crate::consumer::{self, Guard, Ledger, Order, Orders, Report};
 use crate::generation::Folder;
 use holdfast_types::{SecretString, Timestamp};
 
@@ -60,7 +60,7 @@ struct Process {
 impl Consumers {
     /// Those that `config` names. Templates with the same command share one: it is run once for all
     /// that changed together.
-    pub(super) fn new(config: &AgentConfig, ledger: Folder) -> Self {
+    pub(super) fn new(config: &AgentConfig, guard: Guard, ledger: Folder) -> Self {
         let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
         for (index, template) in config.templates.iter().enumerate() {
             let signal = template.reload_signal.filter(|_| config.exec.is_some());
@@ -113,7 +113,7 @@ impl Consumers {
                 process.files = (0..config.templates.len()).collect();
             }
         }
-        let process = config.exec.clone().map(Process::new);
+        let process = config.exec.clone().map(|exec| Process::new(exec, guard));
         let ledger = Ledger::open(ledger, kinds.keys().cloned());
         let (telling, retries) = (JoinSet::new(), BTreeMap::new());
         Self { ledger, kinds, telling, retries, process }
@@ -372,10 +372,10 @@ impl Kind {
 }
 
 impl Process {
-    fn new(config: ExecConfig) -> Self {
+    fn new(config: ExecConfig, guard: Guard) -> Self {
         let (orders, ordered) = consumer::orders();
         let (reported, reports) = mpsc::channel(16);
-        let task = tokio::spawn(consumer::supervise(config.clone(), ordered, reported));
+        let task = tokio::spawn(consumer::supervise(config.clone(), guard, ordered, reported));
         Self {
             config,
             orders,

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::{Delivery, DeliveryError, Exit, Settings};
 use crate::config::AgentConfig;
+use crate::consumer::Launcher;
 use crate::session::Session;
 use crate::status::StatePlace;
 
@@ -18,6 +19,7 @@ pub(crate) struct Parts {
     pub(crate) session: Session,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
+    pub(crate) launcher: Option<Launcher>,
 }
 
 impl Parts {
@@ -32,6 +34,7 @@ impl Parts {
             session: self.session.clone(),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
+            launcher: self.launcher.clone(),
         })
     }
 

@@ -52,6 +52,7 @@ impl World {
             session: Session::fixed(State::LoggedIn(login)),
             clock,
             random: Arc::new(SystemRandom),
+            launcher: None,
         };
         let mut delivery = Delivery::build(settings).unwrap();
         delivery.follow_login();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Uid;
 
+use crate::consumer::Former;
 use crate::files;
 use crate::generation::Folder;
 
@@ -67,8 +68,9 @@ impl StatePlace {
         }
     }
 
-    /// Removes the socket, and the way to it.
+    /// Removes the socket and what else tells of a running agent, and the way to it.
     pub fn clear(&self) {
+        Former::of(&self.directory).forget();
         let _ = fs::remove_file(self.socket());
         let _ = fs::remove_file(self.well_known.join(SOCKET));
         let _ = fs::remove_dir(&self.well_known);

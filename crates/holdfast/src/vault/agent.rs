@@ -9,6 +9,7 @@ use holdfast_agent::config::{self, AgentConfig, Overrides};
 use holdfast_agent::{Agent as Running, Surroundings};
 use holdfast_types::{SystemClock, SystemRandom};
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use logging::Logging;
 
 mod generate;
 mod logging;
+pub(crate) mod process;
 mod status;
 
 /// One renders while another passes requests on. An agent runs beside each service, and each thread
@@ -88,7 +90,7 @@ impl Agent {
         }
         // Neither core dumps nor other processes of the user get to see tokens. The umask stays: a
         // process that the agent starts inherits it.
-        let protected = prctl::set_dumpable(false);
+        let protected = prctl::set_dumpable(false).and_then(|()| forbid_core_dumps());
         if self.config.is_empty() {
             let path = environment::read("AGENT_CONFIG_PATH");
             self.config.extend(path.map(PathBuf::from));
@@ -146,6 +148,7 @@ impl Agent {
             random: Arc::new(SystemRandom),
             reloads,
             rendered,
+            launcher: Some(process::launcher()),
             shutdown: shutdown.clone(),
         };
         tokio::spawn(async move {
@@ -193,6 +196,12 @@ impl Agent {
             }
         }
     }
+}
+
+/// Of this process and what it starts, unless that asks for them.
+fn forbid_core_dumps() -> nix::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_CORE)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, hard)
 }
 
 async fn any(one: &mut Signal, other: &mut Signal) {

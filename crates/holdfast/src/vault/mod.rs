@@ -57,6 +57,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use holdfast_client::vault::VaultError;
 
+pub(crate) use agent::process::Process;
 pub(crate) use complete::answer as complete;
 pub(crate) use connection::Connection;
 use connection::explain;

@@ -79,8 +79,9 @@ fn is_kept(world: &World, who: Who) {
         assert_is_not_printed(world, &needles);
         let said = both(&holdfast(world, &["vault", "agent", "status"]).output().unwrap());
         assert!(said.contains("/proc/<pid>/environ has them"), "{said}");
+        assert_core_is_forbidden(&PathBuf::from(format!("/proc/{process}")), "the process");
         assert_not_dumped(end(agent, signal), signal);
-        let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+        // It ends with its agent.
         wait_for(|| elsewhere().is_empty());
     }
     dumps_are_possible(world);
@@ -200,13 +201,17 @@ fn cores(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn assert_memory_is_kept(process: &Path, name: &str) {
-    let limits = fs::read_to_string(process.join("limits")).unwrap();
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    let values: Vec<_> = core.split_whitespace().skip(4).take(2).collect();
-    assert_eq!(values, ["0", "0"], "{name}: {core}");
+    assert_core_is_forbidden(process, name);
     // What may not be traced by its own user belongs to root here.
     let status = fs::read_to_string(process.join("status")).unwrap();
     let uid = status.lines().find(|line| line.starts_with("Uid:")).unwrap();
     assert_ne!(uid.split_whitespace().nth(1), Some("0"), "{name} runs as root");
     assert_eq!(fs::metadata(process.join("environ")).unwrap().uid(), 0, "{name}");
+}
+
+fn assert_core_is_forbidden(process: &Path, name: &str) {
+    let limits = fs::read_to_string(process.join("limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    let values: Vec<_> = core.split_whitespace().skip(4).take(2).collect();
+    assert_eq!(values, ["0", "0"], "{name}: {core}");
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use super::world::{Program, World, until};
@@ -123,4 +125,93 @@ async fn whoever_missed_a_change_is_told_by_the_next_agent() {
     agent.start();
     world.until(&agent, "told", "1").await;
     until("no more than that", &agent, || !agent.log().contains("panicked")).await;
+}
+
+/// Whether a process runs, and is not only still to be waited for.
+fn lives(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+#[tokio::test]
+async fn a_process_does_not_outlive_an_agent_that_is_killed() {
+    let world = World::ours().await;
+    world.put("app", json!({ "n": "1" })).await;
+    // What it starts beside itself is not killed with it.
+    let mut agent = world.agent(
+        Program::Ours,
+        "agent",
+        r#"
+        env_template "NUMBER" { contents = "{{ with secret \"kv/app\" }}{{ .Data.data.n }}{{ end }}" }
+        exec {
+          command = ["sh", "-c", "sleep 600 & echo $$ $! $(ulimit -c) >> FOLDER/started; wait"]
+        }
+        "#,
+    );
+    let started = |index: usize| {
+        let text = world.text("started");
+        let words: Vec<_> = text.lines().nth(index)?.split(' ').map(str::to_owned).collect();
+        let [process, beside, limit] = &words[..] else { return None };
+        Some((process.parse::<i32>().ok()?, beside.parse::<i32>().ok()?, limit.clone()))
+    };
+    until("the process", &agent, || started(0).is_some()).await;
+    let (process, beside, limit) = started(0).unwrap();
+    assert_eq!(limit, "0", "its memory is not dumped");
+    agent.until("the process to be known", |status| status.consumers[0].pid == Some(process)).await;
+    assert!(lives(process) && lives(beside));
+    agent.kill();
+    until("the process to end with its agent", &agent, || !lives(process)).await;
+    assert!(lives(beside), "nobody knows of it but the process");
+
+    agent.start();
+    until("what it started to be ended", &agent, || !lives(beside)).await;
+    until("another process", &agent, || started(1).is_some()).await;
+    let (process, beside, _) = started(1).unwrap();
+    assert!(lives(process) && lives(beside));
+
+    // Told to end, the agent ends both.
+    kill(Pid::from_raw(agent.pid()), Signal::SIGTERM).unwrap();
+    until("the end of both", &agent, || !lives(process) && !lives(beside)).await;
+    assert_eq!(agent.ended().await, 0);
+}
+
+#[tokio::test]
+async fn a_process_that_asks_for_them_may_leave_core_dumps() {
+    let world = World::ours().await;
+    world.put("app", json!({ "n": "1" })).await;
+    let agent = world.agent(
+        Program::Ours,
+        "agent",
+        r#"
+        env_template "NUMBER" { contents = "{{ with secret \"kv/app\" }}{{ .Data.data.n }}{{ end }}" }
+        exec {
+          command    = ["sh", "-c", "echo $(ulimit -c) $(ulimit -Hc) > FOLDER/limits; exec sleep 600"]
+          core_dumps = true
+        }
+        "#,
+    );
+    let limits = || {
+        let text = world.text("limits");
+        text.trim().split_once(' ').map(|(soft, hard)| (soft.to_owned(), hard.to_owned()))
+    };
+    until("the process", &agent, || limits().is_some()).await;
+    let (soft, hard) = limits().unwrap();
+    assert_eq!(soft, hard, "what the system lets it");
+}
+
+#[tokio::test]
+async fn a_process_that_is_not_there_ends_the_agent() {
+    let world = World::ours().await;
+    world.put("app", json!({ "n": "1" })).await;
+    let mut agent = world.agent(
+        Program::Ours,
+        "agent",
+        r#"
+        env_template "NUMBER" { contents = "{{ with secret \"kv/app\" }}{{ .Data.data.n }}{{ end }}" }
+        exec { command = ["FOLDER/no-such-program", "x"] }
+        "#,
+    );
+    assert_ne!(agent.ended().await, 0);
+    let log = agent.log();
+    assert!(log.contains("no-such-program: there is no such program"), "{log}");
 }
