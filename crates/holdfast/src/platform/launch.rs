@@ -37,8 +37,10 @@ pub(crate) const MARK: &str = "HOLDFAST_STATE";
 pub(crate) struct Launch {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
-    /// All of its environment. Never a secret.
+    /// Its environment. Never a secret.
     pub(crate) environment: Vec<(String, OsString)>,
+    /// Secrets in its environment, which it reads itself: the directory of its files, and the names.
+    pub(crate) secrets: Option<(PathBuf, Vec<String>)>,
     pub(crate) directory: PathBuf,
     pub(crate) account: Account,
     /// What it gets when the supervisor dies.
@@ -70,6 +72,12 @@ pub(crate) struct LaunchArguments {
     /// Standard input is a listening socket, which is to become descriptor 3.
     #[arg(long)]
     socket: bool,
+    /// Where the files are that have secrets for its environment.
+    #[arg(long)]
+    secrets: Option<PathBuf>,
+    /// The name of a variable that is one.
+    #[arg(long)]
+    secret: Vec<String>,
     /// The cgroup to enter.
     #[arg(long)]
     cgroup: Option<PathBuf>,
@@ -109,6 +117,12 @@ impl Launch {
             command.arg("--socket").stdin(socket.try_clone()?);
             // Without LISTEN_PID: nobody knows it before the process exists.
             command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", name);
+        }
+        if let Some((directory, names)) = &self.secrets {
+            command.arg("--secrets").arg(directory);
+            for name in names {
+                command.arg("--secret").arg(name);
+            }
         }
         if let Some(cgroup) = &self.cgroup {
             command.arg("--cgroup").arg(cgroup);
@@ -180,7 +194,7 @@ impl LaunchArguments {
         let arguments = words.collect::<Result<Vec<_>, _>>()?;
         let environment = std::env::vars_os()
             .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()));
-        let environment = environment.collect::<Result<Vec<_>, _>>()?;
+        let mut environment = environment.collect::<Result<Vec<_>, _>>()?;
 
         setpgid(Pid::from_raw(0), Pid::from_raw(0)).context("leave the process group")?;
         umask(Mode::from_bits_truncate(0o077));
@@ -203,6 +217,13 @@ impl LaunchArguments {
         prctl::set_no_new_privs().context("forbid new privileges")?;
         if self.confine {
             Confinement::enter(&self.readable, &self.writable)?;
+        }
+        if let Some(directory) = &self.secrets {
+            // As its user: who decides what is there is the service.
+            let values = super::delivery::environment::read(directory, &self.secret)?;
+            for (name, value) in self.secret.iter().zip(&values) {
+                environment.push(CString::new([name.as_bytes(), b"=", value].concat())?);
+            }
         }
         // After the change of user, which clears it.
         let signal = Signal::try_from(self.death_signal).context("the death signal")?;

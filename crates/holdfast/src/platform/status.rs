@@ -84,6 +84,8 @@ pub(crate) struct DeliveryStatus {
     pub(crate) directory: PathBuf,
     /// How many.
     pub(crate) files: usize,
+    /// The variables of its environment that are secrets: whatever it starts has them, too.
+    pub(crate) environment: Vec<String>,
     /// Of which generation; none before all are there.
     pub(crate) generation: Option<u64>,
     /// What is wrong.
@@ -277,12 +279,16 @@ impl DeliveryStatus {
     fn line(&self) -> String {
         let (count, directory) = (self.files, self.directory.display());
         let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
-        match self.generation {
+        let mut line = match self.generation {
             Some(generation) => {
                 format!("{}: {files} in {directory}, generation {generation}", self.service)
             }
             None => format!("{}: {files} to come in {directory}", self.service),
+        };
+        if !self.environment.is_empty() {
+            let _ = write!(line, "; IN ITS ENVIRONMENT: {}", self.environment.join(", "));
         }
+        line
     }
 }
 
@@ -362,6 +368,7 @@ mod tests {
                 service: "backend".to_owned(),
                 directory: "/s/demo/secrets/services/backend/files".into(),
                 files: 2,
+                environment: vec!["DATABASE_PASSWORD".to_owned()],
                 generation: Some(7),
                 problem: None,
             }],

@@ -133,6 +133,7 @@ impl Server {
             directory: self.directory.clone(),
             account: self.account.clone(),
             death_signal: Signal::SIGKILL,
+            secrets: None,
             inherit: vec![file.into()],
             socket: socket.map(|socket| (NAME, socket.into())),
             confinement: None,

@@ -23,6 +23,13 @@ print(\"Sourcing secrets\", len(text), flush=True)
 signal.pause()
 '\n";
 
+/// A service that has its secret in its environment, as it asked for.
+const WORKER: &str = "\
+[services.worker]\n\
+command = [\"sh\", \"-c\", \"echo started with ${#WORD}; exec sleep 86400\"]\n\
+secret_environment.WORD = \"templates/word.ctmpl\"\n";
+const WORD: &str = "{{ with secret \"secret/worker\" }}{{ .Data.data.word }}{{ end }}\n";
+
 #[test]
 fn a_value_is_with_its_service_and_nowhere_else() {
     for who in Who::all() {
@@ -33,6 +40,10 @@ fn a_value_is_with_its_service_and_nowhere_else() {
 fn is_kept(world: &World, who: Who) {
     add_service(world, "reload = \"restart\"");
     fs::write(world.platform().join("service.sh"), SERVICE).unwrap();
+    world.write_config(&format!("{}\n{WORKER}", world.config()));
+    let policy = "path \"secret/data/worker\" { capabilities = [\"read\"] }\n";
+    fs::write(world.platform().join("policies/worker.hcl"), policy).unwrap();
+    fs::write(world.platform().join("templates/word.ctmpl"), WORD).unwrap();
     let temporary = make_temporary(world);
     let said = world.fail(world.up_command().env("TMPDIR", &temporary));
     assert!(said.contains("app.env is not there yet"), "{said}");
@@ -40,10 +51,13 @@ fn is_kept(world: &World, who: Who) {
     let (first, second, shown) = (canary(), canary(), canary());
     world.put("secret/shown", &json!({ "word": shown }));
     world.put("secret/probe", &json!({ "word": first }));
+    let (old, new) = (canary(), canary());
+    world.put("secret/worker", &json!({ "word": old }));
     wait_for(|| world.status()["worst"].is_null() && starts(world) == 1);
     world.put("secret/probe", &json!({ "word": second }));
     wait_for(|| starts(world) == 2 && world.status()["worst"].is_null());
     assert_planted_is_found(world);
+    is_in_the_environment(world, &old, &new);
 
     // Where it belongs.
     let text = fs::read_to_string(file(world)).unwrap();
@@ -103,6 +117,37 @@ fn is_kept(world: &World, who: Who) {
     assert_eq!(find(world, &needles), Vec::<PathBuf>::new(), "of a platform that is down");
     world.run("down", &["--purge"]);
     world.assert_nothing_left();
+}
+
+/// What a service asked to have in its environment is there, in its files, and nowhere else, before
+/// and after a change; and the status says so.
+fn is_in_the_environment(world: &World, old: &str, new: &str) {
+    let has = |value: &str| {
+        let Some(worker) = pid(world, "worker") else { return false };
+        let environment = fs::read(format!("/proc/{worker}/environ")).unwrap_or_default();
+        environment
+            .split(|byte| *byte == 0)
+            .any(|found| found == format!("WORD={value}").as_bytes())
+    };
+    let files = PathBuf::from(world.status()["secrets"][1]["directory"].as_str().unwrap());
+    let elsewhere = || {
+        let worker = pid(world, "worker").unwrap();
+        let mut found = find(world, &[old, new]);
+        found.retain(|path| {
+            !path.starts_with(&files) && *path != Path::new(&format!("/proc/{worker}/environ"))
+        });
+        found
+    };
+    wait_for(|| has(old));
+    assert_eq!(elsewhere(), Vec::<PathBuf>::new());
+    let text = world.run("status", &[]);
+    assert!(text.contains("IN ITS ENVIRONMENT: WORD"), "{text}");
+    assert_eq!(world.status()["secrets"][1]["environment"], json!(["WORD"]));
+    assert_eq!(world.status()["secrets"][0]["environment"], json!([]));
+    world.put("secret/worker", &json!({ "word": new }));
+    wait_for(|| has(new) && world.status()["worst"].is_null());
+    assert_eq!(elsewhere(), Vec::<PathBuf>::new());
+    assert!(find(world, &[new]).iter().any(|path| path.starts_with("/proc")), "it is found there");
 }
 
 fn holdfast(world: &World, words: &[&str]) -> Command {

@@ -140,6 +140,8 @@ pub(crate) struct Service {
 pub(crate) struct Delivery {
     /// Templates, below the platform directory. Each becomes a file of its name without `.ctmpl`.
     pub(crate) templates: Vec<PathBuf>,
+    /// Variables of its environment, and the template of each: for programs that read nothing else.
+    pub(crate) variables: BTreeMap<String, PathBuf>,
     /// The policies of the service's login.
     pub(crate) policies: Vec<String>,
     /// What the service is told of a change.

@@ -25,6 +25,9 @@ pub(super) struct ServiceFile {
     /// Files to render for it, such as `templates/app.json.ctmpl`: it finds `app.json` in
     /// `$CREDENTIALS_DIRECTORY`, and starts when all are there.
     templates: Vec<PathBuf>,
+    /// Secrets in its environment, for a program that reads nothing else: the name of a variable, and
+    /// a template such as `templates/password.ctmpl`. It is started anew when one changes.
+    secret_environment: BTreeMap<String, PathBuf>,
     /// What its templates may read: names of files in `policies/`. Default: the service's name.
     policies: Option<Vec<String>>,
     /// What happens when a file changed: `restart`, or a signal such as `SIGHUP`. Default: nothing,
@@ -34,6 +37,9 @@ pub(super) struct ServiceFile {
 
 /// What the name of a template ends in.
 const TEMPLATE: &str = "ctmpl";
+/// The variables of a service that the platform sets.
+const SET: [&str; 5] =
+    ["CREDENTIALS_DIRECTORY", "HOLDFAST_STATE", "HOME", "PATH", "STATE_DIRECTORY"];
 /// What a part's name has where it is the agent of a service.
 const AGENT: &str = "-agent";
 
@@ -78,7 +84,7 @@ impl ServiceFile {
         key: &str,
         problems: &mut Problems,
     ) -> Option<Delivery> {
-        if self.templates.is_empty() {
+        if self.templates.is_empty() && self.secret_environment.is_empty() {
             for (field, set) in
                 [("policies", self.policies.is_some()), ("reload", self.reload.is_some())]
             {
@@ -98,6 +104,16 @@ impl ServiceFile {
                 problems.add(format!("{key}.templates"), twice);
             }
         }
+        for (variable, template) in &self.secret_environment {
+            let field = format!("{key}.secret_environment.{variable}");
+            if !is_variable(variable) {
+                problems.add(&field, "must be of A-Z a-z 0-9 _, and begin with no digit");
+            } else if SET.contains(&variable.as_str()) || self.environment.contains_key(variable) {
+                problems.add(&field, "is set to something else already");
+            } else if let Some(problem) = wrong_template(directory, template) {
+                problems.add(&field, format!("names {}, which {problem}", template.display()));
+            }
+        }
         let policies = match &self.policies {
             Some(policies) => policies.clone(),
             None => vec![name.to_owned()],
@@ -115,8 +131,13 @@ impl ServiceFile {
             }
         }
         let reload = match self.reload.as_deref() {
-            None => Reload::ByItself,
-            Some("restart") => Reload::Restart,
+            None if self.secret_environment.is_empty() => Reload::ByItself,
+            None | Some("restart") => Reload::Restart,
+            Some(_) if !self.secret_environment.is_empty() => {
+                let problem = "must be \"restart\": the environment of a process does not change";
+                problems.add(format!("{key}.reload"), problem);
+                Reload::Restart
+            }
             Some(word) => word.parse().map_or_else(
                 |_| {
                     let problem = "must be \"restart\", or a signal such as \"SIGHUP\"";
@@ -126,8 +147,18 @@ impl ServiceFile {
                 |signal: Signal| Reload::Signal(signal),
             ),
         };
-        Some(Delivery { templates: self.templates.clone(), policies, reload })
+        Some(Delivery {
+            templates: self.templates.clone(),
+            variables: self.secret_environment.clone(),
+            policies,
+            reload,
+        })
     }
+}
+
+fn is_variable(name: &str) -> bool {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.bytes().all(fine) && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
 /// What is wrong with a template's path, if anything is.

@@ -127,6 +127,9 @@ fn templates_and_their_policies_are_files_of_the_directory() {
     let delivery = delivery.unwrap().unwrap();
     assert_eq!(delivery.policies, ["app"]);
     assert_eq!(delivery.reload, Reload::Signal(nix::sys::signal::Signal::SIGHUP));
+    let variables = service("app", "secret_environment.A = \"templates/db.json.ctmpl\"");
+    let variables = variables.unwrap().unwrap();
+    assert_eq!((variables.reload, variables.variables.len()), (Reload::Restart, 1));
     for (name, fields, want) in [
         ("app", "reload = \"restart\"", "services.app.reload needs templates"),
         (
@@ -158,6 +161,26 @@ fn templates_and_their_policies_are_files_of_the_directory() {
             "web",
             "templates = [\"templates/db.json.ctmpl\"]\npolicies = [\"ap\"]",
             "services.web.policies names no file of the platform directory: policies/ap.hcl",
+        ),
+        (
+            "app",
+            "reload = \"SIGHUP\"\nsecret_environment.A = \"templates/db.json.ctmpl\"",
+            "services.app.reload must be \"restart\": the environment of a process does not change",
+        ),
+        (
+            "app",
+            "secret_environment.HOME = \"templates/db.json.ctmpl\"",
+            "services.app.secret_environment.HOME is set to something else already",
+        ),
+        (
+            "app",
+            "secret_environment.1A = \"templates/db.json.ctmpl\"",
+            "services.app.secret_environment.1A must be of A-Z a-z 0-9 _, and begin with no digit",
+        ),
+        (
+            "app",
+            "secret_environment.A = \"plain\"",
+            "services.app.secret_environment.A names plain, which does not end in .ctmpl",
         ),
         (
             "app",

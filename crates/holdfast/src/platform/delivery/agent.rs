@@ -16,7 +16,7 @@ use super::super::confinement::Confinement;
 use super::super::files;
 use super::super::launch::{Launch, MARK};
 use super::super::part::{PartPlan, Probe};
-use super::{Place, ServiceLogins, login};
+use super::{Place, ServiceLogins, environment, login};
 
 /// How long a service may take to take up what changed. One that is started anew has to end first.
 const TAKE_UP: &str = "60s";
@@ -88,6 +88,7 @@ impl Agent<'_> {
             directory: place.root.clone(),
             account: self.account.clone(),
             death_signal: Signal::SIGKILL,
+            secrets: None,
             inherit: Vec::new(),
             socket: None,
             confinement,
@@ -122,10 +123,17 @@ impl Agent<'_> {
                 "remove_jwt_after_reading": false,
             }],
         });
-        let templates = self.delivery.templates.iter().map(|template| {
+        let files = self.delivery.templates.iter().map(|template| {
+            let name = template.file_name().unwrap_or_default();
+            (place.templates().join(name), place.destination(template))
+        });
+        let variables = self.delivery.variables.keys().map(|variable| {
+            (place.variable_template(variable), environment::file(&place.files(), variable))
+        });
+        let templates = files.chain(variables).map(|(source, destination)| {
             let mut block = json!({
-                "source": place.templates().join(template.file_name().unwrap_or_default()),
-                "destination": place.destination(template),
+                "source": source,
+                "destination": destination,
                 "perms": "0600",
                 // A file without its secret is worse than one that is late.
                 "error_on_missing_key": true,
@@ -169,10 +177,14 @@ pub(crate) fn copy_templates(
     place: &Place,
     delivery: &Delivery,
 ) -> anyhow::Result<()> {
-    for template in &delivery.templates {
+    let files = delivery.templates.iter().map(|template| {
+        (template, place.templates().join(template.file_name().unwrap_or_default()))
+    });
+    let variables = delivery.variables.iter();
+    let variables = variables.map(|(name, template)| (template, place.variable_template(name)));
+    for (template, to) in files.chain(variables) {
         let from = platform.directory.join(template);
         let text = std::fs::read(&from).with_context(|| format!("read {}", from.display()))?;
-        let to = place.templates().join(template.file_name().context("a file's name")?);
         if files::read(&to)?.as_ref() != Some(&text) {
             files::write(&to, &text, 0o444, None)
                 .with_context(|| format!("write {}", to.display()))?;

@@ -5,6 +5,7 @@
 //! where both meet, and [`reload`] how the service learns of a change.
 
 mod agent;
+pub(super) mod environment;
 mod login;
 mod reload;
 
@@ -91,12 +92,18 @@ impl Place {
         self.files().join(template.file_stem().unwrap_or_default())
     }
 
+    /// Where the template of a variable is.
+    fn variable_template(&self, variable: &str) -> PathBuf {
+        self.templates().join("variables").join(format!("{variable}.ctmpl"))
+    }
+
     /// Makes it for a service that runs as `account`.
     fn make(&self, account: &Account) -> anyhow::Result<()> {
         // To be passed through by the service's user, and changed by nobody else.
         let mode = if account.is_caller() { 0o700 } else { 0o711 };
         let services = self.root.parent().context("a parent")?;
-        for directory in [services, &self.root, &self.templates()] {
+        let templates = self.templates();
+        for directory in [services, &self.root, &templates, &templates.join("variables")] {
             files::directory(directory, mode, None)?;
         }
         files::directory(&self.files(), 0o700, Some(account))?;
@@ -145,6 +152,7 @@ fn missing(status: &Status) -> Option<String> {
 pub(crate) async fn status(place: &Place, delivery: &Delivery) -> DeliveryStatus {
     let service = place.service.clone();
     let count = delivery.templates.len();
+    let environment: Vec<_> = delivery.variables.keys().cloned().collect();
     match agents::read(&place.socket()).await {
         Ok(mut status) => {
             // One that is being told is no problem yet.
@@ -154,6 +162,7 @@ pub(crate) async fn status(place: &Place, delivery: &Delivery) -> DeliveryStatus
                 directory: place.files(),
                 generation: status.generation.as_ref().map(|generation| generation.number),
                 files: count,
+                environment,
                 problem: status.worst(),
             }
         }
@@ -162,6 +171,7 @@ pub(crate) async fn status(place: &Place, delivery: &Delivery) -> DeliveryStatus
             directory: place.files(),
             generation: None,
             files: count,
+            environment,
             problem: Some(format!("its agent does not answer: {error}")),
         },
     }

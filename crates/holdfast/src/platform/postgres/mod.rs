@@ -218,6 +218,7 @@ impl Server {
             directory: "/".into(),
             account: self.account.clone(),
             death_signal: Signal::SIGKILL,
+            secrets: None,
             inherit: Vec::new(),
             socket: None,
             confinement: None,

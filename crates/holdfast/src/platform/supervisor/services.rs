@@ -162,6 +162,10 @@ fn plan(
     files::directory(&data, 0o700, Some(&account))?;
     let mut readable =
         vec![running.platform.directory.clone(), running.state.ca_file(), program.clone()];
+    let variables = service.delivery.as_ref().map(|delivery| &delivery.variables);
+    let variables = variables.filter(|variables| !variables.is_empty());
+    let variables = variables.map(|variables| variables.keys().cloned().collect());
+    let in_environment = secrets.clone().zip(variables);
     if let Some(secrets) = secrets {
         // As systemd names the directory of a service's secrets.
         environment.push(("CREDENTIALS_DIRECTORY".to_owned(), secrets.clone().into()));
@@ -175,6 +179,7 @@ fn plan(
             program,
             arguments: arguments.iter().map(Into::into).collect(),
             environment,
+            secrets: in_environment,
             directory: running.platform.directory.clone(),
             account,
             death_signal: Signal::SIGKILL,
