@@ -100,7 +100,8 @@ impl Unit {
     /// Something changed for it.
     pub(super) fn touch(&mut self, now: Instant) {
         match &mut self.dirty {
-            Some(dirty) => dirty.last = now,
+            // What was to be tried again later is tried with what is new.
+            Some(dirty) => *dirty = Dirty { first: dirty.first.min(now), last: now },
             None => self.dirty = Some(Dirty { first: now, last: now }),
         }
     }
@@ -140,5 +141,36 @@ impl Unit {
     /// It is tried again, after `wait`.
     pub(super) fn again(&mut self, now: Instant, wait: Duration) {
         self.dirty = Some(Dirty { first: now + wait, last: now + wait });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{TemplateSource, TemplateText};
+
+    #[test]
+    fn what_is_new_is_not_kept_waiting_by_what_failed() {
+        let text = TemplateText {
+            source: TemplateSource::Contents(String::new()),
+            left_delimiter: String::new(),
+            right_delimiter: String::new(),
+            error_on_missing_key: true,
+            error_fatal: true,
+            function_denylist: Vec::new(),
+        };
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let loaded = Loaded::new(Arc::new(text), None);
+        let mut unit = Unit::new(Target::File(0), loaded, None, start);
+        unit.again(start, 30 * second);
+        assert_eq!(unit.due(), Some(start + 30 * second));
+        unit.touch(start + second);
+        assert_eq!(unit.due(), Some(start + second));
+        // Another change puts nothing off.
+        unit.touch(start + 2 * second);
+        assert_eq!(unit.due(), Some(start + second));
     }
 }
