@@ -253,8 +253,13 @@ async fn sealing_needs_a_right_and_ends_serving() {
     let root = server.token.take();
     assert_eq!(server.write("sys/seal", Value::Null).await.0, 403);
     assert_eq!(server.read("sys/health").await.0, 200);
+    // Another path, which nobody may read without a token.
+    for path in ["sys/health/", "sys/seal-status/", "sys/leader/", "sys/init/"] {
+        assert_eq!(server.read(path).await.0, 403, "{path}");
+    }
     server.token = root;
     assert_eq!(server.write("sys/seal", Value::Null).await.0, 204);
+    assert_eq!(server.read("sys/health/").await.0, 503);
     assert_eq!(server.read("sys/health").await.0, 503);
     assert_eq!(server.read("sys/mounts").await.0, 503);
     assert_eq!(server.write("sys/seal", Value::Null).await.0, 204, "sealed is sealed");
