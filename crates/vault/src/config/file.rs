@@ -20,6 +20,8 @@ const LOG_LEVELS: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
 pub(super) struct ServerFile {
     listeners: Vec<ListenerFile>,
     storage: Option<StorageSettings>,
+    /// There is a `storage` block; what is wrong with it was told where it stands.
+    names_storage: bool,
     pub(super) seal: Option<SealFile>,
     audit: Vec<DeviceSpec>,
     audit_by_api: Option<bool>,
@@ -72,9 +74,11 @@ impl ServerFile {
         ] {
             settings.ignore(accepted);
         }
+        let storages = blocks(&mut settings, "storage", read_storage);
         let this = Self {
             listeners: blocks(&mut settings, "listener", ListenerFile::read),
-            storage: blocks(&mut settings, "storage", read_storage).pop().flatten(),
+            names_storage: !storages.is_empty(),
+            storage: storages.into_iter().next_back().flatten(),
             seal: blocks(&mut settings, "seal", SealFile::read).pop().flatten(),
             audit: blocks(&mut settings, "audit", read_audit).into_iter().flatten().collect(),
             audit_by_api: settings.bool("unsafe_allow_api_audit_creation"),
@@ -116,6 +120,7 @@ impl ServerFile {
         }
         self.listeners.extend(later.listeners);
         over(&mut self.storage, later.storage);
+        self.names_storage |= later.names_storage;
         over(&mut self.seal, later.seal);
         self.audit.extend(later.audit);
         over(&mut self.audit_by_api, later.audit_by_api);
@@ -172,7 +177,7 @@ impl ServerFile {
         if self.listeners.is_empty() {
             problems.add("listener: none is configured");
         }
-        if self.storage.is_none() {
+        if self.storage.is_none() && !self.names_storage {
             problems.add("storage: none is configured");
         }
         let listeners: Vec<_> =

@@ -39,6 +39,8 @@ pub(super) struct ListenerFile {
     tls_handshake_timeout: Option<Duration>,
     /// `unauthenticated_metrics_access` of its block `telemetry`.
     open_metrics: Option<bool>,
+    /// Percent of all connections, requests and bodies that one address may have.
+    address_share: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,12 +76,16 @@ impl ListenerFile {
             http_read_header_timeout: settings.duration("http_read_header_timeout"),
             http_idle_timeout: settings.duration("http_idle_timeout"),
             open_metrics: blocks(settings, "telemetry", read_telemetry).pop().flatten(),
+            address_share: settings.integer("max_percent_per_address"),
             ..Self::default()
         };
         // An answer is written as fast as the client reads it; `http_idle_timeout` bounds that.
         settings.ignore("http_write_timeout");
         if this.max_request_size.is_some_and(|size| size <= 0) {
             settings.refuse("max_request_size", "expected a size in bytes above zero");
+        }
+        if this.address_share.is_some_and(|share| !(1..=100).contains(&share)) {
+            settings.refuse("max_percent_per_address", "expected a number from 1 to 100");
         }
         if kind == Kind::Unix {
             this.tls_disable = settings.bool("tls_disable").or(Some(true));
@@ -202,6 +208,10 @@ impl ListenerFile {
             idle_timeout: self.http_idle_timeout.unwrap_or(usual.idle_timeout),
             request_timeout: self.max_request_duration.unwrap_or(usual.request_timeout),
             open_metrics: self.open_metrics.unwrap_or(usual.open_metrics),
+            address_share: self
+                .address_share
+                .and_then(|share| u8::try_from(share).ok())
+                .unwrap_or(usual.address_share),
         };
         Some(ListenerSettings { socket, tls, cleartext_anywhere, limits })
     }

@@ -46,6 +46,7 @@ fn listener(settings: &ListenerSettings) -> Value {
     let limits = &settings.limits;
     let mut config = json!({
         "address": address,
+        "max_percent_per_address": limits.address_share,
         "max_request_size": limits.body,
         "max_request_duration": limits.request_timeout.as_secs(),
         "tls_disable": settings.tls.is_none(),

@@ -199,7 +199,12 @@ fn each_mistake_is_named_with_its_place() {
 #[test]
 fn problems_are_reported_together_and_files_lie_over_each_other() {
     let problems = load_text("frob = 1\nstorage \"x\" {}").unwrap_err();
-    assert_eq!(problems.len(), 4, "{problems:#?}");
+    assert_eq!(problems.len(), 3, "{problems:#?}");
+    assert!(
+        !problems
+            .iter()
+            .any(|problem| problem.contains("none is configured") && problem.contains("storage"))
+    );
 
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.hcl"), LEAST).unwrap();
@@ -244,6 +249,21 @@ fn the_storage_is_known_without_the_key_that_opens_it() {
     fs::write(&path, seal).unwrap();
     let error = load_storage(&[path]).unwrap_err().to_string();
     assert_eq!(error, "storage: none is configured");
+}
+
+#[test]
+fn a_share_of_an_address_is_a_percentage() {
+    let load = |share: &str| {
+        let listener = format!("listener \"tcp\" {{ tls_disable = true {share} }}");
+        load_text(&format!("storage \"inmem\" {{}}\n{listener}\n"))
+    };
+    for (share, want) in [("", 50), ("max_percent_per_address = 100", 100)] {
+        assert_eq!(load(share).unwrap().listeners[0].limits.address_share, want);
+    }
+    for share in ["0", "101", "-1", "\"half\""] {
+        let problems = load(&format!("max_percent_per_address = {share}")).unwrap_err();
+        assert!(problems[0].contains("max_percent_per_address"), "{problems:?}");
+    }
 }
 
 #[test]

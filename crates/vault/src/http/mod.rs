@@ -23,6 +23,7 @@ mod path;
 mod request;
 mod response;
 mod serve;
+mod shares;
 mod tls;
 mod websocket;
 
@@ -67,6 +68,9 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Whether `sys/metrics` needs no token.
     pub open_metrics: bool,
+    /// How many percent of the process's connections, requests and bodies one address may have; all
+    /// with 100, as for a load balancer that all clients come through.
+    pub address_share: u8,
 }
 
 impl Default for Limits {
@@ -80,6 +84,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(300),
             request_timeout: Duration::from_secs(90),
             open_metrics: false,
+            address_share: 50,
         }
     }
 }
@@ -91,6 +96,8 @@ pub struct Capacity {
     pub connections: usize,
     /// Requests under way; more are 503.
     pub requests: usize,
+    /// Bodies over 4 KiB that are read at the same time; more wait.
+    pub bodies: usize,
     /// Bodies over 256 KiB that are read at the same time; more wait.
     pub large_bodies: usize,
     /// How long a stop waits for the requests under way.
@@ -99,7 +106,13 @@ pub struct Capacity {
 
 impl Default for Capacity {
     fn default() -> Self {
-        Self { connections: 4096, requests: 1024, large_bodies: 8, drain: Duration::from_secs(15) }
+        Self {
+            connections: 4096,
+            requests: 1024,
+            bodies: 1024,
+            large_bodies: 8,
+            drain: Duration::from_secs(15),
+        }
     }
 }
 

@@ -12,13 +12,18 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes};
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
+use super::shares::Room;
 use super::{Limits, json, path};
 use crate::wire::{Incoming, Outgoing, Verb};
 
-/// Bodies up to this size are read without asking; the larger ones take a permit each.
+/// Bodies up to this size are read without asking. Connections and streams are many: what each of
+/// them may have read of a body before anybody counts it is little.
+const FREE_BODY: usize = 4 * 1024;
+
+/// Bodies up to this size take one permit, the larger ones another.
 const SMALL_BODY: usize = 256 * 1024;
 
 /// The only content type that a PATCH may have.
@@ -26,6 +31,37 @@ const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// The one content type whose body is no text.
 const OCSP_REQUEST: &str = "application/ocsp-request";
+
+/// Permits for reading bodies: of all clients, and of the client's address.
+pub(super) struct Bodies<'a> {
+    pub(super) all: &'a Semaphore,
+    pub(super) large: &'a Semaphore,
+    pub(super) room: Option<&'a Room>,
+}
+
+impl<'a> Bodies<'a> {
+    /// Waits for a place among those that are larger than [`FREE_BODY`].
+    async fn enter(&self) -> [Option<SemaphorePermit<'a>>; 2] {
+        both(self.room.map(|room| &room.bodies), self.all).await
+    }
+
+    /// The same for those that are larger than [`SMALL_BODY`].
+    async fn enter_large(&self) -> [Option<SemaphorePermit<'a>>; 2] {
+        both(self.room.map(|room| &room.large_bodies), self.large).await
+    }
+}
+
+/// The address's own first: who waits there takes nothing of others.
+async fn both<'a>(
+    own: Option<&'a Semaphore>,
+    all: &'a Semaphore,
+) -> [Option<SemaphorePermit<'a>>; 2] {
+    let own = match own {
+        Some(own) => own.acquire().await.ok(),
+        None => None,
+    };
+    [all.acquire().await.ok(), own]
+}
 
 /// Reads a request whole.
 ///
@@ -36,7 +72,7 @@ pub(super) async fn read<B>(
     id: String,
     connection: Connection,
     limits: &Limits,
-    large_bodies: &Semaphore,
+    bodies: &Bodies<'_>,
 ) -> Result<Incoming, Outgoing>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -60,7 +96,7 @@ where
             if verb == Verb::Patch {
                 check_patch_type(&parts.headers)?;
             }
-            let bytes = collect(body, &parts.headers, limits, large_bodies).await?;
+            let bytes = collect(body, &parts.headers, limits, bodies).await?;
             fields(&bytes, &parts.headers)?
         }
         _ => {
@@ -211,7 +247,7 @@ async fn collect<B>(
     mut body: B,
     headers: &HeaderMap,
     limits: &Limits,
-    large_bodies: &Semaphore,
+    bodies: &Bodies<'_>,
 ) -> Result<Zeroizing<Vec<u8>>, Outgoing>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -221,8 +257,8 @@ where
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok())
         .unwrap_or(0);
     let read = async {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(declared.min(SMALL_BODY)));
-        let mut permit = None;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(declared.min(FREE_BODY)));
+        let (mut permit, mut large) = (None, None);
         let mut discarded = 0;
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
@@ -239,8 +275,12 @@ where
                 }
                 continue;
             }
-            if permit.is_none() && bytes.len() + data.len() > SMALL_BODY {
-                permit = large_bodies.acquire().await.ok();
+            if permit.is_none() && bytes.len() + data.len() > FREE_BODY {
+                permit = Some(bodies.enter().await);
+                bytes = enlarged(&bytes, declared.min(SMALL_BODY));
+            }
+            if large.is_none() && bytes.len() + data.len() > SMALL_BODY {
+                large = Some(bodies.enter_large().await);
                 bytes = enlarged(&bytes, declared.min(limits.body));
             }
             bytes.extend_from_slice(&data);

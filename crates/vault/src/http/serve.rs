@@ -23,12 +23,16 @@ use super::activity::{ActiveRequest, Activity, Patience, Verdict, Watched};
 use super::bind::{self, ACCEPT_PAUSE, BindError, Socket};
 use super::body::AnswerBody;
 use super::detachable::Detachable;
+use super::request::Bodies;
 use super::response::to_http;
+use super::shares::{Place, Shares};
 use super::tls::{Tls, TlsError};
 use super::websocket::{self, Upgrade};
 use super::{Capacity, Inherited, Limits, ListenerSettings, Parts, request};
 use crate::wire::{Incoming, Messages, Outgoing, OutgoingBody, Verb};
 
+/// What is read of a request's head, in bytes, before its end must have come.
+const HEAD: usize = 128 << 10;
 /// How long a connection that was told to end may take to do so.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -91,12 +95,14 @@ impl Listener {
 pub struct Server {
     shared: Arc<Shared>,
     connections: Arc<Semaphore>,
+    shares: Arc<Shares>,
     drain: Duration,
 }
 
 struct Shared {
     parts: Parts,
     requests: Semaphore,
+    bodies: Semaphore,
     large_bodies: Semaphore,
     /// Requests, also those whose client has gone.
     work: TaskTracker,
@@ -110,6 +116,7 @@ impl Server {
         let shared = Shared {
             parts,
             requests: Semaphore::new(capacity.requests),
+            bodies: Semaphore::new(capacity.bodies),
             large_bodies: Semaphore::new(capacity.large_bodies),
             work: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -117,6 +124,7 @@ impl Server {
         Self {
             shared: Arc::new(shared),
             connections: Arc::new(Semaphore::new(capacity.connections)),
+            shares: Shares::new(capacity),
             drain: capacity.drain,
         }
     }
@@ -141,6 +149,7 @@ impl Server {
                 tls: listener.tls,
                 limits: Arc::new(listener.limits),
                 permits: Arc::clone(&self.connections),
+                shares: Arc::clone(&self.shares),
                 connections: connections.clone(),
                 shutdown: shutdown.clone(),
                 abort: abort.clone(),
@@ -176,6 +185,7 @@ struct Acceptor {
     tls: Option<Arc<Tls>>,
     limits: Arc<Limits>,
     permits: Arc<Semaphore>,
+    shares: Arc<Shares>,
     connections: TaskTracker,
     shutdown: CancellationToken,
     abort: CancellationToken,
@@ -204,25 +214,28 @@ impl Acceptor {
                     continue;
                 }
             };
-            let acceptor = self.clone();
+            let address = peer.map(|peer| peer.ip());
+            let share = self.limits.address_share;
+            // Hung up on: the others come at once, and do not wait behind those of one address.
+            let Some(place) = self.shares.enter(address, share, permit) else { continue };
+            let (acceptor, place) = (self.clone(), Arc::new(place));
             self.connections.spawn(async move {
                 tokio::select! {
                     biased;
                     () = acceptor.abort.cancelled() => {}
-                    () = acceptor.connection(stream, peer) => {}
+                    () = acceptor.connection(stream, peer, place) => {}
                 }
-                drop(permit);
             });
         }
     }
 
     /// Serves one connection to its end.
-    async fn connection(&self, stream: Stream, peer: Option<SocketAddr>) {
+    async fn connection(&self, stream: Stream, peer: Option<SocketAddr>, place: Arc<Place>) {
         let mut connection = connection_from(peer);
         let Some(tls) = &self.tls else {
             return match stream {
-                Stream::Tcp(stream) => self.serve(stream, connection).await,
-                Stream::Unix(stream) => self.serve(stream, connection).await,
+                Stream::Tcp(stream) => self.serve(stream, connection, place).await,
+                Stream::Unix(stream) => self.serve(stream, connection, place).await,
             };
         };
         let handshake = async {
@@ -241,14 +254,14 @@ impl Acceptor {
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                 connection.client_certificates =
                     chain.iter().map(|certificate| certificate.to_vec()).collect();
-                self.serve(stream, connection).await;
+                self.serve(stream, connection, place).await;
             }
             Ok(Err(error)) => debug!(%error, ?peer, "TLS handshake failed"),
             Err(_) => debug!(?peer, "TLS handshake took too long"),
         }
     }
 
-    async fn serve<S>(&self, stream: S, connection: Connection)
+    async fn serve<S>(&self, stream: S, connection: Connection, place: Arc<Place>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -256,16 +269,27 @@ impl Acceptor {
         let service = service_fn(|request: Request<hyper::body::Incoming>| {
             let active = activity.request();
             let (shared, limits) = (Arc::clone(&self.shared), Arc::clone(&self.limits));
-            let connection = connection.clone();
-            async move { Ok::<_, Infallible>(shared.answer(request, connection, &limits, active).await) }
+            let (connection, place) = (connection.clone(), Arc::clone(&place));
+            async move {
+                let answer = shared.answer(request, connection, &limits, active, place).await;
+                Ok::<_, Infallible>(answer)
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // The watchdog below takes this over.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).keep_alive(true);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .keep_alive(true)
+            .max_buf_size(HEAD);
         builder
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(128)
+            // What waits for its place is buffered: little for each of many connections.
+            .initial_connection_window_size(256 << 10)
+            .initial_stream_window_size(64 << 10)
             .keep_alive_interval(self.limits.idle_timeout)
             .keep_alive_timeout(self.limits.header_timeout);
         let stream = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
@@ -320,6 +344,7 @@ impl Shared {
         connection: Connection,
         limits: &Limits,
         active: ActiveRequest,
+        place: Arc<Place>,
     ) -> Response<AnswerBody> {
         let upgrade = Upgrade::wanted(&mut request);
         let id = self.parts.random.uuid();
@@ -346,20 +371,27 @@ impl Shared {
             caller.accessor = field::Empty,
             http.status = field::Empty,
         );
-        let incoming =
-            match request::read(request, id, connection, limits, &self.large_bodies).await {
-                Ok(incoming) => incoming,
-                Err(refusal) => return to_http(refusal),
-            };
+        let room = place.room().cloned();
+        let bodies = Bodies { all: &self.bodies, large: &self.large_bodies, room: room.as_deref() };
+        let incoming = match request::read(request, id, connection, limits, &bodies).await {
+            Ok(incoming) => incoming,
+            Err(refusal) => return to_http(refusal),
+        };
         let Ok(permit) = self.requests.try_acquire() else {
             return to_http(Outgoing::errors(503, ["too many requests are under way"]));
+        };
+        let own = room.as_ref().map(|room| Arc::clone(&room.requests).try_acquire_owned());
+        let Ok(own) = own.transpose() else {
+            let text = "too many requests from this address are under way";
+            return to_http(Outgoing::errors(503, [text]));
         };
         permit.forget();
         let shared = Arc::clone(&self);
         let open_metrics = limits.open_metrics;
         let work = async move {
             let _entered = entered;
-            let _permit = ReturnPermit(&shared.requests);
+            // Without its connection, it is of its address still.
+            let (_permit, _own, _room) = (ReturnPermit(&shared.requests), own, room);
             let handler = &shared.parts.handler;
             let outgoing = match open_metrics && incoming.token.is_none() && is_metrics(&incoming) {
                 true => handler.open_metrics(incoming).await,
@@ -376,7 +408,7 @@ impl Shared {
             Ok(Ok(Outgoing { body: OutgoingBody::Messages(messages), .. }))
                 if upgrade.is_some() =>
             {
-                self.go_on(upgrade, messages)
+                self.go_on(upgrade, messages, place)
             }
             Ok(Ok(Outgoing { body: OutgoingBody::Lines(lines), status, headers })) => {
                 let (body, write) = AnswerBody::of_lines(lines, active, self.stopping.clone());
@@ -399,11 +431,21 @@ impl Shared {
 
 impl Shared {
     /// Lets a connection go on as a WebSocket that `messages` are written to.
-    fn go_on(&self, upgrade: Option<Upgrade>, messages: Box<dyn Messages>) -> Response<AnswerBody> {
+    fn go_on(
+        &self,
+        upgrade: Option<Upgrade>,
+        messages: Box<dyn Messages>,
+        place: Arc<Place>,
+    ) -> Response<AnswerBody> {
         let Some(Upgrade { connection, answer }) = upgrade else {
             return to_http(Outgoing::errors(426, ["this path is read over a WebSocket"]));
         };
-        self.work.spawn(websocket::write(connection, messages, self.stopping.clone()));
+        let writing = websocket::write(connection, messages, self.stopping.clone());
+        self.work.spawn(async move {
+            writing.await;
+            // It was a connection to its end.
+            drop(place);
+        });
         answer.map(AnswerBody::Whole)
     }
 }

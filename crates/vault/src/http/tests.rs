@@ -66,6 +66,7 @@ fn limits() -> Limits {
         idle_timeout: Duration::from_millis(600),
         request_timeout: Duration::from_secs(30),
         open_metrics: false,
+        address_share: 50,
     }
 }
 
@@ -402,4 +403,45 @@ async fn a_connection_that_rests_makes_room_where_others_wait() {
     let other =
         tokio::time::timeout(Duration::from_secs(20), ask(server.address, "GET", "/v1/b", ""));
     assert_eq!(other.await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn one_address_leaves_room_for_others() {
+    let settings = ListenerSettings {
+        socket: SocketSettings::Tcp(([127, 0, 0, 1], 0).into()),
+        tls: None,
+        cleartext_anywhere: false,
+        limits: Limits { idle_timeout: Duration::from_secs(3600), ..limits() },
+    };
+    let listener = Listener::open(settings, &mut Inherited::default()).unwrap();
+    let capacity = Capacity { connections: 4, requests: 2, ..Capacity::default() };
+    let server = run(listener, &capacity);
+    // A client that asks now and then, on as many connections as it gets.
+    let resting = b"GET /v1/a HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(resting).await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        held.push(stream);
+    }
+    let third = tokio::time::timeout(Duration::from_secs(20), send(server.address, resting));
+    assert_eq!(third.await.as_deref(), Ok(""), "hung up on");
+    let from_elsewhere = || async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+        let mut stream = socket.connect(server.address).await.unwrap();
+        parse(&raw(&mut stream, &message("GET", "/v1/b", "")).await).0
+    };
+    assert_eq!(from_elsewhere().await, 200);
+    // Nor does it get all of the requests that may be under way.
+    held[0].write_all(b"GET /v1/slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    server.echo.entered.notified().await;
+    held[1].write_all(resting).await.unwrap();
+    let mut answer = [0; 4096];
+    let length = held[1].read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    assert!(answer.contains("503") && answer.contains("this address"), "{answer}");
+    assert_eq!(from_elsewhere().await, 200);
+    server.echo.release.notify_one();
 }

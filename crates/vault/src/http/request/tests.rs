@@ -8,7 +8,8 @@ async fn read_one(request: http::request::Builder, body: &str) -> Result<Incomin
     let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
     let limits = Limits { body: 1000, ..Limits::default() };
     let permits = Semaphore::new(1);
-    read(request, "id".to_owned(), Connection::default(), &limits, &permits).await.map_err(
+    let bodies = Bodies { all: &permits, large: &permits, room: None };
+    read(request, "id".to_owned(), Connection::default(), &limits, &bodies).await.map_err(
         |refusal| {
             let crate::wire::OutgoingBody::Json(body) = refusal.body else {
                 panic!("refusals are JSON")
@@ -129,4 +130,23 @@ async fn wrapping_and_namespaces_are_checked() {
         let got = got.map(|i| i.wrap_ttl.map(|ttl| ttl.as_secs())).map_err(|(status, _)| status);
         assert_eq!(got, want, "{name}: {value}");
     }
+}
+
+#[tokio::test]
+async fn what_is_read_of_bodies_at_the_same_time_is_bounded() {
+    let permits = Semaphore::new(1);
+    let bodies = Bodies { all: &permits, large: &permits, room: None };
+    let limits = Limits { body: 1 << 20, ..Limits::default() };
+    let ask = |size| {
+        let body = format!("{{\"a\":\"{}\"}}", "x".repeat(size));
+        let request = Request::put("/v1/kv/a").body(Full::new(Bytes::from(body))).unwrap();
+        read(request, "id".to_owned(), Connection::default(), &limits, &bodies)
+    };
+    let other = permits.acquire().await.unwrap();
+    ask(1000).await.unwrap();
+    let mut waiting = Box::pin(ask(5000));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    drop(other);
+    waiting.await.unwrap();
+    assert_eq!(permits.available_permits(), 1);
 }
