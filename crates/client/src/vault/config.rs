@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_types::{SecretBytes, SecretString};
@@ -22,6 +23,10 @@ pub enum Trust {
     File(PathBuf),
     /// The authorities in the PEM files of this directory, and no other.
     Directory(PathBuf),
+    /// Whomever this TLS configuration takes, by which the client shows a certificate, too: one
+    /// from a [`Workload`](crate::workload::Workload) knows the server by its SPIFFE ID, and both
+    /// sides' certificates may change. [`VaultConfig::identity`] has to be unset.
+    Tls(Arc<rustls::ClientConfig>),
     /// Anyone: the connection is encrypted, but to whom is unknown. Only when a person asks for it.
     Anyone,
 }
@@ -89,6 +94,9 @@ pub enum ConfigError {
     /// A header field that HTTP cannot carry. The value is left out: it may be secret.
     #[error("header field {0:?} cannot be sent")]
     Header(String),
+    /// A certificate besides a TLS configuration, which has one.
+    #[error("a client certificate besides a TLS configuration of one's own")]
+    TwoIdentities,
     /// The TLS library refused the whole.
     #[error("set up the HTTP client")]
     Build(#[source] reqwest::Error),
@@ -132,7 +140,7 @@ impl Trust {
     /// The authorities as reqwest takes them; `None` for those of the system.
     pub(super) fn certificates(&self) -> Result<Option<Vec<Certificate>>, ConfigError> {
         match self {
-            Self::System | Self::Anyone => Ok(None),
+            Self::System | Self::Anyone | Self::Tls(_) => Ok(None),
             Self::Pem(pem) => parse(pem, "the configured text").map(Some),
             Self::File(path) => parse(&read(path)?, &path.display().to_string()).map(Some),
             Self::Directory(directory) => read_directory(directory).map(Some),

@@ -124,16 +124,17 @@ impl Response {
 impl Transport {
     pub(super) fn new(config: &VaultConfig) -> Result<Self, ConfigError> {
         let within = |builder: ClientBuilder| builder.timeout(config.timeout);
-        Self::with(config, within)
+        Self::with(config, &[b"h2", b"http/1.1"], within)
     }
 
     /// One whose answers may go on for ever, on connections that can become something else.
     pub(super) fn for_streams(config: &VaultConfig) -> Result<Self, ConfigError> {
-        Self::with(config, ClientBuilder::http1_only)
+        Self::with(config, &[b"http/1.1"], ClientBuilder::http1_only)
     }
 
     fn with(
         config: &VaultConfig,
+        protocols: &[&[u8]],
         finish: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Result<Self, ConfigError> {
         let mut headers = HeaderMap::new();
@@ -159,6 +160,14 @@ impl Transport {
         }
         if matches!(config.trust, Trust::Anyone) {
             builder = builder.tls_danger_accept_invalid_certs(true);
+        }
+        if let Trust::Tls(tls) = &config.trust {
+            if config.identity.is_some() {
+                return Err(ConfigError::TwoIdentities);
+            }
+            let mut tls = rustls::ClientConfig::clone(tls);
+            tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            builder = builder.tls_backend_preconfigured(tls);
         }
         if let Some(pem) = &config.identity {
             builder = builder.identity(config::identity(pem)?);

@@ -23,3 +23,4 @@ mod space;
 mod transit;
 mod vaultrs_walk;
 mod workload_api;
+mod workload_client;

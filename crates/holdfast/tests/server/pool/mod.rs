@@ -3,4 +3,5 @@
 
 mod logins;
 mod prove;
+mod svid;
 mod world;
