@@ -8,10 +8,12 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
@@ -61,10 +63,12 @@ pub fn unix(path: &Path, access: Access) -> Result<UnixListener, UnixError> {
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(UnixError::NotASocket(path.to_owned()));
         }
-        Ok(_) if UnixStream::connect(path).is_ok() => {
-            return Err(UnixError::InUse(path.to_owned()));
+        Ok(_) => {
+            if is_alive(path).map_err(failed)? {
+                return Err(UnixError::InUse(path.to_owned()));
+            }
+            fs::remove_file(path).map_err(failed)?;
         }
-        Ok(_) => fs::remove_file(path).map_err(failed)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
@@ -73,6 +77,18 @@ pub fn unix(path: &Path, access: Access) -> Result<UnixListener, UnixError> {
     let made = made_here(path)?;
     allow(&made, access).map_err(failed)?;
     Ok(listener)
+}
+
+/// Whether a process has the socket at `path`: also one of another kind than ours, or one whose
+/// process takes no connections just now, which does not keep us waiting.
+fn is_alive(path: &Path) -> io::Result<bool> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match connect(probe.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) | Err(Errno::EAGAIN | Errno::EPROTOTYPE) => Ok(true),
+        Err(Errno::ECONNREFUSED) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A handle of the socket that was just made at `path`.
@@ -102,6 +118,7 @@ fn allow(handle: &OwnedFd, access: Access) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{MetadataExt as _, symlink};
+    use std::os::unix::net::{UnixDatagram, UnixStream};
 
     use super::*;
 
@@ -124,6 +141,31 @@ mod tests {
             let status = fs::symlink_metadata(&path).unwrap();
             assert_eq!((status.uid(), status.gid()), (65534, 65533));
         }
+    }
+
+    #[test]
+    fn a_socket_that_somebody_has_is_left_to_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (other, busy) = (folder.path().join("other"), folder.path().join("busy"));
+        let _datagrams = UnixDatagram::bind(&other).unwrap();
+        // Nobody takes its connections: as many wait as may.
+        let address = UnixAddr::new(&busy).unwrap();
+        let full = socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None).unwrap();
+        nix::sys::socket::bind(full.as_raw_fd(), &address).unwrap();
+        nix::sys::socket::listen(&full, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        let _waiting = UnixStream::connect(&busy).unwrap();
+        for path in [other, busy] {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let asked = path.clone();
+            std::thread::spawn(move || sender.send(unix(&asked, ACCESS).map(drop)));
+            let answer = receiver.recv_timeout(std::time::Duration::from_secs(30));
+            assert!(matches!(answer, Ok(Err(UnixError::InUse(_)))), "{path:?}: {answer:?}");
+            assert!(fs::symlink_metadata(&path).is_ok(), "{path:?}");
+        }
+        // A dead one of another kind is in nobody's way.
+        let dead = folder.path().join("dead");
+        drop(UnixDatagram::bind(&dead).unwrap());
+        unix(&dead, ACCESS).unwrap();
     }
 
     #[test]
