@@ -204,9 +204,17 @@ fn refusal(is_trusted: bool, misfits: &[(&String, Misfit)], named: &str) -> Erro
     told.because(reasons.join("; "), "compare the certificate with the entries under certs/")
 }
 
-/// The common name; where there is none, as in an SVID, the only URI.
+/// The common name; where there is none, as in an SVID, the only URI. An authority that lets clients
+/// choose their common names must not make one of them the bearer of another's URI.
 fn alias(client: &Client) -> Result<String, Error> {
     let name = Some(client.common_name.as_str()).filter(|name| !name.is_empty());
+    if let Some(name) = name.filter(|name| name.contains("://") && client.only_uri() != Some(name))
+    {
+        return Err(Error::invalid(NOT_TRUSTED).because(
+            format!("the common name {name:?} is a URI that the certificate is not for"),
+            "issue it with the URI among its alternative names, or another common name",
+        ));
+    }
     let name = name.or_else(|| client.only_uri()).map(str::to_owned);
     name.ok_or_else(|| {
         Error::invalid("missing name in alias").because(

@@ -94,6 +94,24 @@ async fn an_svid_without_a_common_name_logs_in_under_its_spiffe_id() {
 }
 
 #[tokio::test]
+async fn a_common_name_does_not_make_a_client_the_bearer_of_anothers_uri() {
+    let (mount, ca) = (mount().await, Ca::new("demo.local"));
+    trust(&mount, "clients", ca.pem(), json!({})).await;
+    for (uri, want) in
+        [(None, None), (Some("spiffe://demo.local/ns/apps/sa/other"), None), (Some(ID), Some(ID))]
+    {
+        let leaf = ca.client_with(|params| {
+            params.distinguished_name.push(DnType::CommonName, ID);
+            params.subject_alt_names =
+                uri.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+        });
+        let auth = log_in(&mount, "", &[&leaf.certificate_der]).await.ok();
+        let alias = auth.and_then(|auth| auth.alias).map(|alias| alias.name);
+        assert_eq!(alias.as_deref(), want, "{uri:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_login_carries_what_the_entry_and_the_certificate_say() {
     let (mount, ca) = (mount().await, Ca::new("ca"));
     let more = json!({
