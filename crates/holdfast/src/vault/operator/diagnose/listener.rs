@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::net::TcpListener;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use holdfast_keys::CertificateInfo;
 use holdfast_types::{Clock, SystemClock};
 use holdfast_vault::http::{ListenerSettings, SocketSettings, Tls, TlsSettings};
+use nix::sys::socket::sockopt::ReuseAddr;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::pem::Pem;
 
@@ -138,12 +141,39 @@ fn socket(settings: &SocketSettings, is_running: bool) -> Check {
                 Err(error) => check.fail(format!("{}: its folder: {error}.", path.display())),
             }
         }
-        SocketSettings::Tcp(address) => match TcpListener::bind(address) {
+        SocketSettings::Tcp(address) => match bind(*address) {
             Ok(_) => check,
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_running => {
                 check.say(format!("{address} is in use, as is the store: a server runs."))
             }
             Err(error) => check.fail(format!("{address}: {error}.")),
         },
+    }
+}
+
+/// Whether the address can be had. What is bound does not listen: no client reaches it, and a server
+/// that starts at this moment gets the address all the same.
+fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let bound = socket::socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    socket::setsockopt(&bound, ReuseAddr, &true)?;
+    socket::bind(bound.as_raw_fd(), &SockaddrStorage::from(address))?;
+    Ok(bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_look_at_an_address_keeps_no_server_from_it() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        assert_eq!(bind(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(server);
+        let _looked = bind(address).unwrap();
+        TcpListener::bind(address).unwrap();
     }
 }
