@@ -302,6 +302,7 @@ impl Consumers {
             pid: process.pid,
             revision: process.running,
             acknowledged: process.acknowledged,
+            restarts: process.config.restart_on_secret_changes == RestartOn::Always,
             since: process.since,
         })
     }
@@ -341,6 +342,8 @@ pub(super) struct Running {
     pub(super) revision: u64,
     /// The last that it was found to be well with.
     pub(super) acknowledged: u64,
+    /// Whether it is started anew with variables that changed.
+    pub(super) restarts: bool,
     /// When it was started.
     pub(super) since: Option<Timestamp>,
 }

@@ -130,7 +130,11 @@ impl Delivery {
                     holds.extend(self.process_holds.iter().cloned());
                     if pid.is_some() && process.revision < self.revision {
                         stale = true;
-                        problem.get_or_insert_with(|| "it runs with older variables".to_owned());
+                        // One that is being started anew is only late.
+                        if !process.restarts {
+                            let older = || "it runs with older variables".to_owned();
+                            problem.get_or_insert_with(older);
+                        }
                     }
                     // Being asked is no problem yet.
                     stale |= pid.is_some() && process.acknowledged < process.revision;
