@@ -32,6 +32,13 @@ pub(crate) fn make(platform: &Path, service: &str) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+/// What `/proc/<pid>/cgroup` calls a cgroup.
+pub(crate) fn name(path: &Path) -> Option<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    let below = path.strip_prefix(unified(&mounts)?).ok()?;
+    Some(format!("/{}", below.to_str()?))
+}
+
 /// Moves this process into the cgroup.
 pub(crate) fn enter(path: &Path) -> anyhow::Result<()> {
     let file = path.join("cgroup.procs");

@@ -2,10 +2,13 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{
+    DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown,
+};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Uid, User};
 
 use super::account::Account;
@@ -35,12 +38,24 @@ pub(crate) fn write(
     // The umask has taken bits away.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     if let Some(owner) = owner {
-        std::os::unix::fs::fchown(&file, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))?;
+        fchown(&file, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))?;
     }
     file.write_all(contents)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     File::open(directory)?.sync_all()
+}
+
+/// Memory with a descriptor and no name, which `owner` alone may read. Reading it leaves it as it is,
+/// so that a part that is started again finds it again.
+pub(crate) fn in_memory(name: &str, contents: &[u8], owner: &Account) -> anyhow::Result<File> {
+    let mut file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);
+    file.set_permissions(fs::Permissions::from_mode(0o400))?;
+    file.write_all(contents)?;
+    if !owner.is_caller() {
+        fchown(&file, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))?;
+    }
+    Ok(file)
 }
 
 /// Makes a directory, with its parents, or checks the one that is there: `mode` exactly, and

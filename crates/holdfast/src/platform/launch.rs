@@ -8,7 +8,7 @@
 
 use std::ffi::{CString, OsString};
 use std::fs::File;
-use std::io::PipeWriter;
+use std::io::{PipeWriter, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -27,6 +27,7 @@ use nix::unistd::{
 
 use super::account::Account;
 use super::confinement::Confinement;
+use super::spiffe::Introductions;
 
 /// Names the state directory in the environment of every process of a platform, so that what a
 /// killed supervisor left behind can be told from everything else.
@@ -54,6 +55,8 @@ pub(crate) struct Launch {
     pub(crate) confinement: Option<Confinement>,
     /// The cgroup that it enters.
     pub(crate) cgroup: Option<PathBuf>,
+    /// As whom it is introduced to the SPIFFE agent, before it executes its program.
+    pub(crate) introduced: Option<(String, Introductions)>,
 }
 
 /// `holdfast launch`: not for people.
@@ -78,6 +81,9 @@ pub(crate) struct LaunchArguments {
     /// The name of a variable that is one.
     #[arg(long)]
     secret: Vec<String>,
+    /// Standard input says when to go on: when who this is was told.
+    #[arg(long, conflicts_with = "socket")]
+    held: bool,
     /// The cgroup to enter.
     #[arg(long)]
     cgroup: Option<PathBuf>,
@@ -124,6 +130,12 @@ impl Launch {
                 command.arg("--secret").arg(name);
             }
         }
+        let mut held = None;
+        if self.introduced.is_some() {
+            let (reader, writer) = std::io::pipe()?;
+            command.arg("--held").stdin(reader);
+            held = Some(writer);
+        }
         if let Some(cgroup) = &self.cgroup {
             command.arg("--cgroup").arg(cgroup);
         }
@@ -148,7 +160,13 @@ impl Launch {
         for fd in &self.inherit {
             fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         }
-        child.with_context(|| format!("start {}", self.program.display()))
+        let child = child.with_context(|| format!("start {}", self.program.display()))?;
+        if let (Some((service, introductions)), Some(held)) = (&self.introduced, held) {
+            // Nobody waited for it yet: its number is its own.
+            let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+            introductions.add(service, pid, &self.program, self.cgroup.as_deref(), held);
+        }
+        Ok(child)
     }
 
     /// Runs it to its end and gives what it printed.
@@ -185,6 +203,9 @@ impl LaunchArguments {
         if self.socket {
             // First of all, while the number is free.
             place_socket()?;
+        }
+        if self.held {
+            wait_until_introduced()?;
         }
         // Opened while the caller's rights are there: a service's uid may not be able to walk to
         // a program in somebody's home directory, and needs only to execute it.
@@ -237,6 +258,14 @@ impl LaunchArguments {
         }
         .with_context(|| format!("execute {}", std::path::Path::new(program).display()))
     }
+}
+
+/// Waits for the supervisor's word on standard input, which holds nothing after that.
+fn wait_until_introduced() -> anyhow::Result<()> {
+    let mut word = [0];
+    // Nothing comes when the supervisor is dead.
+    std::io::stdin().read_exact(&mut word).context("wait for the supervisor")?;
+    dup2_stdin(File::open("/dev/null")?).context("close standard input")
 }
 
 /// Moves the socket from standard input to descriptor 3.

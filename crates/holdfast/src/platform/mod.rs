@@ -29,6 +29,7 @@ mod root;
 mod seal;
 mod signing;
 mod space;
+mod spiffe;
 mod state;
 mod status;
 mod supervisor;

@@ -20,7 +20,7 @@ use super::logs::LogWriter;
 /// Whether a part answers; asked until it does.
 pub(crate) type Probe = Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
 /// What has to be right before each start.
-pub(crate) type Prepare = Box<dyn Fn() -> anyhow::Result<()> + Send>;
+pub(crate) type Prepare = Box<dyn Fn() -> anyhow::Result<()>>;
 
 /// How a part is to be run.
 pub(crate) struct PartPlan {

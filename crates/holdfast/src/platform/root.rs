@@ -80,6 +80,16 @@ impl PlatformRoot {
         Self { leaf_lifetime: lifetime, ..self }
     }
 
+    /// The authority's private key, PKCS #8: for the SPIFFE server, whose upstream it is.
+    pub(crate) fn key_pem(&self) -> SecretString {
+        self.authority.key_pem()
+    }
+
+    /// How long the SPIFFE server's authorities live, where it is not their usual time.
+    pub(crate) fn authority_lifetime(&self) -> Option<Duration> {
+        (self.leaf_lifetime != LEAF_LIFETIME).then(|| self.leaf_lifetime * 6)
+    }
+
     /// How long servers' certificates live.
     pub(crate) fn leaf_lifetime(&self) -> Duration {
         self.leaf_lifetime

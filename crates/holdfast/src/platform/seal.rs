@@ -190,6 +190,11 @@ impl SealKey {
         Ok(Secret::new(self.derive("holdfast vault static seal")?.to_vec()))
     }
 
+    /// The key of the SPIFFE server's store: 32 bytes of its own, likewise.
+    pub(crate) fn for_spiffe(&self) -> anyhow::Result<SecretBytes> {
+        Ok(Secret::new(self.derive("holdfast spiffe store")?.to_vec()))
+    }
+
     /// Locks `plain` so that it opens again only as `name`.
     pub(crate) fn seal(&self, name: &str, plain: &[u8]) -> anyhow::Result<Vec<u8>> {
         let nonce_and_more = self.cipher()?;

@@ -50,6 +50,9 @@ pub(crate) struct Ports {
     /// OpenBao's own, for servers of a cluster to reach each other.
     pub(crate) vault_cluster: u16,
     pub(crate) postgres: u16,
+    /// Where the SPIFFE server publishes keys.
+    #[serde(default)]
+    pub(crate) spiffe: u16,
 }
 
 /// Held by the one supervisor of a state directory; the kernel lets go of it when that dies.
@@ -238,7 +241,7 @@ mod tests {
             vault_initialised: true,
             database_connected: false,
             seal: "/etc/holdfast/demo.seal".into(),
-            ports: Ports { vault: 8200, vault_cluster: 0, postgres: 5432 },
+            ports: Ports { vault: 8200, vault_cluster: 0, postgres: 5432, spiffe: 0 },
             secrets: None,
         }
     }

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +13,6 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use holdfast_client::vault::{Trust, VaultClient, VaultConfig};
 use holdfast_types::SecretBytes;
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 
@@ -105,16 +103,7 @@ impl Server {
         socket: Option<TcpListener>,
         client: &VaultClient,
     ) -> anyhow::Result<PartPlan> {
-        // Memory with a descriptor and no name. Reading it leaves it as it is, so that a server
-        // that is started again finds it again.
-        let memory = memfd_create("holdfast-seal-key", MFdFlags::MFD_CLOEXEC)?;
-        let mut file = fs::File::from(memory);
-        file.set_permissions(fs::Permissions::from_mode(0o400))?;
-        file.write_all(seal_key.expose())?;
-        if !self.account.is_caller() {
-            let (uid, gid) = (self.account.uid.as_raw(), self.account.gid.as_raw());
-            std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
-        }
+        let file = files::in_memory("holdfast-seal-key", seal_key.expose(), &self.account)?;
         let config = self.directory.join("server.hcl");
         let text = self.configuration(identity, file.as_raw_fd());
         files::write(&config, text.as_bytes(), 0o600, Some(&self.account))
@@ -138,6 +127,7 @@ impl Server {
             socket: socket.map(|socket| (NAME, socket.into())),
             confinement: None,
             cgroup: None,
+            introduced: None,
         };
         let prepare: Prepare = {
             let (initialised, store) = (self.initialised.clone(), self.store());

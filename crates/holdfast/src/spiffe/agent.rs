@@ -17,7 +17,7 @@ use nix::unistd::Uid;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use super::connection::DEFAULT_SOCKET;
+use super::connection::{DEFAULT_SOCKET, OfPlatform};
 use crate::resident;
 use crate::vault::{log_level, stop_on_signal};
 
@@ -121,13 +121,16 @@ impl Agent {
 /// The agent to ask, as an operator.
 #[derive(Debug, Args)]
 pub(super) struct Connection {
-    /// The agent's socket for operators [default: agent-admin.sock beside the agent's socket]
+    /// The agent's socket for operators [default: that of the platform of this directory, else
+    /// agent-admin.sock beside the agent's socket]
     #[arg(
         long = "adminSocketPath",
         value_name = "PATH",
         env = "HOLDFAST_SPIFFE_AGENT_ADMIN_SOCKET"
     )]
     admin_socket_path: Option<PathBuf>,
+    #[command(flatten)]
+    platform: OfPlatform,
 }
 
 impl Connection {
@@ -145,6 +148,8 @@ impl Connection {
     }
 
     fn path(&self) -> PathBuf {
-        self.admin_socket_path.clone().unwrap_or_else(|| beside(&default_socket()))
+        let given = self.admin_socket_path.clone();
+        let given = given.or_else(|| self.platform.sockets().map(|sockets| sockets.admin));
+        given.unwrap_or_else(|| beside(&default_socket()))
     }
 }

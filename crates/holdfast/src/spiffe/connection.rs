@@ -9,6 +9,8 @@ use holdfast_spiffe::proto::node::admin_client::AdminClient;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
+use crate::platform::verbs::{Sockets, platform_sockets};
+
 /// Where a server listens that says nothing else.
 pub(super) const DEFAULT_SOCKET: &str = "/run/holdfast/spiffe/server.sock";
 
@@ -18,20 +20,37 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug, Args)]
 pub(super) struct Connection {
     /// The server's Unix socket. It knows its operators by the kernel's word: root, and the user
-    /// it runs as.
-    #[arg(
-        long = "socketPath",
-        value_name = "PATH",
-        default_value = DEFAULT_SOCKET,
-        env = "HOLDFAST_SPIFFE_SOCKET"
-    )]
-    socket_path: PathBuf,
+    /// it runs as [default: that of the platform of this directory, else
+    /// /run/holdfast/spiffe/server.sock]
+    #[arg(long = "socketPath", value_name = "PATH", env = "HOLDFAST_SPIFFE_SOCKET")]
+    socket_path: Option<PathBuf>,
+    #[command(flatten)]
+    platform: OfPlatform,
+}
+
+/// A platform whose server and agent are meant.
+#[derive(Debug, Args)]
+pub(super) struct OfPlatform {
+    /// The platform directory, which holds holdfast.toml [default: this directory, where it does]
+    #[arg(long = "platform", value_name = "DIRECTORY")]
+    platform: Option<PathBuf>,
+    /// The platform's state directory.
+    #[arg(long = "state", value_name = "DIRECTORY")]
+    state: Option<PathBuf>,
+}
+
+impl OfPlatform {
+    /// Its sockets, where there is one that was started.
+    pub(super) fn sockets(&self) -> Option<Sockets> {
+        let directory = self.platform.clone().unwrap_or_else(|| PathBuf::from("."));
+        platform_sockets(directory, self.state.clone())
+    }
 }
 
 impl Connection {
     /// A client of the server's.
     pub(super) fn admin(&self) -> AdminClient<Channel> {
-        holdfast_spiffe::remote::admin(&self.socket_path)
+        holdfast_spiffe::remote::admin(&self.path())
     }
 
     /// The answer to a call, or why there is none.
@@ -39,7 +58,13 @@ impl Connection {
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> anyhow::Result<T> {
-        answer(&self.socket_path, "holdfast spiffe server", call).await
+        answer(&self.path(), "holdfast spiffe server", call).await
+    }
+
+    fn path(&self) -> PathBuf {
+        let given = self.socket_path.clone();
+        let given = given.or_else(|| self.platform.sockets().map(|sockets| sockets.server));
+        given.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
     }
 }
 

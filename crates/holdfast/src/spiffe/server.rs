@@ -22,6 +22,7 @@ use holdfast_spiffe::server::{
 };
 use holdfast_types::{Clock, Random, SecretBytes, SystemClock, SystemRandom, TrustDomain, Ttl};
 use holdfast_vault::logs::{LogFormat, Logs};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -73,7 +74,7 @@ pub(super) struct Server {
     #[arg(long = "dnsName", value_name = "NAME")]
     dns_names: Vec<String>,
     /// A directory of `ClusterSPIFFEID` and `ClusterStaticEntry` (*.yaml). Changes are taken over; a file
-    /// that is wrong changes nothing.
+    /// that is wrong changes nothing. SIGHUP has them read at once.
     #[arg(long, value_name = "DIRECTORY")]
     identity: Option<PathBuf>,
     /// The workloads that `ClusterSPIFFEID` is for: a YAML list of name, namespace, serviceAccount,
@@ -166,6 +167,7 @@ impl Server {
     async fn serve(self) -> anyhow::Result<()> {
         let shutdown = CancellationToken::new();
         stop_on_signal(&shutdown).context("listen for signals")?;
+        let mut hangup = signal(SignalKind::hangup()).context("listen for signals")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let seal_key = SecretBytes::new(read(&self.seal_key, "the seal key")?.to_vec());
@@ -196,6 +198,12 @@ impl Server {
             }
         }
         tokio::spawn(resident::settle());
+        let reread = server.reread();
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                reread.notify_one();
+            }
+        });
         server.run(shutdown).await;
         barrier.close().await.context("close the store")
     }

@@ -10,6 +10,7 @@ mod database_user;
 mod delivery;
 mod external;
 mod faults;
+mod identity;
 mod leaks;
 mod notes;
 mod purge;

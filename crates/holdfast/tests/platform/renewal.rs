@@ -52,7 +52,7 @@ fn no_connection_is_dropped(world: &World) {
     world.succeed(&mut world.bao(&["token", "lookup"]));
     let status = world.status();
     assert!(status["worst"].is_null(), "{status}");
-    assert!((0..2).all(|part| status["parts"][part]["restarts"] == 0), "{status}");
+    assert!((0..4).all(|part| status["parts"][part]["restarts"] == 0), "{status}");
 
     world.run("down", &["--purge"]);
     supervisor.wait().unwrap();

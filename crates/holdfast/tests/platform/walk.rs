@@ -12,6 +12,9 @@ use crate::world::{Who, World, data, files_with, uid_of, wait_for};
 /// Something that stands in no program or log by chance.
 const CANARY: &str = "canary-7f3a91c2e4";
 
+/// What runs besides services, in the order of its start.
+const PARTS: [&str; 4] = ["vault", "spiffe-server", "spiffe-agent", "postgres"];
+
 #[test]
 fn managed() {
     for who in Who::all() {
@@ -69,7 +72,7 @@ fn services_are_started_confined_when_what_they_need_is_ready() {
         world.write_config(&format!("{}{service}", world.config()));
         world.up();
         let status = world.status();
-        assert_eq!(status["parts"][2]["name"], "probe");
+        assert_eq!(status["parts"][4]["name"], "probe");
         let log = || world.run("logs", &["probe"]);
         wait_for(|| log().lines().count() >= 4);
         let said: Vec<String> =
@@ -77,11 +80,11 @@ fn services_are_started_confined_when_what_they_need_is_ready() {
         assert_eq!(said, ["wrote its own", "read the platform", "no seal key", "no other place"]);
 
         // Killed, it comes back.
-        let pid = || world.status()["parts"][2]["pid"].as_i64();
+        let pid = || world.status()["parts"][4]["pid"].as_i64();
         let first = pid();
         kill(Pid::from_raw(first.unwrap().try_into().unwrap()), Signal::SIGKILL).unwrap();
         wait_for(|| pid().is_some_and(|pid| Some(pid) != first));
-        assert_eq!(world.status()["parts"][2]["restarts"], 1);
+        assert_eq!(world.status()["parts"][4]["restarts"], 1);
         world.run("down", &["--purge"]);
         world.assert_nothing_left();
     }
@@ -101,14 +104,14 @@ fn services_start_once_a_directory_that_could_not_be_applied_is_mended() {
         let status = world.status();
         status["parts"].as_array().unwrap().iter().map(|part| part["name"].clone()).collect()
     };
-    assert_eq!(names(), ["vault", "postgres"], "no service on half a platform");
+    assert_eq!(names(), PARTS, "no service on half a platform");
     let said = world.fail(&mut world.up_command());
     assert!(said.contains("the platform directory is not applied"), "a second up: {said}");
     world.fail(&mut world.verb("apply", &[]));
 
     std::fs::remove_file(&broken).unwrap();
     world.run("apply", &[]);
-    assert_eq!(names(), ["vault", "postgres", "probe"]);
+    assert_eq!(names(), [&PARTS[..], &["probe"]].concat());
     assert!(world.status()["worst"].is_null());
 }
 
@@ -118,13 +121,16 @@ fn walk(world: &World, who: Who) {
     assert_eq!((&status["ready"], &status["worst"]), (&true.into(), &Value::Null));
     let parts = status["parts"].as_array().unwrap();
     let names: Vec<_> = parts.iter().map(|part| part["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["vault", "postgres"]);
+    assert_eq!(names, PARTS);
     if who == Who::Caller && Uid::effective().is_root() {
         let uids: Vec<_> = parts
             .iter()
             .map(|part| uid_of(i32::try_from(part["pid"].as_i64().unwrap()).unwrap()))
             .collect();
-        assert!(uids[0] != 0 && uids[1] != 0 && uids[0] != uids[1], "a uid per part: {uids:?}");
+        // The agent looks at processes of all users.
+        assert_eq!(uids[2], 0, "{uids:?}");
+        let own = [uids[0], uids[1], uids[3]];
+        assert!(!own.contains(&0) && own[0] != own[1] && own[2] != own[0] && own[2] != own[1]);
     }
 
     // An operator's way in, with the stock client.
@@ -154,9 +160,9 @@ fn walk(world: &World, who: Who) {
     assert!(world.run("plan", &[]).starts_with("0 changes"), "a plan");
 
     // A part that dies is started again.
-    let postgres = world.status()["parts"][1]["pid"].clone();
+    let postgres = world.status()["parts"][3]["pid"].clone();
     world.run("restart", &["postgres"]);
-    assert_ne!(world.status()["parts"][1]["pid"], postgres);
+    assert_ne!(world.status()["parts"][3]["pid"], postgres);
     world.succeed(&mut user.psql(world, "SELECT 1"));
 
     // Ended before its time.

@@ -109,6 +109,8 @@ impl Agent {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), tonic::transport::Error> {
         let Self { socket, admin, source, registry, core } = self;
         let follow = tokio::spawn(registry::follow(source.watch(), registry));
+        let attestor = core.attestor.clone();
+        let introduced = tokio::spawn(async move { attestor.keep_reading().await });
         let workload = SpiffeWorkloadApiServer::new(Workload::new(core.clone()))
             .max_decoding_message_size(MESSAGE);
         let secrets = SecretDiscoveryServiceServer::new(Secrets::new(core.clone()))
@@ -122,6 +124,7 @@ impl Agent {
                 ended.cancelled().await;
                 // With nobody to tell of changes, every stream ends.
                 follow.abort();
+                introduced.abort();
             });
         let operators = limited()
             .add_service(AgentAdminServer::new(Admin::new(core)))

@@ -53,7 +53,7 @@ pub(super) async fn apply(
 }
 
 /// Takes over every change of the files, until shutdown. Files that are wrong change nothing, and are
-/// told of once.
+/// told of once. The first look, and one that was asked for, waits for nothing.
 pub(super) async fn run(shared: Arc<Shared>, files: DeclaredIn, shutdown: CancellationToken) {
     if files.rules.is_none() && files.workloads.is_none() {
         return;
@@ -64,20 +64,24 @@ pub(super) async fn run(shared: Arc<Shared>, files: DeclaredIn, shutdown: Cancel
     let mut is_settled = false;
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut is_first = true;
     loop {
-        tokio::select! {
+        let is_asked = tokio::select! {
             () = shutdown.cancelled() => return,
-            _ = tick.tick() => {}
-        }
+            () = shared.reread.notified() => true,
+            _ = tick.tick() => std::mem::take(&mut is_first),
+        };
         let looking = files.clone();
         let look = move || signature(looking.rules.as_deref(), looking.workloads.as_deref());
         let Ok(now) = tokio::task::spawn_blocking(look).await else { return };
         if seen.as_ref() != Some(&now) {
             is_settled = false;
             seen = Some(now);
-            continue;
+            if !is_asked {
+                continue;
+            }
         }
-        if is_settled {
+        if is_settled && !is_asked {
             continue;
         }
         let reading = files.clone();

@@ -29,7 +29,7 @@ use std::time::Duration;
 use holdfast_barrier::{Entries, EntryError, View};
 use holdfast_types::{Clock, Random, SpiffeId, TrustDomain};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -104,6 +104,8 @@ pub(crate) struct Shared {
     pub(crate) x509pop: Option<X509Pop>,
     /// Ends the streams that have no end of their own.
     pub(crate) ending: CancellationToken,
+    /// Somebody wants the files that declare entries read.
+    pub(crate) reread: Arc<Notify>,
 }
 
 impl Shared {
@@ -204,6 +206,7 @@ impl Server {
             random,
             x509pop,
             ending,
+            reread: Arc::default(),
         };
         Ok(Self { shared: Arc::new(shared), local, nodes: nodes_listener, web })
     }
@@ -211,6 +214,12 @@ impl Server {
     /// The entries, for whoever declares some.
     pub fn registrar(&self) -> &Registrar {
         &self.shared.registrar
+    }
+
+    /// Has the files that declare entries read at once, whole as they must be then, where others wait
+    /// until a file has stayed the same for a moment.
+    pub fn reread(&self) -> Arc<Notify> {
+        self.shared.reread.clone()
     }
 
     /// Where agents of other machines connect: the port, where the system chose it.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::problems::ConfigError;
 use super::service::{ServiceFile, check_order};
-use super::{Database, Engine, HbaRule, Platform, Postgres, Problems, Tier, Vault};
+use super::{Database, Engine, HbaRule, Platform, Postgres, Problems, Spiffe, Tier, Vault};
 
 /// `holdfast.toml`.
 #[derive(Debug, Default, Deserialize)]
@@ -23,9 +23,21 @@ pub(crate) struct PlatformFile {
     /// `laptop`, `server` or `cluster`. Default: `laptop`.
     tier: Option<Tier>,
     vault: VaultFile,
+    spiffe: SpiffeFile,
     /// Absent when the platform has no PostgreSQL of its own.
     postgres: Option<PostgresFile>,
     services: BTreeMap<String, ServiceFile>,
+}
+
+/// `[spiffe]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SpiffeFile {
+    /// The namespace that services are in: a part of their SPIFFE IDs. Default: `default`.
+    namespace: Option<String>,
+    /// Where services find the Workload API, such as `/run/spire/sockets/agent.sock`. Default: a
+    /// path of this platform's own, which services are told.
+    socket: Option<PathBuf>,
 }
 
 /// `[vault]`.
@@ -112,6 +124,7 @@ impl PlatformFile {
         check_names("domain", std::slice::from_ref(&domain), &mut problems);
 
         let vault = self.vault.resolve(directory, &mut problems);
+        let spiffe = self.spiffe.resolve(&mut problems);
         let postgres = self.postgres.map(|file| file.resolve(&mut problems));
         let mut parts = vec!["vault".to_owned()];
         parts.extend(postgres.is_some().then(|| "postgres".to_owned()));
@@ -125,7 +138,36 @@ impl PlatformFile {
         problems.into_result(path, text)?;
         let directory = directory.to_owned();
         let tier = self.tier.unwrap_or(Tier::Laptop);
-        Ok(Platform { directory, name, trust_domain, domain, tier, vault, postgres, services })
+        Ok(Platform {
+            directory,
+            name,
+            trust_domain,
+            domain,
+            tier,
+            vault,
+            spiffe,
+            postgres,
+            services,
+        })
+    }
+}
+
+impl SpiffeFile {
+    fn resolve(self, problems: &mut Problems) -> Spiffe {
+        let namespace = self.namespace.unwrap_or_else(|| "default".to_owned());
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let is_ended = |c: Option<char>| c.is_some_and(|c| c != '-' && plain(c));
+        let ends = is_ended(namespace.chars().next()) && is_ended(namespace.chars().next_back());
+        if !ends || namespace.len() > 63 || !namespace.chars().all(plain) {
+            let problem = "must be 1 to 63 of a-z 0-9 -, with no hyphen at either end";
+            problems.add("spiffe.namespace", problem);
+        }
+        // What the kernel can name, with the zero at its end.
+        let is_fit = |path: &PathBuf| path.is_absolute() && path.as_os_str().len() < 108;
+        if self.socket.as_ref().is_some_and(|path| !is_fit(path)) {
+            problems.add("spiffe.socket", "must be an absolute path of at most 107 bytes");
+        }
+        Spiffe { namespace, socket: self.socket }
     }
 }
 

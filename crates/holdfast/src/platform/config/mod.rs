@@ -34,6 +34,7 @@ pub(crate) struct Platform {
     #[allow(dead_code, reason = "what differs between the tiers follows; the tests read it")]
     pub(crate) tier: Tier,
     pub(crate) vault: Vault,
+    pub(crate) spiffe: Spiffe,
     pub(crate) postgres: Option<Postgres>,
     /// By name, in the order of their names; what each needs decides when it starts.
     pub(crate) services: BTreeMap<String, Service>,
@@ -49,6 +50,15 @@ pub(crate) enum Tier {
     Server,
     /// Kubernetes; this machine only applies.
     Cluster,
+}
+
+/// Workload identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spiffe {
+    /// The namespace of the platform's services, in rules and in their identities.
+    pub(crate) namespace: String,
+    /// Where services find the Workload API, where that is not on the platform's tmpfs.
+    pub(crate) socket: Option<PathBuf>,
 }
 
 /// The secrets server.
@@ -131,6 +141,8 @@ pub(crate) struct Service {
     pub(crate) needs: Vec<String>,
     /// Settings that are no secrets. A secret has no business in an environment.
     pub(crate) environment: BTreeMap<String, String>,
+    /// What rules of `identity/` select it by.
+    pub(crate) labels: BTreeMap<String, String>,
     /// The secrets that it is given.
     pub(crate) delivery: Option<Delivery>,
 }

@@ -22,6 +22,8 @@ pub(super) struct ServiceFile {
     needs: Vec<String>,
     /// Settings that are no secrets.
     environment: BTreeMap<String, String>,
+    /// What rules of `identity/` select it by, beside its name as `app`.
+    labels: BTreeMap<String, String>,
     /// Files to render for it, such as `templates/app.json.ctmpl`: it finds `app.json` in
     /// `$CREDENTIALS_DIRECTORY`, and starts when all are there.
     templates: Vec<PathBuf>,
@@ -35,6 +37,8 @@ pub(super) struct ServiceFile {
     reload: Option<String>,
 }
 
+/// Names of parts.
+const RESERVED: &[&str] = &["vault", "postgres", "supervisor", "spiffe-server", "spiffe-agent"];
 /// What the name of a template ends in.
 const TEMPLATE: &str = "ctmpl";
 /// The variables of a service that the platform sets.
@@ -52,7 +56,7 @@ impl ServiceFile {
         problems: &mut Problems,
     ) -> Service {
         let key = format!("services.{name}");
-        if !is_name(name, '-') || ["vault", "postgres", "supervisor"].contains(&name) {
+        if !is_name(name, '-') || RESERVED.contains(&name) {
             problems.add(&key, "must be 1 to 32 of a-z 0-9 -, and no part's name");
         }
         if name.strip_suffix(AGENT).is_some_and(|other| parts.iter().any(|part| part == other)) {
@@ -74,6 +78,7 @@ impl ServiceFile {
             user: self.user,
             needs: self.needs,
             environment: self.environment,
+            labels: self.labels,
         }
     }
 

@@ -93,6 +93,7 @@ impl Agent<'_> {
             socket: None,
             confinement,
             cgroup: self.cgroup,
+            introduced: None,
         };
         let (logins, account) = (self.logins, self.account);
         let name = Self::part_name(&place.service);

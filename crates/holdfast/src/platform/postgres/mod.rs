@@ -223,6 +223,7 @@ impl Server {
             socket: None,
             confinement: None,
             cgroup: None,
+            introduced: None,
         }
     }
 }

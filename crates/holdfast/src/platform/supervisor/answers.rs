@@ -15,7 +15,7 @@ use super::super::delivery::{self, Agent};
 use super::super::part::{PartHandle, PartState};
 use super::super::seal::{self, SealKind};
 use super::super::status::{self, CertificateStatus, DeliveryStatus, LeaseStatus, Part, Status};
-use super::super::{cgroup, isolation, postgres, vault};
+use super::super::{cgroup, isolation, postgres, spiffe, vault};
 use super::{Running, bootstrap, services};
 
 /// How long an operator's token lives.
@@ -340,6 +340,7 @@ impl Running {
         match part {
             vault::NAME => self.platform.vault.engine.word(),
             postgres::NAME => "managed",
+            spiffe::SERVER | spiffe::AGENT => "embedded",
             _ => "service",
         }
         .to_owned()
@@ -349,6 +350,8 @@ impl Running {
         match part {
             vault::NAME => Some(self.vault.borrow().as_ref()?.address().to_string()),
             postgres::NAME => Some(self.postgres.borrow().as_ref()?.dialled().to_string()),
+            spiffe::SERVER => Some(self.sockets.server.display().to_string()),
+            spiffe::AGENT => Some(self.sockets.workload.display().to_string()),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! From nothing to a running platform, in order. Every step is safe to repeat, so that a start
 //! after a kill at any point goes the same way again.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use holdfast_client::vault::{Trust, UnsealRequest, VaultClient, VaultConfig, VaultError};
 use holdfast_types::SecretString;
+use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::super::account::Account;
@@ -18,9 +19,9 @@ use super::super::config::{self, Engine};
 use super::super::control::ApplyMode;
 use super::super::identity::LoginError;
 use super::super::logs::LogWriter;
-use super::super::part::{self, PartHandle, PartPlan};
+use super::super::part::{self, PartHandle, PartPlan, PartState};
 use super::super::progress::Progress;
-use super::super::{delivery, ports, postgres, vault};
+use super::super::{delivery, ports, postgres, spiffe, vault};
 use super::{Certificate, Running, services};
 use crate::apply::{
     Applier, Desired, Facts, Hooks, Migrations, NoHooks, Record as Applied, Report, engine_id,
@@ -37,11 +38,14 @@ const SEALED: &str = "the secrets server was sealed by an operator";
 const PORT_LIMIT: Duration = Duration::from_secs(3);
 
 pub(super) async fn bring_up(running: Rc<Running>) -> anyhow::Result<()> {
-    if running.platform.vault.is_supervised() {
-        start_vault(&running).await?;
-    } else {
-        reach_vault(&running).await?;
-    }
+    let identities = prepare_spiffe(&running).await?;
+    let vault = async {
+        match running.platform.vault.is_supervised() {
+            true => start_vault(&running).await,
+            false => reach_vault(&running).await,
+        }
+    };
+    tokio::try_join!(vault, start_spiffe(&running, identities))?;
     if let Some(config) = &running.platform.postgres {
         start_postgres(&running, config).await?;
     }
@@ -137,6 +141,36 @@ async fn start_vault(running: &Rc<Running>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the SPIFFE server is run by. It finds the identities of the platform directory, or, where
+/// those are wrong, what was in force before: the first apply says what is wrong.
+async fn prepare_spiffe(running: &Rc<Running>) -> anyhow::Result<PartPlan> {
+    let any = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+    let mut record = running.record.borrow().clone();
+    let socket = listen_on(any, record.ports.spiffe, "the SPIFFE server's").await?;
+    let web = socket.local_addr()?;
+    record.ports.spiffe = web.port();
+    running.save(&record)?;
+    let directory = spiffe::Server::declared(&running.state);
+    match spiffe::Declarations::read(&running.platform) {
+        Ok(declarations) => declarations.write(&directory)?,
+        Err(_) => spiffe::Declarations::write_missing(&directory)?,
+    }
+    let server = spiffe::Server::prepare(&running.state, &running.sockets, web)?;
+    let key = running.seal_key.for_spiffe()?;
+    server.plan(&running.platform, &running.state, &running.root, &key)
+}
+
+/// Starts the SPIFFE server, and the agent that hands its SVIDs out.
+async fn start_spiffe(running: &Rc<Running>, server: PartPlan) -> anyhow::Result<()> {
+    running.listener.step("starting the SPIFFE server and agent");
+    running.start(server)?.wait_ready(READY_LIMIT).await?;
+    *running.domain.borrow_mut() = Some(Rc::new(spiffe::Domain::new(&running.sockets)));
+    let socket = running.introduced.take().context("an agent runs already")?;
+    let introductions = running.introductions.clone();
+    let plan = spiffe::agent_plan(&running.state, &running.sockets, introductions, socket)?;
+    running.start(plan)?.wait_ready(READY_LIMIT).await
+}
+
 /// An external engine is asked whether it is there and open, and nothing more.
 async fn reach_vault(running: &Rc<Running>) -> anyhow::Result<()> {
     let Engine::External { address, ca_file, .. } = &running.platform.vault.engine else {
@@ -182,10 +216,12 @@ async fn start_postgres(running: &Rc<Running>, config: &config::Postgres) -> any
 /// Makes databases and secrets server what the platform directory says, or shows what would change.
 pub(super) async fn apply(running: &Rc<Running>, mode: ApplyMode) -> anyhow::Result<Report> {
     let directory = &running.platform.directory;
+    let declarations = spiffe::Declarations::read(&running.platform)?;
     let mut desired = Desired::read(directory, &running.facts.borrow().clone())?;
     desired.add(delivery::objects(&running.platform, running.service_logins.public_pem()));
     // One at a time: two would record each other's half-made objects.
     let _turn = running.applying.lock().await;
+    let identities = declare(running, &declarations, mode).await?;
     let server = running.postgres.borrow().clone();
     let schemas = match (&server, &running.platform.postgres) {
         (Some(server), Some(config)) => migrate(directory, server, config, mode).await?,
@@ -221,10 +257,35 @@ pub(super) async fn apply(running: &Rc<Running>, mode: ApplyMode) -> anyhow::Res
         let _ = vault.token_revoke_self().await;
     }
     let mut report = result?;
-    report.changes.splice(0..0, schemas.changes);
-    report.unchanged += schemas.unchanged;
+    for first in [schemas, identities] {
+        report.changes.splice(0..0, first.changes);
+        report.unchanged += first.unchanged;
+    }
     if !mode.plan {
         services::copy_templates(running)?;
+    }
+    Ok(report)
+}
+
+/// Has the SPIFFE server know who is to be who, or shows what would change.
+async fn declare(
+    running: &Rc<Running>,
+    declarations: &spiffe::Declarations,
+    mode: ApplyMode,
+) -> anyhow::Result<Report> {
+    let domain = running.domain.borrow().clone().context("there is no SPIFFE server yet")?;
+    let report = domain.compare(declarations).await?;
+    if !mode.plan {
+        declarations.write(&spiffe::Server::declared(&running.state))?;
+        let parts = running.parts.borrow().clone();
+        // One that starts reads them anyway.
+        let is_ready = |part: &&PartHandle| {
+            part.name == spiffe::SERVER && part.status.borrow().state == PartState::Ready
+        };
+        if let Some(server) = parts.iter().find(is_ready) {
+            server.signal(Signal::SIGHUP).await;
+        }
+        domain.has(declarations).await?;
     }
     Ok(report)
 }
@@ -331,6 +392,7 @@ impl Running {
             ("domain".to_owned(), self.platform.domain.clone()),
             ("ca.file".to_owned(), self.state.ca_file().display().to_string()),
         ]);
+        facts.insert("spiffe.endpoint".to_owned(), self.sockets.endpoint());
         if let Some(vault) = &*self.vault.borrow() {
             facts.insert("vault.address".to_owned(), vault.address().to_string());
         }

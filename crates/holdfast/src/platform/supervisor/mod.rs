@@ -9,6 +9,7 @@ mod renewal;
 mod services;
 
 use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use super::postgres;
 use super::progress::{Listener, Progress};
 use super::seal::{SealKey, SealKind};
 use super::state::{Record, State};
-use super::{leftovers, tmpfs};
+use super::{leftovers, spiffe, tmpfs};
 use crate::apply::Facts;
 
 /// What a supervisor is told when it is started.
@@ -67,6 +68,12 @@ struct Running {
     root: super::root::PlatformRoot,
     identity: Identity,
     service_logins: Arc<ServiceLogins>,
+    /// Who is told to the SPIFFE agent, and the end that it inherits.
+    introductions: spiffe::Introductions,
+    introduced: RefCell<Option<OwnedFd>>,
+    sockets: spiffe::Sockets,
+    /// The trust domain, once its server answers.
+    domain: RefCell<Option<Rc<spiffe::Domain>>>,
     secrets_directory: PathBuf,
     vault_token: Option<SecretString>,
     /// The secrets server, once its address is known.
@@ -131,6 +138,7 @@ async fn supervise(options: Options) -> anyhow::Result<()> {
     let control = control::Listener::bind(&running.state)?;
     let answering = spawn_local(answers::answer(running.clone(), control));
     watch_signals(&running)?;
+    let introducing = spawn_local(running.introductions.clone().run());
 
     let outcome = tokio::select! {
         outcome = bootstrap::bring_up(running.clone()) => outcome,
@@ -144,6 +152,8 @@ async fn supervise(options: Options) -> anyhow::Result<()> {
         renewing.abort();
     }
     stop(&running).await;
+    introducing.abort();
+    running.domain.take();
     delivery::withdraw(&running.state, &running.platform.name);
     answering.abort();
     let removed = super::files::remove(&running.state.join("control.sock"))
@@ -205,7 +215,13 @@ fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Ru
     let secrets_directory = tmpfs::prepare(&state, &platform.name)?;
     record.secrets = Some(secrets_directory.clone());
     state.save(&record)?;
+    let (introductions, introduced) = spiffe::Introductions::new()?;
+    let sockets = spiffe::Sockets::of(&secrets_directory, platform.spiffe.socket.as_ref());
     Ok(Running {
+        introductions,
+        introduced: RefCell::new(Some(introduced)),
+        sockets,
+        domain: RefCell::default(),
         platform,
         state,
         record: RefCell::new(record),

@@ -19,7 +19,7 @@ use super::super::delivery::{self, Agent, Place};
 use super::super::launch::{Launch, MARK};
 use super::super::part::PartPlan;
 use super::super::progress::Progress;
-use super::super::{cgroup, files, postgres, vault};
+use super::super::{cgroup, files, postgres, spiffe, vault};
 use super::Running;
 use super::bootstrap::READY_LIMIT;
 
@@ -47,7 +47,7 @@ pub(super) async fn start(running: &Rc<Running>) -> anyhow::Result<()> {
 async fn start_all(running: Rc<Running>, held: watch::Sender<bool>) -> anyhow::Result<()> {
     let services = &running.platform.services;
     let mut left: Vec<_> = services.iter().enumerate().collect();
-    let mut started: Vec<&str> = vec![vault::NAME, postgres::NAME];
+    let mut started: Vec<&str> = vec![vault::NAME, postgres::NAME, spiffe::SERVER, spiffe::AGENT];
     while !left.is_empty() {
         // Services that wait for each other are refused when the file is read.
         let index = left
@@ -127,6 +127,8 @@ fn environment(
         ("HOME".to_owned(), data.into()),
         (MARK.to_owned(), running.state.directory().into()),
         ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into()),
+        // By the SPIFFE Workload Endpoint standard, section 4.
+        ("SPIFFE_ENDPOINT_SOCKET".to_owned(), running.sockets.endpoint().into()),
     ];
     let facts = running.facts.borrow();
     for (key, value) in &service.environment {
@@ -187,6 +189,7 @@ fn plan(
             socket: None,
             confinement,
             cgroup: running.cgroup_of(name),
+            introduced: Some((name.to_owned(), running.introductions.clone())),
         },
         prepare: Box::new(|| Ok(())),
         // A service says in no standard way that it is ready; that it runs is what is known.

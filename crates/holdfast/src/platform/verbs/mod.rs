@@ -14,8 +14,9 @@ mod up;
 
 use std::process::ExitCode;
 
+pub(crate) use super::spiffe::Sockets;
 pub(crate) use env::secrets_server;
-pub(crate) use place::{Place, PlaceOption};
+pub(crate) use place::{Place, PlaceOption, platform_sockets};
 
 /// A command about a platform.
 #[derive(Debug, clap::Subcommand)]

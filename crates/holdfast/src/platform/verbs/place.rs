@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::config::Platform;
 use super::super::control::{self, Request};
+use super::super::spiffe::Sockets;
 use super::super::state::State;
 use super::super::vault;
 
@@ -86,4 +87,13 @@ impl Place {
     pub(crate) fn platform_path(&self) -> PathBuf {
         self.platform.canonicalize().unwrap_or_else(|_| Path::new(&self.platform).to_owned())
     }
+}
+
+/// Where the SPIFFE server and agent of a platform are reached, if it was started.
+pub(crate) fn platform_sockets(platform: PathBuf, state: Option<PathBuf>) -> Option<Sockets> {
+    let place = Place { platform, state };
+    let record = place.state().ok()?.record().ok()??;
+    let of = Platform::read(&place.platform).or_else(|_| Platform::read(&record.platform));
+    let socket = of.ok().and_then(|platform| platform.spiffe.socket);
+    Some(Sockets::of(&record.secrets?, socket.as_ref()))
 }

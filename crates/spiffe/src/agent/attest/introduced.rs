@@ -7,7 +7,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::cmsg_space;
@@ -18,6 +18,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::executable::Program;
 use super::peer::Peer;
 use super::process::{self, Facts};
 
@@ -57,22 +58,23 @@ impl Introducer {
     /// it before the process executes.
     ///
     /// # Errors
-    /// The agent is gone, or does not read.
+    /// The agent is gone; or, as `WouldBlock`, it has yet to read what was sent before.
     pub fn introduce(
         &self,
         service: &str,
-        pidfd: BorrowedFd<'_>,
+        pidfd: &impl AsFd,
         executable: &Path,
         cgroup: Option<&str>,
     ) -> io::Result<()> {
         let (service, executable) = (service.to_owned(), executable.to_owned());
         let message = Message { service, executable, cgroup: cgroup.map(str::to_owned) };
         let text = serde_json::to_vec(&message)?;
-        let descriptors = [pidfd];
+        let descriptors = [pidfd.as_fd()];
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        sendmsg(&self.0, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL)?;
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        sendmsg(&self.0, &[IoSlice::new(&text)], &mut control, flags)?;
         Ok(())
     }
 }
@@ -82,6 +84,8 @@ impl Introducer {
 pub struct Introductions {
     socket: OwnedFd,
     known: Vec<Introduced>,
+    /// The program of the agent, and of the supervisor that started it.
+    own: Option<Program>,
 }
 
 #[derive(Debug)]
@@ -96,7 +100,8 @@ struct Introduced {
 impl Introductions {
     /// Takes the inherited end of the socket pair.
     pub fn new(socket: OwnedFd) -> Self {
-        Self { socket, known: Vec::new() }
+        let own = i32::try_from(std::process::id()).ok().and_then(|pid| Program::of(pid).ok());
+        Self { socket, known: Vec::new(), own }
     }
 
     /// The service that a process is, or descends from.
@@ -104,8 +109,11 @@ impl Introductions {
         self.read();
         let known = self.known.iter().find(|known| known.process.pid() == peer.pid());
         if let Some(known) = known {
-            // Before it executes it is the supervisor's own program, under the service's name.
-            return (facts.executable == known.executable).then(|| known.service.clone());
+            // Before it executes it is the supervisor's own program, and nobody yet. What a program
+            // executes in its place is the service, as is what it starts.
+            let is_service = facts.executable == known.executable
+                || self.own.is_none_or(|own| facts.program != own);
+            return is_service.then(|| known.service.clone());
         }
         let by_cgroup = self.known.iter().find(|known| {
             known.cgroup.as_ref().is_some_and(|cgroup| is_within(&facts.cgroup, cgroup))
@@ -123,9 +131,18 @@ impl Introductions {
             .map(|known| known.process.clone())
     }
 
-    /// Reads what the supervisor has sent, and forgets who has ended.
-    fn read(&mut self) {
-        while let Some((message, process)) = self.receive() {
+    /// The agent's end once more, to wait on.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub(super) fn socket(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone()
+    }
+
+    /// Reads what the supervisor has sent, and forgets who has ended. Says whether more can come.
+    pub(super) fn read(&mut self) -> bool {
+        let mut is_open = true;
+        while let Some((message, process)) = self.receive(&mut is_open) {
             self.known.retain(|known| known.process.pid() != process.pid());
             if self.known.len() >= SERVICES {
                 tracing::warn!("more than {SERVICES} services were introduced");
@@ -135,10 +152,11 @@ impl Introductions {
             self.known.push(Introduced { service, process, executable, cgroup });
         }
         self.known.retain(|known| known.process.alive().is_ok());
+        is_open
     }
 
     /// The next message that is waiting; what is no introduction is passed over.
-    fn receive(&self) -> Option<(Message, Peer)> {
+    fn receive(&self, is_open: &mut bool) -> Option<(Message, Peer)> {
         loop {
             let mut text = vec![0; MESSAGE];
             let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
@@ -148,8 +166,11 @@ impl Introductions {
             let length = match recvmsg(&self.socket, &mut parts, &mut control, flags) {
                 Ok(received) => received.bytes,
                 Err(Errno::INTR) => continue,
-                // Nothing is waiting, or the supervisor is gone.
-                Err(_) => return None,
+                Err(Errno::AGAIN) => return None,
+                Err(_) => {
+                    *is_open = false;
+                    return None;
+                }
             };
             let mut descriptors = Vec::new();
             for message in control.drain() {
@@ -158,6 +179,8 @@ impl Introductions {
                 }
             }
             if length == 0 && descriptors.is_empty() {
+                // The supervisor is gone.
+                *is_open = false;
                 return None;
             }
             let message: Option<Message> = serde_json::from_slice(&text[..length]).ok();

@@ -6,8 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::Interest;
 
 use crate::Selector;
 
@@ -130,6 +133,33 @@ impl Attestor {
         }
         let Facts { executable, program, .. } = facts;
         Ok(Attested { pid, selectors, executable, program, gaps })
+    }
+
+    /// Reads introductions as they come, so that a supervisor never has to wait for somebody to ask.
+    /// Returns when no more can come.
+    pub(super) async fn keep_reading(&self) {
+        let Some(introduced) = &self.introduced else { return };
+        let lock = || introduced.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = lock().socket().and_then(|socket| {
+            let socket = UnixDatagram::from(socket);
+            socket.set_nonblocking(true)?;
+            tokio::net::UnixDatagram::from_std(socket)
+        });
+        let socket = match watched {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "introductions are read when somebody asks");
+                return;
+            }
+        };
+        let mut is_open = true;
+        while is_open && socket.readable().await.is_ok() {
+            // What it waits for next is what comes after this look.
+            let _ = socket.try_io(Interest::READABLE, || {
+                is_open = lock().read();
+                Err::<(), _>(io::ErrorKind::WouldBlock.into())
+            });
+        }
     }
 
     /// The process that a supervisor introduced as this service, while it lives.

@@ -1,7 +1,7 @@
 //! A process that is held on to.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use nix::sys::socket::{getsockopt, sockopt};
@@ -97,6 +97,12 @@ impl Peer {
         // long as that lives. An `OwnedFd` gives the same number every time.
         let watched = unsafe { AsyncFd::register_with_interest(copy, Interest::READABLE) };
         Ok(Ending(watched?))
+    }
+}
+
+impl AsFd for Peer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 }
 

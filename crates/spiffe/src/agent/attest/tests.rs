@@ -1,5 +1,4 @@
 use std::io::Write as _;
-use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 
@@ -95,11 +94,9 @@ fn services_are_who_the_supervisor_introduces_and_their_descendants() {
     };
     let is_service = |pid: u32| has(&attest(&attestor, pid).unwrap(), "holdfast:service:web");
     assert!(!is_service(service.id()));
-    introducer.introduce("web", pidfd(&service).as_fd(), Path::new("/other"), None).unwrap();
-    assert!(!is_service(service.id()), "it is not what was introduced");
-    introducer.introduce("web", pidfd(&service).as_fd(), &sh, None).unwrap();
+    introducer.introduce("web", &pidfd(&service), &sh, None).unwrap();
     assert_eq!(attestor.service("web").unwrap().pid(), service.id() as i32);
-    // Until it executes, the child is this test's own program.
+    // Until it executes, the child is this test's own program, and nobody.
     while !is_service(service.id()) {
         std::thread::yield_now();
     }
@@ -121,7 +118,7 @@ fn a_child_of_a_service_is_the_service_while_it_lives() {
     let exe = std::env::current_exe().unwrap();
     let mut child = waiting("");
     assert!(!has(&attest(&attestor, child.id()).unwrap(), "holdfast:service:web"));
-    introducer.introduce("web", own.unwrap().as_fd(), &exe, None).unwrap();
+    introducer.introduce("web", &own.unwrap(), &exe, None).unwrap();
     assert!(has(&attest(&attestor, child.id()).unwrap(), "holdfast:service:web"));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -132,9 +129,9 @@ fn what_is_no_introduction_is_passed_over() {
     let (introducer, theirs) = Introducer::pair().unwrap();
     let attestor = Attestor::new(Some(Introductions::new(theirs)));
     let file = tempfile::tempfile().unwrap();
-    introducer.introduce("web", file.as_fd(), Path::new("/bin/sh"), None).unwrap();
+    introducer.introduce("web", &file, Path::new("/bin/sh"), None).unwrap();
     let own = pidfd_open(Pid::from_raw(std::process::id() as i32).unwrap(), PidfdFlags::empty());
-    introducer.introduce("self", own.unwrap().as_fd(), Path::new("/x"), None).unwrap();
+    introducer.introduce("self", &own.unwrap(), Path::new("/x"), None).unwrap();
     assert!(attestor.service("web").is_none());
     assert!(attestor.service("self").is_some());
     drop(introducer);
