@@ -30,6 +30,9 @@ pub enum BundleError {
     /// Not a JSON object with an array `keys`.
     #[error("a bundle is a JSON object with an array \"keys\"")]
     Form,
+    /// Not a whole number of 0 or more.
+    #[error("{0} of the bundle is not a whole number")]
+    Number(&'static str),
     /// One of the keys cannot be used.
     #[error("key {index} of the bundle: {problem}")]
     Key {
@@ -104,8 +107,12 @@ impl Bundle {
             return Err(BundleError::TooMany);
         }
         let mut bundle = Self::empty(trust_domain);
-        bundle.sequence = parsed.get("spiffe_sequence").and_then(Value::as_u64).unwrap_or_default();
-        let hint = parsed.get("spiffe_refresh_hint").and_then(Value::as_u64);
+        let number = |name: &'static str| match parsed.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => value.as_u64().map(Some).ok_or(BundleError::Number(name)),
+        };
+        bundle.sequence = number("spiffe_sequence")?.unwrap_or_default();
+        let hint = number("spiffe_refresh_hint")?;
         bundle.refresh_hint = hint.filter(|seconds| *seconds > 0).map(Duration::from_secs);
         for (index, key) in keys.into_iter().enumerate() {
             let wrong = |problem: &str| BundleError::Key { index, problem: problem.to_owned() };
@@ -116,6 +123,11 @@ impl Bundle {
                     if key.get("kid").and_then(Value::as_str).is_none_or(str::is_empty) {
                         return Err(wrong("has no kid"));
                     }
+                    jwt_authority(&key).map_err(wrong)?;
+                    if bundle.jwt_authorities.iter().any(|known| known.get("kid") == key.get("kid"))
+                    {
+                        return Err(wrong("has the kid of another key"));
+                    }
                     bundle.jwt_authorities.push(key);
                 }
                 _ => {}
@@ -123,6 +135,21 @@ impl Bundle {
         }
         Ok(bundle)
     }
+}
+
+/// Sees that a key of use `jwt-svid` is a public one that can verify tokens.
+fn jwt_authority(key: &Map<String, Value>) -> Result<(), &'static str> {
+    let text = |name: &str| key.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let has_all = |names: &[&str]| names.iter().all(|name| text(name).is_some());
+    let is_whole = match text("kty") {
+        Some("EC") => has_all(&["crv", "x", "y"]),
+        Some("RSA") => has_all(&["n", "e"]),
+        _ => return Err("is of no kind that verifies tokens"),
+    };
+    if ["d", "p", "q", "dp", "dq", "qi", "k"].iter().any(|name| key.contains_key(*name)) {
+        return Err("holds a private key");
+    }
+    if is_whole { Ok(()) } else { Err("is not whole") }
 }
 
 /// The one certificate that a key of use `x509-svid` holds.
@@ -146,7 +173,9 @@ mod tests {
         let trust_domain = TrustDomain::parse("demo.local").unwrap();
         let mut bundle = Bundle::empty(trust_domain.clone());
         bundle.x509_authorities = vec![Ca::new("a").der().to_vec(), Ca::new("b").der().to_vec()];
-        let Value::Object(key) = json!({ "kty": "EC", "kid": "k", "crv": "P-256" }) else {
+        let Value::Object(key) =
+            json!({ "kty": "EC", "kid": "k", "crv": "P-256", "x": "a", "y": "b" })
+        else {
             unreachable!()
         };
         bundle.jwt_authorities = vec![key];
@@ -158,13 +187,21 @@ mod tests {
         let read = Bundle::from_json(trust_domain, json.to_string().as_bytes());
         assert_eq!(read, Ok(bundle.clone()));
         let jwks: Value = serde_json::from_slice(&bundle.jwks()).unwrap();
-        assert_eq!(jwks, json!({ "keys": [{ "kty": "EC", "kid": "k", "crv": "P-256" }] }));
+        assert_eq!(
+            jwks,
+            json!({ "keys": [{ "kty": "EC", "kid": "k", "crv": "P-256", "x": "a", "y": "b" }] })
+        );
     }
 
     #[test]
     fn what_is_no_bundle_is_refused() {
         let leaf = STANDARD.encode(Ca::new("a").client("leaf").certificate_der);
         let x509 = |x5c: Value| json!({ "keys": [{ "use": "x509-svid", "x5c": x5c }] }).to_string();
+        let jwt = |mut key: Value| {
+            key["use"] = json!("jwt-svid");
+            key["kid"] = json!("k");
+            json!({ "keys": [key] }).to_string()
+        };
         let key = |problem: &str| BundleError::Key { index: 0, problem: problem.to_owned() };
         let many = json!({ "keys": vec![json!({}); MAX_KEYS + 1] }).to_string();
         for (text, want) in [
@@ -174,6 +211,17 @@ mod tests {
             (r#"{"keys": {}}"#, BundleError::Form),
             (r#"{"keys": [1]}"#, key("is not an object")),
             (r#"{"keys": [{"use": "jwt-svid"}]}"#, key("has no kid")),
+            (&jwt(json!({ "kty": "oct", "k": "a" })), key("is of no kind that verifies tokens")),
+            (
+                &jwt(json!({ "kty": "RSA", "n": "a", "e": "b", "d": "c" })),
+                key("holds a private key"),
+            ),
+            (&jwt(json!({ "kty": "EC", "crv": "P-256", "x": "a" })), key("is not whole")),
+            (r#"{"keys": [], "spiffe_sequence": -1}"#, BundleError::Number("spiffe_sequence")),
+            (
+                r#"{"keys": [], "spiffe_refresh_hint": "1"}"#,
+                BundleError::Number("spiffe_refresh_hint"),
+            ),
             (&x509(json!([])), key("has no x5c of one certificate")),
             (&x509(json!([leaf, leaf])), key("has no x5c of one certificate")),
             (&x509(json!(["-"])), key("has an x5c that is not base64")),

@@ -8,23 +8,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_keys::x509::{
-    Certificate, Curve, GeneralName, Hash, KeyAlgorithm, PrivateKey, RequestTemplate, Subject,
-    X509Error,
+    Certificate, Curve, Hash, KeyAlgorithm, PrivateKey, RequestTemplate, Subject, X509Error,
 };
 use holdfast_types::{Clock, Random as _, SecretString, SystemRandom, Timestamp, TrustDomain};
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::ClientConfig;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +31,8 @@ use crate::pop::{NONCE, message};
 use crate::proto::node as wire;
 use crate::proto::node::node_client::NodeClient;
 use crate::remote::RemoteSource;
+use crate::tls::knowing;
+use crate::{JwtSvid, MintError, Snapshot, Source, X509Svid};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const CALL_LIMIT: Duration = Duration::from_secs(30);
@@ -138,6 +136,21 @@ pub struct Joined {
     ended: CancellationToken,
 }
 
+#[async_trait]
+impl Source for Joined {
+    fn watch(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        self.source.watch()
+    }
+
+    async fn mint_x509(&self, entry: &str, request: &[u8]) -> Result<X509Svid, MintError> {
+        self.source.mint_x509(entry, request).await
+    }
+
+    async fn mint_jwt(&self, entry: &str, audiences: &[String]) -> Result<JwtSvid, MintError> {
+        self.source.mint_jwt(entry, audiences).await
+    }
+}
+
 impl Drop for Joined {
     fn drop(&mut self) {
         self.ended.cancel();
@@ -159,6 +172,11 @@ pub async fn join(settings: JoinSettings, clock: Arc<dyn Clock>) -> Result<Joine
         first_bundle: settings.bundle,
     });
     let channel = channel(&settings.server, identity.clone());
+    let again = match &settings.proof {
+        Some(proof @ Proof::Certificate(..)) => Some((settings.server.clone(), proof.clone())),
+        // A token works once.
+        _ => None,
+    };
     let kept = match kept {
         Some(kept) => kept,
         None => {
@@ -171,7 +189,7 @@ pub async fn join(settings: JoinSettings, clock: Arc<dyn Clock>) -> Result<Joine
     // A channel that shows the SVID: the one before was anybody's.
     let channel = self::channel(&settings.server, identity.clone());
     let ended = CancellationToken::new();
-    let renewing = renew(channel.clone(), identity, path, clock);
+    let renewing = renew(channel.clone(), identity, path, clock, again);
     let end = ended.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -266,8 +284,15 @@ fn kept(key: &PrivateKey, svid: wire::AgentSvid, now: i64) -> Result<Kept, JoinE
     })
 }
 
-/// Keeps the SVID new: at half of its life, and again until it works.
-async fn renew(channel: Channel, identity: Arc<Identity>, path: PathBuf, clock: Arc<dyn Clock>) {
+/// Keeps the SVID new: at half of its life, and again until it works. One that ended while the
+/// machine slept renews nothing any more: then the agent joins again, where it can.
+async fn renew(
+    channel: Channel,
+    identity: Arc<Identity>,
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    again: Option<(String, Proof)>,
+) {
     loop {
         let Some(now) = identity.kept() else { return };
         let at = now.issued_at + (now.expires_at - now.issued_at) / 2;
@@ -277,11 +302,38 @@ async fn renew(channel: Channel, identity: Arc<Identity>, path: PathBuf, clock: 
         if clock.now().as_second() < at {
             continue;
         }
-        if let Err(error) = renew_once(channel.clone(), &identity, &path, clock.now()).await {
+        let has_ended = now.expires_at <= clock.now().as_second();
+        let outcome = match &again {
+            Some((server, proof)) if has_ended => {
+                rejoin(server, proof, &identity, &path, clock.now()).await
+            }
+            _ => renew_once(channel.clone(), &identity, &path, clock.now()).await,
+        };
+        if let Err(error) = outcome {
+            if has_ended && again.is_none() {
+                tracing::error!("the agent's SVID has ended: start it with a new join token");
+            }
             tracing::warn!(error = &error as &dyn std::error::Error, "renew the agent's SVID");
             tokio::time::sleep(RETRY).await;
         }
     }
+}
+
+/// Joins by the certificate of before; the server is known by the bundle that was kept.
+async fn rejoin(
+    server: &str,
+    proof: &Proof,
+    identity: &Identity,
+    path: &Path,
+    now: Timestamp,
+) -> Result<(), JoinError> {
+    let anonymous = Identity {
+        trust_domain: identity.trust_domain.clone(),
+        kept: RwLock::new(None),
+        first_bundle: identity.authorities(),
+    };
+    let next = attest(channel(server, Arc::new(anonymous)), proof, now.as_second()).await?;
+    keep(identity, path, &next)
 }
 
 async fn renew_once(
@@ -336,32 +388,27 @@ fn write(path: &Path, kept: &Kept) -> io::Result<()> {
     std::fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
+/// DER from the base64 of it.
+fn decode(list: &[String]) -> Vec<Vec<u8>> {
+    list.iter().filter_map(|text| STANDARD.decode(text).ok()).collect()
+}
+
 impl Identity {
     fn kept(&self) -> Option<Kept> {
         self.kept.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What the server is known by.
+    fn authorities(&self) -> Vec<Vec<u8>> {
+        let known = self.kept().map(|kept| decode(&kept.bundle));
+        known.unwrap_or_else(|| self.first_bundle.clone())
+    }
+
     /// TLS as the agent speaks it at this moment.
     fn tls(&self) -> Result<ClientConfig, rustls::Error> {
         let kept = self.kept();
-        let decode = |list: &[String]| {
-            list.iter().filter_map(|text| STANDARD.decode(text).ok()).collect::<Vec<_>>()
-        };
-        let known = kept.as_ref().map(|kept| decode(&kept.bundle));
-        let mut roots = RootCertStore::empty();
-        for der in known.unwrap_or_else(|| self.first_bundle.clone()) {
-            roots.add(CertificateDer::from(der))?;
-        }
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = ServerIsTheServer {
-            roots,
-            uri: format!("spiffe://{}/spire/server", self.trust_domain),
-            provider: provider.clone(),
-        };
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
+        let server = format!("spiffe://{}/spire/server", self.trust_domain);
+        let builder = knowing(&self.authorities(), &server)?;
         let mut config = match kept {
             None => builder.with_no_client_auth(),
             Some(kept) => {
@@ -397,65 +444,4 @@ fn channel(server: &str, identity: Arc<Identity>) -> Channel {
         .http2_keep_alive_interval(Duration::from_secs(30))
         .keep_alive_while_idle(true)
         .connect_with_connector_lazy(connector)
-}
-
-/// Takes a certificate for the server's if it chains up to the bundle and holds the server's ID.
-#[derive(Debug)]
-struct ServerIsTheServer {
-    roots: RootCertStore,
-    uri: String,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for ServerIsTheServer {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(
-            &parsed,
-            &self.roots,
-            intermediates,
-            now,
-            algorithms,
-        )?;
-        let names = Certificate::from_der(end_entity).map(|one| one.names()).unwrap_or_default();
-        let mut uris = names.iter().filter(|name| matches!(name, GeneralName::Uri(_)));
-        match (uris.next(), uris.next()) {
-            (Some(GeneralName::Uri(uri)), None) if *uri == self.uri => {
-                Ok(ServerCertVerified::assertion())
-            }
-            _ => Err(rustls::CertificateError::NotValidForName.into()),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

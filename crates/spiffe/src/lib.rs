@@ -14,6 +14,7 @@ pub mod proto;
 pub mod remote;
 pub mod server;
 pub mod source;
+mod tls;
 pub mod wire;
 
 pub use bundle::{Bundle, BundleError};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 use holdfast_barrier::process::{self, Dumpable};
+use holdfast_spiffe::Source;
 use holdfast_spiffe::agent::attest::Introductions;
 use holdfast_spiffe::agent::{Agent as SpiffeAgent, AgentOptions};
 use holdfast_spiffe::proto::agent::agent_admin_client::AgentAdminClient;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use super::connection::{DEFAULT_SOCKET, OfPlatform};
+use super::join::Join;
 use crate::resident;
 use crate::vault::{log_level, stop_on_signal};
 
@@ -31,7 +33,9 @@ const INTRODUCTIONS: &str = "introductions";
 /// Discovery Service.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  holdfast spiffe agent\n  \
-                  holdfast spiffe agent -socketPath /run/spire/sockets/agent.sock")]
+                  holdfast spiffe agent -socketPath /run/spire/sockets/agent.sock\n  \
+                  holdfast spiffe agent -serverAddress spiffe.demo.local -trustDomain demo.local \\\n    \
+                  -trustBundle bundle.pem -dataDir agent -joinTokenFile token")]
 pub(super) struct Agent {
     /// Where workloads connect [default: /run/holdfast/spiffe/agent.sock, without root in
     /// `$XDG_RUNTIME_DIR`]
@@ -40,7 +44,7 @@ pub(super) struct Agent {
     /// Where operators connect [default: agent-admin.sock beside it]
     #[arg(long = "adminSocketPath", value_name = "PATH")]
     admin_socket_path: Option<PathBuf>,
-    /// The server's Unix socket.
+    /// The server's Unix socket, where the server is on this machine.
     #[arg(
         long = "serverSocketPath",
         value_name = "PATH",
@@ -54,6 +58,8 @@ pub(super) struct Agent {
     /// How to log.
     #[arg(long = "logFormat", value_name = "FORMAT", default_value = "standard")]
     log_format: Format,
+    #[command(flatten)]
+    join: Join,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -104,10 +110,15 @@ impl Agent {
         let shutdown = CancellationToken::new();
         stop_on_signal(&shutdown).context("listen for signals")?;
         let socket = self.socket_path.unwrap_or_else(default_socket);
+        let source: Arc<dyn Source> = match self.join.join(Arc::new(SystemClock), &shutdown).await?
+        {
+            Some(joined) => Arc::new(joined),
+            None => Arc::new(RemoteSource::unix(&self.server_socket_path)),
+        };
         let agent = SpiffeAgent::build(AgentOptions {
             admin_socket: self.admin_socket_path.unwrap_or_else(|| beside(&socket)),
             socket: socket.clone(),
-            source: Arc::new(RemoteSource::unix(&self.server_socket_path)),
+            source,
             introductions,
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),

@@ -7,6 +7,8 @@ mod bundle;
 mod connection;
 mod entry;
 mod explain;
+mod federation;
+mod join;
 mod node;
 mod server;
 mod show;
@@ -38,9 +40,12 @@ enum Command {
     /// Say who is who: make, look at and remove entries.
     #[command(subcommand)]
     Entry(entry::Entry),
-    /// Look at what verifies SVIDs.
+    /// Look at what verifies SVIDs, and make that of other trust domains known.
     #[command(subcommand)]
     Bundle(bundle::Bundle),
+    /// Have other trust domains' bundles fetched.
+    #[command(subcommand)]
+    Federation(federation::Federation),
     /// Make join tokens.
     #[command(subcommand)]
     Token(node::Token),
@@ -98,6 +103,7 @@ fn call(command: Command) -> anyhow::Result<()> {
         match command {
             Command::Entry(command) => command.run().await,
             Command::Bundle(command) => command.run().await,
+            Command::Federation(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Agents(command) => command.run().await,
             Command::Explain(command) => command.run().await,

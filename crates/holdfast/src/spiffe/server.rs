@@ -11,10 +11,13 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, ensure};
 use clap::{Args, ValueEnum};
 use holdfast_barrier::process::{self, Dumpable};
+use holdfast_client::postgres::SecretFile;
+use holdfast_client::vault::{Address, Trust, VaultClient, VaultConfig};
 use holdfast_keys::Algorithm;
 use holdfast_keys::x509::decode_pem;
 use holdfast_spiffe::server::authority::AuthoritySettings;
-use holdfast_spiffe::server::authority::upstream::{DiskUpstream, Upstream};
+use holdfast_spiffe::server::authority::upstream::{DiskUpstream, Upstream, VaultUpstream};
+use holdfast_spiffe::server::federation::WebRoots;
 use holdfast_spiffe::server::rules::RuleSettings;
 use holdfast_spiffe::server::{
     Audit, DeclaredIn, Server as SpiffeServer, ServerSettings, Surroundings, X509Pop, local_agent,
@@ -32,11 +35,13 @@ use crate::vault::{log_level, stop_on_signal};
 
 /// No key and no certificate file is longer, in bytes.
 const LARGEST: u64 = 1 << 20;
+/// How long a secrets server may take to sign an authority.
+const UPSTREAM_LIMIT: Duration = Duration::from_secs(15);
 
 /// Run a SPIFFE server: the authorities of a trust domain, its entries and its agents.
 ///
 /// Its certificate authorities live a day and are signed by an upstream: a platform's root, an
-/// authority on disk, or else a root that the server makes itself and keeps. The next key is
+/// authority on disk, the pki engine of a secrets server, or else a root that the server makes itself and keeps. The next key is
 /// published long before it signs, and everything is kept in a store that only the seal key opens.
 ///
 /// Operators and the agent on this machine use its Unix socket; the kernel says who they are.
@@ -101,6 +106,33 @@ pub(super) struct Server {
     /// Its root, PEM, where it is none itself.
     #[arg(long = "upstreamBundle", value_name = "FILE", requires = "upstream_cert")]
     upstream_bundle: Option<PathBuf>,
+    /// A secrets server whose pki engine is the authority above the server's, such as
+    /// `https://vault.local:8200`, ours or OpenBao.
+    #[arg(
+        long = "upstreamVault",
+        value_name = "URL",
+        requires = "upstream_vault_token",
+        conflicts_with = "upstream_cert"
+    )]
+    upstream_vault: Option<Address>,
+    /// Where the engine is mounted.
+    #[arg(
+        long = "upstreamVaultMount",
+        value_name = "PATH",
+        default_value = "pki",
+        requires = "upstream_vault"
+    )]
+    upstream_vault_mount: String,
+    /// The file with its token, which may update <mount>/root/sign-intermediate; read anew each time.
+    #[arg(long = "upstreamVaultTokenFile", value_name = "FILE", requires = "upstream_vault")]
+    upstream_vault_token: Option<PathBuf>,
+    /// Who certifies it, PEM [default: whom the system trusts]
+    #[arg(long = "upstreamVaultCACert", value_name = "FILE", requires = "upstream_vault")]
+    upstream_vault_ca: Option<PathBuf>,
+    /// Who certifies the bundle endpoints of other trust domains that are known by their names, PEM
+    /// [default: whom the system trusts]
+    #[arg(long = "federationCACert", value_name = "FILE")]
+    federation_ca: Option<PathBuf>,
     /// Life of the server's authorities.
     #[arg(long = "caTTL", value_name = "DURATION", default_value = "24h", value_parser = duration)]
     ca_ttl: Duration,
@@ -173,14 +205,14 @@ impl Server {
         let seal_key = SecretBytes::new(read(&self.seal_key, "the seal key")?.to_vec());
         let barrier =
             store::open_sealed(&self.data_dir, &seal_key, clock.clone(), random.clone()).await?;
-        let upstream = match self.upstream()? {
-            Some(upstream) => upstream,
-            None => {
+        let upstream: Arc<dyn Upstream> = match (self.upstream()?, self.upstream_vault()?) {
+            (Some(upstream), _) => Arc::new(upstream),
+            (None, Some(upstream)) => Arc::new(upstream),
+            (None, None) => {
                 let entries = barrier.clone();
-                store::own_root(entries, &self.trust_domain, &*clock, &*random).await?
+                Arc::new(store::own_root(entries, &self.trust_domain, &*clock, &*random).await?)
             }
         };
-        let upstream: Arc<dyn Upstream> = Arc::new(upstream);
         let audit =
             Audit::open(self.audit_log.as_deref(), clock.clone()).context("open the audit log")?;
         let x509pop = self.x509pop()?;
@@ -225,18 +257,24 @@ impl Server {
         Ok(Some(upstream))
     }
 
+    fn upstream_vault(&self) -> anyhow::Result<Option<VaultUpstream>> {
+        let (Some(address), Some(token)) = (&self.upstream_vault, &self.upstream_vault_token)
+        else {
+            return Ok(None);
+        };
+        let mut config = VaultConfig::new(address.clone());
+        config.timeout = UPSTREAM_LIMIT;
+        if let Some(authority) = &self.upstream_vault_ca {
+            config.trust = Trust::File(authority.clone());
+        }
+        let client = VaultClient::new(&config).context("use -upstreamVault")?;
+        Ok(Some(VaultUpstream::new(client, &*self.upstream_vault_mount, SecretFile(token.clone()))))
+    }
+
     /// The authorities whose certificates nodes may show, DER.
     fn x509pop(&self) -> anyhow::Result<Option<Vec<Vec<u8>>>> {
-        let Some(path) = &self.x509pop_bundle else { return Ok(None) };
-        let bytes = read(path, "-x509popBundle")?;
-        let mut text = std::str::from_utf8(&bytes).context("read -x509popBundle: not text")?;
-        let mut roots = Vec::new();
-        while let Some((block, rest)) = decode_pem(text) {
-            roots.push(block.der.to_vec());
-            text = rest;
-        }
-        ensure!(!roots.is_empty(), "{} holds no certificate", path.display());
-        Ok(Some(roots))
+        let path = self.x509pop_bundle.as_ref();
+        path.map(|path| certificates(path, "-x509popBundle")).transpose()
     }
 
     fn settings(self) -> anyhow::Result<ServerSettings> {
@@ -250,6 +288,10 @@ impl Server {
         if self.x509_ttl.max(self.jwt_ttl) > self.ca_ttl / 6 {
             tracing::warn!("SVIDs with more than a sixth of -caTTL may end sooner than asked for");
         }
+        let web_roots = match &self.federation_ca {
+            Some(path) => WebRoots::These(certificates(path, "-federationCACert")?),
+            None => WebRoots::System,
+        };
         let parent = local_agent(&self.trust_domain).context("the trust domain is too long")?;
         let declared = DeclaredIn {
             rules: self.identity,
@@ -267,6 +309,7 @@ impl Server {
             web_address: self.web_address,
             dns_names: self.dns_names,
             declared,
+            web_roots,
             agent_uids: BTreeSet::from_iter(self.agent_users),
             authorities: AuthoritySettings {
                 trust_domain: self.trust_domain.clone(),
@@ -287,8 +330,29 @@ impl Server {
     }
 }
 
+/// The certificates in a PEM file, DER: at least one.
+pub(super) fn certificates(path: &Path, what: &str) -> anyhow::Result<Vec<Vec<u8>>> {
+    certificates_in(&read(path, what)?, path, what)
+}
+
+/// The same of what was read from `path` already.
+pub(super) fn certificates_in(
+    bytes: &[u8],
+    path: &Path,
+    what: &str,
+) -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut text = std::str::from_utf8(bytes).with_context(|| format!("read {what}: not text"))?;
+    let mut found = Vec::new();
+    while let Some((block, rest)) = decode_pem(text) {
+        found.push(block.der.to_vec());
+        text = rest;
+    }
+    ensure!(!found.is_empty(), "{} holds no certificate", path.display());
+    Ok(found)
+}
+
 /// A file that may be a descriptor, and may hold a key.
-fn read(path: &Path, what: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+pub(super) fn read(path: &Path, what: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let context = || format!("read {what} from {}", path.display());
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     let file = File::open(path).with_context(context)?;

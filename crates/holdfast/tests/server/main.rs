@@ -20,6 +20,7 @@ mod refusals;
 mod rotation;
 mod routes;
 mod space;
+mod spiffe_server;
 mod transit;
 mod vaultrs_walk;
 mod workload_api;

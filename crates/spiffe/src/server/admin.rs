@@ -4,18 +4,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_types::{SpiffeId, TrustDomain};
+use holdfast_types::{Chain, SpiffeId, TrustDomain};
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 
 use super::Shared;
+use super::federation::{FederationError, Profile, Relationship};
 use super::node::NodeError;
 use super::peer::Peer;
-use super::registrar::RegistrarError;
+use super::registrar::{Parting, RegistrarError};
 use super::registry::Filter;
+use crate::Bundle;
 use crate::proto::node as wire;
 use crate::wire::{
-    bundle_to_wire, entry_from_wire, entry_to_wire, selectors_from_wire, selectors_to_wire,
+    bundle_from_wire, bundle_to_wire, entry_from_wire, entry_to_wire, selectors_from_wire,
+    selectors_to_wire,
 };
 
 const MAX_PAGE: u32 = 1000;
@@ -67,7 +70,9 @@ impl From<RegistrarError> for Status {
             RegistrarError::Invalid(_) => Self::invalid_argument(text),
             RegistrarError::Similar(entry) => Self::already_exists(format!("{text}: {}", entry.id)),
             RegistrarError::NotFound(_) => Self::not_found(text),
-            RegistrarError::Declared { .. } => Self::failed_precondition(text),
+            RegistrarError::Declared { .. } | RegistrarError::Federates { .. } => {
+                Self::failed_precondition(text)
+            }
             RegistrarError::Full => Self::resource_exhausted(text),
             RegistrarError::Store(source) => {
                 tracing::error!(error = &source as &dyn std::error::Error, "keep an entry");
@@ -87,6 +92,62 @@ fn node_status(error: NodeError) -> Status {
             Status::unavailable(text)
         }
         _ => Status::failed_precondition(text),
+    }
+}
+
+fn federation_status(error: FederationError) -> Status {
+    let text = Chain(&error).to_string();
+    match error {
+        FederationError::Own(_) | FederationError::Invalid(_) => Status::invalid_argument(text),
+        FederationError::NoBundle(_) | FederationError::NoRelationship(_) => {
+            Status::not_found(text)
+        }
+        FederationError::Exists(_) => Status::already_exists(text),
+        FederationError::Full => Status::resource_exhausted(text),
+        FederationError::Fetch(..) => Status::unavailable(text),
+        FederationError::Store(source) => {
+            tracing::error!(error = &source as &dyn std::error::Error, "keep a bundle");
+            Status::unavailable(text)
+        }
+    }
+}
+
+/// A bundle that an operator gave, as strictly read as one that is fetched.
+fn checked(bundle: Bundle) -> Result<Bundle, Status> {
+    let text = bundle.to_json().to_string();
+    let read = Bundle::from_json(bundle.trust_domain.clone(), text.as_bytes()).map_err(invalid)?;
+    if read.x509_authorities.len() != bundle.x509_authorities.len() {
+        return Err(invalid("an X.509 authority of the bundle is no certificate"));
+    }
+    Ok(bundle)
+}
+
+/// A trust domain by its name or its ID.
+fn domain(text: &str) -> Result<TrustDomain, Status> {
+    let name = text.strip_prefix("spiffe://").unwrap_or(text);
+    TrustDomain::parse(name).map_err(|error| invalid(format!("{text:?}: {error}")))
+}
+
+fn federation_from_wire(asked: wire::Federation) -> Result<Relationship, Status> {
+    let profile = match optional_id(&asked.endpoint_spiffe_id)? {
+        Some(endpoint_spiffe_id) => Profile::HttpsSpiffe { endpoint_spiffe_id },
+        None => Profile::HttpsWeb,
+    };
+    Ok(Relationship {
+        trust_domain: domain(&asked.trust_domain)?,
+        endpoint_url: asked.bundle_endpoint_url,
+        profile,
+    })
+}
+
+fn federation_to_wire(one: &Relationship) -> wire::Federation {
+    wire::Federation {
+        trust_domain: one.trust_domain.to_string(),
+        bundle_endpoint_url: one.endpoint_url.clone(),
+        endpoint_spiffe_id: match &one.profile {
+            Profile::HttpsWeb => String::new(),
+            Profile::HttpsSpiffe { endpoint_spiffe_id } => endpoint_spiffe_id.to_string(),
+        },
     }
 }
 
@@ -195,9 +256,126 @@ impl wire::admin_server::Admin for AdminService {
             return Ok(Response::new(bundle_to_wire(&own)));
         }
         let wanted = TrustDomain::parse(&name).map_err(invalid)?;
-        let found = self.0.federated.borrow().get(&wanted).cloned();
+        let found = self.0.federation.bundles().borrow().get(&wanted).cloned();
         let outcome = found.ok_or_else(|| Status::not_found("bundle not found"));
         self.end(&caller, ACTION, outcome.map(|bundle| bundle_to_wire(&bundle)))
+    }
+
+    async fn set_bundle(
+        &self,
+        request: Request<wire::Bundle>,
+    ) -> Result<Response<wire::SetBundleResponse>, Status> {
+        const ACTION: &str = "bundle set";
+        let caller = self.caller(&request, ACTION)?;
+        let asked = request.into_inner();
+        self.begin(&caller, ACTION, &json!({ "trust_domain": asked.trust_domain }))?;
+        let outcome = match bundle_from_wire(asked).map_err(invalid).and_then(checked) {
+            Ok(bundle) => self.0.federation.set_bundle(bundle).await.map_err(federation_status),
+            Err(status) => Err(status),
+        };
+        self.end(&caller, ACTION, outcome.map(|()| wire::SetBundleResponse {}))
+    }
+
+    async fn list_bundles(
+        &self,
+        request: Request<wire::ListBundlesRequest>,
+    ) -> Result<Response<wire::ListBundlesResponse>, Status> {
+        const ACTION: &str = "bundle list";
+        let caller = self.caller(&request, ACTION)?;
+        self.begin(&caller, ACTION, &Value::Null)?;
+        let known = self.0.federation.bundles().borrow().clone();
+        let bundles = known.values().map(|bundle| bundle_to_wire(bundle)).collect();
+        Ok(Response::new(wire::ListBundlesResponse { bundles }))
+    }
+
+    async fn delete_bundle(
+        &self,
+        request: Request<wire::DeleteBundleRequest>,
+    ) -> Result<Response<wire::DeleteBundleResponse>, Status> {
+        use wire::delete_bundle_request::Mode;
+        const ACTION: &str = "bundle delete";
+        let caller = self.caller(&request, ACTION)?;
+        let asked = request.into_inner();
+        let mode = match asked.mode() {
+            Mode::Restrict => Parting::Restrict,
+            Mode::Delete => Parting::Delete,
+            Mode::Dissociate => Parting::Dissociate,
+        };
+        let details = json!({ "trust_domain": asked.trust_domain, "mode": format!("{mode:?}") });
+        self.begin(&caller, ACTION, &details)?;
+        let outcome = async {
+            let name = domain(&asked.trust_domain)?;
+            if !self.0.federation.bundles().borrow().contains_key(&name) {
+                return Err(federation_status(FederationError::NoBundle(name)));
+            }
+            self.0.registrar.part_with(&name, mode).await?;
+            self.0.federation.delete_bundle(&name).await.map_err(federation_status)
+        };
+        let outcome = outcome.await;
+        self.end(&caller, ACTION, outcome.map(|()| wire::DeleteBundleResponse {}))
+    }
+
+    async fn create_federation(
+        &self,
+        request: Request<wire::Federation>,
+    ) -> Result<Response<wire::Federation>, Status> {
+        const ACTION: &str = "federation create";
+        let caller = self.caller(&request, ACTION)?;
+        let asked = request.into_inner();
+        let details = json!({
+            "trust_domain": asked.trust_domain, "bundle_endpoint_url": asked.bundle_endpoint_url,
+            "endpoint_spiffe_id": asked.endpoint_spiffe_id,
+        });
+        self.begin(&caller, ACTION, &details)?;
+        let outcome = async {
+            let new = federation_from_wire(asked)?;
+            self.0.federation.create(new.clone()).await.map_err(federation_status)?;
+            Ok(federation_to_wire(&new))
+        };
+        let outcome = outcome.await;
+        self.end(&caller, ACTION, outcome)
+    }
+
+    async fn list_federations(
+        &self,
+        request: Request<wire::ListFederationsRequest>,
+    ) -> Result<Response<wire::ListFederationsResponse>, Status> {
+        const ACTION: &str = "federation list";
+        let caller = self.caller(&request, ACTION)?;
+        self.begin(&caller, ACTION, &Value::Null)?;
+        let known = self.0.federation.relationships();
+        let federations = known.iter().map(federation_to_wire).collect();
+        Ok(Response::new(wire::ListFederationsResponse { federations }))
+    }
+
+    async fn delete_federation(
+        &self,
+        request: Request<wire::DeleteFederationRequest>,
+    ) -> Result<Response<wire::DeleteFederationResponse>, Status> {
+        const ACTION: &str = "federation delete";
+        let caller = self.caller(&request, ACTION)?;
+        let name = request.into_inner().trust_domain;
+        self.begin(&caller, ACTION, &json!({ "trust_domain": name }))?;
+        let outcome = match domain(&name) {
+            Ok(name) => self.0.federation.delete(&name).await.map_err(federation_status),
+            Err(status) => Err(status),
+        };
+        self.end(&caller, ACTION, outcome.map(|()| wire::DeleteFederationResponse {}))
+    }
+
+    async fn refresh_federation(
+        &self,
+        request: Request<wire::RefreshFederationRequest>,
+    ) -> Result<Response<wire::RefreshFederationResponse>, Status> {
+        const ACTION: &str = "federation refresh";
+        let caller = self.caller(&request, ACTION)?;
+        let name = request.into_inner().trust_domain;
+        self.begin(&caller, ACTION, &json!({ "trust_domain": name }))?;
+        let outcome = match domain(&name) {
+            Ok(name) => self.0.federation.refresh(&name).await.map_err(federation_status),
+            Err(status) => Err(status),
+        };
+        self.end(&caller, ACTION, outcome.map(|()| wire::RefreshFederationResponse {}))
     }
 
     async fn generate_token(

@@ -41,7 +41,7 @@ impl Audit {
         let line = json!({
             "time": time, "caller": caller, "action": action, "details": details, "error": error,
         });
-        tracing::info!(target: "audit", caller, action, error, "asked");
+        tracing::info!(target: "audit", caller, action, %details, error, "asked");
         let Some(file) = &self.file else { return Ok(()) };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         // One call, so that lines of several servers on one file do not mix.

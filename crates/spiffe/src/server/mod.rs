@@ -8,6 +8,7 @@ mod admin;
 mod audit;
 pub mod authority;
 mod declare;
+pub mod federation;
 mod local;
 mod node;
 mod peer;
@@ -19,7 +20,7 @@ pub mod svid;
 mod tls;
 mod web;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ use std::time::Duration;
 use holdfast_barrier::{Entries, EntryError, View};
 use holdfast_types::{Clock, Random, SpiffeId, TrustDomain};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -37,12 +38,13 @@ pub use audit::Audit;
 use authority::upstream::Upstream;
 use authority::{Authorities, AuthorityError, AuthoritySettings};
 pub use declare::{DeclareError, DeclaredIn};
+use federation::{Federation, WebRoots};
 use node::Nodes;
 pub use node::X509Pop;
 pub use registrar::{Reconciled, Registrar, RegistrarError};
 pub use registry::{InvalidEntry, local_agent, server_id};
 
-use crate::{Bundle, Entry, Selector};
+use crate::{Entry, Selector};
 
 /// What a server is started with.
 #[derive(Debug, Clone)]
@@ -57,6 +59,8 @@ pub struct ServerSettings {
     pub web_address: Option<SocketAddr>,
     /// The server's DNS names, in the certificate that it shows over TLS.
     pub dns_names: Vec<String>,
+    /// Who certifies the bundle endpoints of other trust domains that are known by their names.
+    pub web_roots: WebRoots,
     /// Users besides root and the server's own whose agent is this machine's.
     pub agent_uids: BTreeSet<u32>,
     /// The files that declare entries.
@@ -98,7 +102,7 @@ pub(crate) struct Shared {
     pub(crate) authorities: Authorities,
     pub(crate) registrar: Registrar,
     pub(crate) nodes: Nodes,
-    pub(crate) federated: watch::Sender<BTreeMap<TrustDomain, Arc<Bundle>>>,
+    pub(crate) federation: Federation,
     pub(crate) audit: Audit,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) x509pop: Option<X509Pop>,
@@ -193,7 +197,10 @@ impl Server {
         })?;
         let nodes_listener = listen(settings.node_address).await?;
         let web = listen(settings.web_address).await?;
-        let federated = watch::Sender::new(BTreeMap::new());
+        let web_roots = settings.web_roots.clone();
+        let federation =
+            Federation::open(&store, domain.clone(), web_roots, clock.clone(), random.clone());
+        let federation = federation.await?;
         let ending = CancellationToken::new();
         let shared = Shared {
             settings,
@@ -201,7 +208,7 @@ impl Server {
             authorities,
             registrar,
             nodes,
-            federated,
+            federation,
             audit,
             random,
             x509pop,
@@ -255,6 +262,7 @@ impl Server {
             },
             declare::run(shared.clone(), shared.settings.declared.clone(), shutdown.clone()),
             expire(&shared, shutdown.clone()),
+            shared.federation.run(shutdown.clone()),
         );
     }
 }

@@ -33,12 +33,31 @@ pub enum RegistrarError {
         /// What made it.
         origin: String,
     },
+    /// They would federate with a trust domain that nobody knows.
+    #[error("cannot delete bundle of {name}; federated with {count} registration entries")]
+    Federates {
+        /// How many.
+        count: usize,
+        /// With whom.
+        name: TrustDomain,
+    },
     /// Entries are full.
     #[error("there are {MAX_ENTRIES} entries already")]
     Full,
     /// The store failed; nothing has changed.
     #[error("keep the entry")]
     Store(#[from] EntryError),
+}
+
+/// What becomes of entries that federate with a trust domain whose bundle goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// The bundle stays where there are some.
+    Restrict,
+    /// They go, too.
+    Delete,
+    /// They federate with it no more.
+    Dissociate,
 }
 
 /// What is done to the entries that files declare.
@@ -198,6 +217,56 @@ impl Registrar {
             changed.into_iter().for_each(|entry| registry.insert(entry));
         });
         Ok(done)
+    }
+
+    /// Sees to the entries that federate with `name`, whose bundle is about to go.
+    ///
+    /// # Errors
+    /// There are some, and `mode` lets them be; or one of them is declared in a file. See
+    /// [`RegistrarError`]; nothing has changed then.
+    pub(crate) async fn part_with(
+        &self,
+        name: &TrustDomain,
+        mode: Parting,
+    ) -> Result<usize, RegistrarError> {
+        let _changing = self.changing.lock().await;
+        let concerned: Vec<Arc<Entry>> = {
+            let registry = self.registry();
+            let with = registry.iter().filter(|entry| entry.federates_with.contains(name));
+            with.cloned().collect()
+        };
+        let Some(first) = concerned.first() else { return Ok(0) };
+        if mode == Parting::Restrict {
+            return Err(RegistrarError::Federates { count: concerned.len(), name: name.clone() });
+        }
+        if let Some(declared) = concerned.iter().find(|entry| !entry.origin.is_empty()) {
+            let (id, origin) = (declared.id.clone(), declared.origin.clone());
+            return Err(RegistrarError::Declared { id, origin });
+        }
+        tracing::info!(
+            first = first.id,
+            count = concerned.len(),
+            "entries part with a trust domain"
+        );
+        let mut batch = Batch::new();
+        let mut changed = Vec::new();
+        for entry in &concerned {
+            if mode == Parting::Delete {
+                batch.delete(entry.id.as_str());
+                continue;
+            }
+            let mut entry = Entry::clone(entry);
+            entry.federates_with.remove(name);
+            entry.revision += 1;
+            self.store.batch_json(&mut batch, &entry.id, &entry)?;
+            changed.push(Arc::new(entry));
+        }
+        self.store.commit(batch).await?;
+        self.write(|registry| {
+            concerned.iter().for_each(|entry| drop(registry.remove(&entry.id)));
+            changed.into_iter().for_each(|entry| registry.insert(entry));
+        });
+        Ok(concerned.len())
     }
 
     /// Removes the entries whose time is over.

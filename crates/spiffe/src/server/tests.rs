@@ -11,7 +11,7 @@ use super::authority::upstream::DiskUpstream;
 use super::*;
 use crate::proto::node as wire;
 use crate::remote::{RemoteSource, admin};
-use crate::{MintError, Snapshot, Source as _};
+use crate::{Bundle, MintError, Snapshot, Source as _};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -59,6 +59,7 @@ impl Running {
             node_address: self.nodes.or_else(|| "127.0.0.1:0".parse().ok()),
             web_address: Some("127.0.0.1:0".parse().unwrap()),
             dns_names: vec!["localhost".to_owned()],
+            web_roots: WebRoots::default(),
             agent_uids: BTreeSet::new(),
             declared: DeclaredIn {
                 rules: Some(self.directory.path().join("identity")),
@@ -433,4 +434,83 @@ async fn a_machine_joins_by_its_certificate_and_its_key() {
     until(&joined.source, |now| now.entries.len() == 1).await;
     let elsewhere = by("b", &other, &other).await.unwrap();
     until(&elsewhere.source, |now| now.entries.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_domains_bundle_reaches_the_agents_whose_entries_federate_with_it() {
+    use wire::delete_bundle_request::Mode;
+
+    let running = Running::start().await;
+    let source = RemoteSource::unix(&running.socket());
+    let mut operator = admin(&running.socket());
+    let ca = holdfast_testkit::Ca::new("other");
+    let other = wire::Bundle {
+        trust_domain: "other.test".to_owned(),
+        x509_authorities: vec![ca.der().to_vec()],
+        ..wire::Bundle::default()
+    };
+    operator.set_bundle(other.clone()).await.unwrap();
+    let own = wire::Bundle { trust_domain: "demo.local".to_owned(), ..wire::Bundle::default() };
+    assert!(operator.set_bundle(own).await.is_err());
+    let mut broken = other.clone();
+    broken.x509_authorities.push(vec![1]);
+    let told = operator.set_bundle(broken).await.unwrap_err();
+    assert!(told.message().contains("is no certificate"), "{told:?}");
+
+    operator.create_entry(wanted("alone", 1)).await.unwrap();
+    let apart = until(&source, |now| now.entries.len() == 1).await;
+    assert!(apart.federated.is_empty(), "nobody asked for it");
+    let mut entry = wanted("friend", 2);
+    entry.federates_with = vec!["other.test".to_owned()];
+    operator.create_entry(entry).await.unwrap();
+    let name = TrustDomain::parse("other.test").unwrap();
+    let both = until(&source, |now| now.federated.contains_key(&name)).await;
+    assert_eq!(both.federated[&name].x509_authorities, other.x509_authorities);
+
+    // It stays while somebody federates with it, and goes from entries that part with it.
+    let delete = |mode: Mode| wire::DeleteBundleRequest {
+        trust_domain: "spiffe://other.test".to_owned(),
+        mode: mode.into(),
+    };
+    let told = operator.delete_bundle(delete(Mode::Restrict)).await.unwrap_err();
+    assert!(told.message().contains("federated with 1 registration entries"), "{told:?}");
+    operator.delete_bundle(delete(Mode::Dissociate)).await.unwrap();
+    let alone = |entry: &Arc<Entry>| entry.federates_with.is_empty();
+    let after = until(&source, |now| now.federated.is_empty() && now.entries.iter().all(alone));
+    assert_eq!(after.await.entries.len(), 2);
+    let told = operator.delete_bundle(delete(Mode::Delete)).await.unwrap_err();
+    assert_eq!(told.code(), tonic::Code::NotFound);
+    assert!(running.audited().contains(r#""action":"bundle delete""#));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_svid_is_a_line_of_the_audit_log_without_key_or_token() {
+    let running = Running::start().await;
+    let source = RemoteSource::unix(&running.socket());
+    let entry = admin(&running.socket()).create_entry(wanted("backend", 1)).await.unwrap();
+    let id = entry.into_inner().id;
+    let x509 = source.mint_x509(&id, &csr().1).await.unwrap();
+    let token = source.mint_jwt(&id, &["vault".to_owned()]).await.unwrap().token;
+    let log = running.audited();
+    let line = |action: &str| -> serde_json::Value {
+        let found = log.lines().find(|line| line.contains(action));
+        serde_json::from_str(found.unwrap_or_else(|| panic!("{action} in {log}"))).unwrap()
+    };
+    let serial = hex::encode(Certificate::from_der(&x509.chain[0]).unwrap().serial);
+    let line_of_x509 = line("X.509-SVID issue");
+    assert_eq!(line_of_x509["caller"], "spiffe://demo.local/spire/agent/local");
+    let details = &line_of_x509["details"];
+    assert_eq!(details["spiffe_id"], "spiffe://demo.local/backend");
+    assert_eq!(
+        (details["serial"].as_str(), details["entry_id"].as_str()),
+        (Some(&*serial), Some(&*id))
+    );
+    assert!(details["ttl"].as_i64().is_some_and(|ttl| (3590..=3600).contains(&ttl)), "{details}");
+    let details = &line("JWT-SVID issue")["details"];
+    assert_eq!(details["audience"], serde_json::json!(["vault"]));
+    assert_eq!(details["ttl"], 300);
+    assert_eq!(details["token_sha256"].as_str().map(str::len), Some(64));
+    for part in token.expose().split('.') {
+        assert!(!log.contains(part), "no part of a token is logged");
+    }
 }

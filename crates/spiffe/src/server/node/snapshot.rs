@@ -27,7 +27,7 @@ impl Snapshots {
             entries: shared.registrar.changes(),
             nodes: shared.nodes.changes(),
             bundle: shared.authorities.bundle(),
-            federated: shared.federated.subscribe(),
+            federated: shared.federation.bundles(),
             shared,
             node,
             last: None,

@@ -1,6 +1,7 @@
 //! A secrets server's `pki` engine, ours or the real one's.
 
 use async_trait::async_trait;
+use holdfast_client::postgres::SecretSource;
 use holdfast_client::vault::{VaultClient, VaultError};
 use holdfast_keys::x509::encode_pem;
 use serde_json::{Value, json};
@@ -12,12 +13,14 @@ use super::{AuthorityRequest, SignedAuthority, Upstream, UpstreamError};
 pub struct VaultUpstream {
     client: VaultClient,
     mount: String,
+    token: Box<dyn SecretSource>,
 }
 
 impl VaultUpstream {
-    /// The engine at `mount`, such as `pki`.
-    pub fn new(client: VaultClient, mount: impl Into<String>) -> Self {
-        Self { client, mount: mount.into() }
+    /// The engine at `mount`, such as `pki`. Authorities are signed hours apart, so the token is
+    /// taken from its source anew each time.
+    pub fn new(client: VaultClient, mount: impl Into<String>, token: impl SecretSource) -> Self {
+        Self { client, mount: mount.into(), token: Box::new(token) }
     }
 }
 
@@ -38,11 +41,16 @@ impl Upstream for VaultUpstream {
             "ttl": format!("{}s", request.life.as_secs()),
             "format": "pem",
         });
+        let token = self.token.secret().await.map_err(|source| UpstreamError::Refused {
+            action: "read the token of the upstream secrets server".to_owned(),
+            source,
+        })?;
         let refused = |source: VaultError| UpstreamError::Refused {
             action: format!("have an authority signed at {path}"),
             source: source.into(),
         };
-        let reply = self.client.write(&path, &body).await.map_err(refused)?;
+        let client = self.client.with_token(Some(token));
+        let reply = client.write(&path, &body).await.map_err(refused)?;
         answer(&reply.data.map(Value::Object).unwrap_or_default())
     }
 }
