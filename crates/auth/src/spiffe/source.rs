@@ -31,6 +31,9 @@ pub(super) enum SourceError {
     Fetch(#[from] FetchError),
     #[error("the bundle cannot be read")]
     Bundle(#[from] BundleError),
+    /// Once taken, the endpoint would be a stranger for ever.
+    #[error("the bundle has no X.509 authority by which its endpoint could be known the next time")]
+    NoSuccessor,
     #[error("no HTTP client for the endpoint")]
     Client,
     #[error("keep the bundle")]
@@ -199,6 +202,9 @@ impl Source {
         };
         let document = fetcher.ok_or(SourceError::Client)?.get(&config.endpoint_url).await?;
         let bundle = Bundle::parse(&document)?;
+        if config.profile == Profile::HttpsSpiffeBundle && bundle.x509.is_empty() {
+            return Err(SourceError::NoSuccessor);
+        }
         let fetched_at = self.clock.now();
         let stored = Stored {
             trust_domain: config.trust_domain.clone(),

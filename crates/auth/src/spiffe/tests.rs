@@ -326,6 +326,15 @@ async fn an_endpoint_with_an_svid_is_known_by_it() {
     let mount = mount(config(server, &ca)).await;
     let svid = next.svid(ID);
     log_in(&mount, "apps", &Show::Certificate(&[&svid.certificate_der])).await.unwrap();
+    // A bundle by which the endpoint could not be known again is not taken.
+    let fetches = issuer.fetches();
+    for document in [bundle(&[], &[&Signer::new("k1")]), bundle(&[&ca, &next], &[])] {
+        issuer.publish_raw(200, document);
+        mount.clock.advance(Duration::from_secs(600));
+        mount.backend.tick().await.unwrap();
+        log_in(&mount, "apps", &Show::Certificate(&[&svid.certificate_der])).await.unwrap();
+    }
+    assert_eq!(issuer.fetches(), fetches + 2);
     for wrong in [config("spiffe://demo.local/other", &ca), config(server, &Ca::new("demo.local"))]
     {
         let (status, said) = mount.ask(Update, "config", wrong).await;
