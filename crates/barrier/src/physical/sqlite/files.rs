@@ -25,6 +25,11 @@ pub(super) fn wal_of(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
 
+/// The file that is locked while the store at `path` is open.
+pub(super) fn lock_of(path: &Path) -> PathBuf {
+    beside(path, ".lock")
+}
+
 /// Makes the directory of `path`, for its owner alone, or checks the one that is there: whoever
 /// may write to it could swap the store for another.
 pub(super) fn prepare_directory(path: &Path) -> Result<(), OpenError> {
@@ -103,7 +108,7 @@ impl Identity {
 
 /// The process that holds the lock of [`lock`], by its id; found without taking the lock.
 pub(super) fn holder(path: &Path) -> io::Result<Option<String>> {
-    let lock_path = beside(path, ".lock");
+    let lock_path = lock_of(path);
     let (file, locks) = match (fs::metadata(&lock_path), fs::read_to_string("/proc/locks")) {
         (Ok(file), Ok(locks)) => (file, locks),
         (Err(error), _) | (_, Err(error)) if error.kind() != io::ErrorKind::NotFound => {
@@ -132,7 +137,7 @@ fn lock_holder<'l>(locks: &'l str, device: &str, inode: u64, written: &str) -> O
 /// Makes sure that no other server has the store open, for as long as the result lives.
 pub(super) fn lock(path: &Path) -> Result<Flock<File>, OpenError> {
     // A file of its own: SQLite's locks on the store are lost when any descriptor of it is closed.
-    let lock_path = beside(path, ".lock");
+    let lock_path = lock_of(path);
     let fail = |source| OpenError::Io { what: "lock the store", source };
     let file = private(OpenOptions::new().read(true).append(true).create(true))
         .open(&lock_path)

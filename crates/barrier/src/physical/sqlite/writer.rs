@@ -81,11 +81,12 @@ struct Thread {
     lock: Flock<File>,
 }
 
-/// The files that commits go to. Whoever puts others in their place while they are open makes the
-/// next start read those.
+/// The files that commits go to, and the one that keeps other servers away. Whoever puts others in
+/// their place while they are open makes the next start read those, or lets a second server in.
 #[derive(Debug)]
 struct Place {
     store: Option<Identity>,
+    lock: Option<Identity>,
     /// None until there is a log.
     log: Option<Identity>,
     is_lost: bool,
@@ -94,19 +95,19 @@ struct Place {
 impl Place {
     fn of(path: &Path) -> io::Result<Self> {
         let (store, log) = (Identity::of(path)?, Identity::of(&files::wal_of(path))?);
-        Ok(Self { store, log, is_lost: false })
+        Ok(Self { store, lock: Identity::of(&files::lock_of(path))?, log, is_lost: false })
     }
 
-    /// Whether the names of store and log still lead to what is open. Once they did not, they never
+    /// Whether the names of store, log and lock still lead to what is open. Once they did not, they never
     /// do again: what was read meanwhile, nobody knows.
     fn check(&mut self, path: &Path) -> Result<(), PhysicalError> {
         let now = Self::of(path).map_err(PhysicalError::failed)?;
         self.log = self.log.or(now.log);
-        self.is_lost |= now.store != self.store || now.log != self.log;
+        self.is_lost |= (now.store, now.log, now.lock) != (self.store, self.log, self.lock);
         if self.is_lost {
             return Err(PhysicalError::failed(format!(
-                "{} or its log was moved, removed or replaced while it is open: nothing more is \
-                 acknowledged; stop the server, and see which file is to be its store",
+                "{}, its log or its lock was moved, removed or replaced while it is open: nothing more \
+                 is acknowledged; stop the server, and see which file is to be its store",
                 path.display()
             )));
         }
@@ -182,6 +183,17 @@ impl Writer {
     }
 }
 
+/// Tells all of `group` why they are not acknowledged.
+fn refuse(group: Vec<Commit>, error: &PhysicalError) {
+    let error = Chain(error).to_string();
+    if !group.is_empty() {
+        tracing::error!(error, "not written");
+    }
+    for commit in group {
+        let _ = commit.reply.send(Err(PhysicalError::failed(error.as_str())));
+    }
+}
+
 fn unflushed() -> PhysicalError {
     PhysicalError::failed(
         "the disk failed to take what was written to the store: nothing more is written before a \
@@ -232,6 +244,10 @@ impl Thread {
     /// Commits all of `group` as one transaction, or, when that fails, each on its own, so that
     /// none fails for another's sake. Whoever gave up waiting for the reply changes nothing.
     fn commit_group(&mut self, group: Vec<Commit>) {
+        // Before, as somebody else may have written to it; and after, see `acknowledge`.
+        if let Err(error) = self.place.check(&self.path) {
+            return refuse(group, &error);
+        }
         if let ([_, _, ..], false) = (group.as_slice(), self.is_unflushed) {
             let batches: Vec<_> = group.iter().map(|commit| commit.writes.as_slice()).collect();
             match self.transact(&batches) {
@@ -258,12 +274,7 @@ impl Thread {
     /// has it where the next start looks.
     fn acknowledge(&mut self, group: Vec<Commit>) {
         if let Err(error) = self.place.check(&self.path) {
-            let error = Chain(&error).to_string();
-            tracing::error!(error, "what was just written is lost");
-            for commit in group {
-                let _ = commit.reply.send(Err(PhysicalError::failed(error.as_str())));
-            }
-            return;
+            return refuse(group, &error);
         }
         // Of several changes of an entry only the last one: a reader past the cache may have seen it
         // already, and the next reader must not see an older one.

@@ -137,8 +137,8 @@ fn a_flush_that_fails_ends_all_writing_and_loses_nothing() {
 }
 
 #[test]
-fn what_was_put_in_the_place_of_store_or_log_ends_all_writing() {
-    for name in ["store.db", "store.db-wal"] {
+fn what_was_put_in_the_place_of_an_open_file_ends_all_writing() {
+    for name in ["store.db", "store.db-wal", "store.db.lock"] {
         for is_replaced in [true, false] {
             let directory = tempfile::tempdir().unwrap();
             let mut thread = thread(directory.path());
