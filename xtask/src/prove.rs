@@ -33,6 +33,8 @@ enum Proof {
     /// Credentials: 50 rotations of a password under load, command, agent and server killed in each
     /// phase
     Rotation,
+    /// The SPIFFE Workload API: the same questions to our agent and to SPIRE's
+    WorkloadApi,
     /// Connections: 50 rotations of a pool's credential under 5-second requests, server killed
     Pool,
     /// Database users: 500, and rotated passwords, with kills between the steps
@@ -81,6 +83,13 @@ impl Proof {
                 "passwords_rotate_under_load",
                 "HOLDFAST_PROVE_CREDENTIALS",
                 50,
+            ),
+            // One size: all questions.
+            Self::WorkloadApi => (
+                &["-p", "holdfast", "--test=server"],
+                "ours_and_spires_workload_api",
+                "HOLDFAST_PROVE_WORKLOAD_API",
+                1,
             ),
             Self::Pool => (
                 &["-p", "holdfast", "--test=server"],

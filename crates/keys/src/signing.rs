@@ -104,7 +104,7 @@ impl SigningKey {
     /// # Errors
     /// [`SigningError::Sign`]
     pub fn sign(&self, key_id: &str, claims: &Map<String, Value>) -> Result<String, SigningError> {
-        let header = json!({ "alg": self.algorithm.as_str(), "kid": key_id });
+        let header = json!({ "alg": self.algorithm.as_str(), "kid": key_id, "typ": "JWT" });
         self.compact(&header, claims)
     }
 

@@ -15,9 +15,11 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
+mod envoy;
 mod go;
 mod spire;
 
+pub use envoy::Envoy;
 pub use go::install_go;
 pub use spire::Spire;
 

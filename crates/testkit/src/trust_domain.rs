@@ -48,6 +48,8 @@ pub struct TrustDomainSettings {
     pub jwt_ttl: Duration,
     /// More arguments of our own server.
     pub server_arguments: Vec<String>,
+    /// How often SPIRE's agent asks for changes; ours is told of them.
+    pub sync_interval: Duration,
 }
 
 impl Default for TrustDomainSettings {
@@ -58,6 +60,7 @@ impl Default for TrustDomainSettings {
             x509_ttl: Duration::from_hours(1),
             jwt_ttl: Duration::from_mins(5),
             server_arguments: Vec::new(),
+            sync_interval: Duration::from_secs(5),
         }
     }
 }
@@ -73,6 +76,8 @@ pub struct Registration {
     pub hint: String,
     /// Names in its certificates.
     pub dns_names: Vec<String>,
+    /// The entry's own name; a random one where it is empty.
+    pub entry_id: String,
 }
 
 impl Registration {
@@ -96,6 +101,13 @@ impl Registration {
     #[must_use]
     pub fn hint(mut self, hint: &str) -> Self {
         hint.clone_into(&mut self.hint);
+        self
+    }
+
+    /// As an entry of this name.
+    #[must_use]
+    pub fn id(mut self, id: &str) -> Self {
+        id.clone_into(&mut self.entry_id);
         self
     }
 }
@@ -219,6 +231,9 @@ impl TrustDomain {
         }
         for name in &registration.dns_names {
             create.args(["-dns", name]);
+        }
+        if !registration.entry_id.is_empty() {
+            create.args(["-entryID", &registration.entry_id]);
         }
         if !registration.hint.is_empty() {
             create.args(["-hint", &registration.hint]);
@@ -405,6 +420,7 @@ plugins {{
   trust_domain = "{name}"
   insecure_bootstrap = true
   join_token = "{token}"
+  experimental {{ sync_interval = "{sync}" }}
 }}
 plugins {{
   NodeAttestor "join_token" {{ plugin_data {{}} }}
@@ -414,6 +430,7 @@ plugins {{
 "#,
             port = self.port,
             name = Self::NAME,
+            sync = seconds(self.settings.sync_interval),
         )
     }
 }

@@ -12,6 +12,9 @@ use spiffe::{SpiffeId, WorkloadApiClient, X509Source};
 use spiffe_rustls::{authorizer, mtls_client, mtls_server};
 use tempfile::TempDir;
 
+mod envoy;
+mod side_by_side;
+
 /// How long anything here may take before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(30);
 const AGENT: &str = "spiffe://example.org/spire/agent/local";

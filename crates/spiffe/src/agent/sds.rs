@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{Context, Digest, SHA256};
 use holdfast_keys::x509::encode_pem;
 use prost::Message as _;
 use prost_types::Any;
@@ -107,8 +108,9 @@ async fn converse(
     let mut view: Option<View> = None;
     let mut wanted: Option<BTreeSet<String>> = None;
     let mut sent = 0_u64;
+    let mut last: Option<Digest> = None;
     loop {
-        let is_due = tokio::select! {
+        let (is_due, is_asked) = tokio::select! {
             request = requests.message() => {
                 let Some(request) = request? else { return Ok(()) };
                 if let Some(error) = &request.error_detail {
@@ -121,16 +123,23 @@ async fn converse(
                 if is_new {
                     wanted = Some(names);
                 }
-                is_new
+                (is_new, true)
             }
             next = views.next() => {
                 view = Some(next.ok_or_else(|| Status::unavailable("the agent ends"))??);
-                true
+                (true, false)
             }
         };
         if let (true, Some(view), Some(wanted)) = (is_due, &view, &wanted) {
+            let response = respond(view, wanted, sent + 1)?;
+            let digest = digest(&response.resources);
+            // Another's certificate was replaced: Envoy would make its TLS contexts anew for nothing.
+            if !is_asked && last.is_some_and(|last| last.as_ref() == digest.as_ref()) {
+                continue;
+            }
+            last = Some(digest);
             sent += 1;
-            if sender.send(Ok(respond(view, wanted, sent)?)).await.is_err() {
+            if sender.send(Ok(response)).await.is_err() {
                 return Ok(());
             }
         }
@@ -193,6 +202,16 @@ fn respond(
         type_url: SECRET.to_owned(),
         nonce: number.to_string(),
     })
+}
+
+/// What tells two answers apart, without keeping keys.
+fn digest(resources: &[Any]) -> Digest {
+    let mut context = Context::new(&SHA256);
+    for resource in resources {
+        context.update(&(resource.value.len() as u64).to_be_bytes());
+        context.update(&resource.value);
+    }
+    context.finish()
 }
 
 fn bundles(view: &View) -> impl Iterator<Item = &Arc<Bundle>> {

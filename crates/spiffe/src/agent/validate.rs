@@ -53,6 +53,8 @@ pub(super) fn validate(
     }
     // Not believed yet: they say whose key to take.
     let claims = signed.claims()?;
+    let time = |name: &str| claims.get(name).and_then(Value::as_f64);
+    let expiry = time("exp").ok_or(ValidateError::NoExpiry)?;
     let subject = claims.get("sub").and_then(Value::as_str).ok_or(ValidateError::NoSubject)?;
     let id = SpiffeId::parse(subject)?;
     let name = id.trust_domain();
@@ -74,10 +76,9 @@ pub(super) fn validate(
     if !keys.candidates(Some(key_id)).any(|key| signed.is_signed_by(key)) {
         return Err(ValidateError::Signature);
     }
-    let time = |name: &str| claims.get(name).and_then(Value::as_f64);
     let now = now.as_second() as f64;
     let leeway = LEEWAY as f64;
-    if time("exp").ok_or(ValidateError::NoExpiry)? + leeway <= now {
+    if expiry + leeway <= now {
         return Err(ValidateError::Expired);
     }
     if ["nbf", "iat"].into_iter().filter_map(time).any(|time| time - leeway > now) {
