@@ -14,6 +14,7 @@ mod http;
 mod load;
 mod process;
 mod report;
+mod spiffe;
 mod vault;
 mod workload;
 
@@ -52,6 +53,17 @@ enum What {
         cargo xtask bench agent\n  \
         cargo xtask bench agent --rounds 5 --output json")]
     Agent(AgentArgs),
+    /// The SPIFFE server and agent beside SPIRE 1.15.3: starts, requests, streams, memory
+    ///
+    /// Both have the same authority above them and the same entries. SPIRE's server and agent are
+    /// built from its module, once, into the user's cache, and do what they do when nothing is said,
+    /// but that signatures are not limited to 500 a second. The start of a command that makes an
+    /// entry counts as the rule's beginning.
+    #[command(after_help = "Examples:\n  \
+        cargo xtask bench spiffe\n  \
+        cargo xtask bench spiffe --only start,load --rounds 3\n  \
+        cargo xtask bench spiffe --only memory --entries 1000,10000 --output json")]
+    Spiffe(spiffe::SpiffeArgs),
 }
 
 #[derive(clap::Args)]
@@ -132,15 +144,21 @@ enum Output {
 
 /// Runs what was asked for. Goals that are missed are no error.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    if cfg!(debug_assertions) {
+    // What is measured there is a program of its own.
+    if cfg!(debug_assertions) && !matches!(args.what, What::Spiffe(_)) {
         return again_optimised();
     }
-    let (figures, output) = match &args.what {
-        What::Vault(args) => (vault::measure(args, &args.programs.find()?)?, args.output),
-        What::Agent(args) => (agent::measure(args, &args.programs.find()?)?, args.output),
+    let (figures, real, output) = match &args.what {
+        What::Vault(args) => {
+            (vault::measure(args, &args.programs.find()?)?, "OpenBao", args.output)
+        }
+        What::Agent(args) => {
+            (agent::measure(args, &args.programs.find()?)?, "OpenBao", args.output)
+        }
+        What::Spiffe(args) => (spiffe::measure(args)?, "SPIRE", args.output),
     };
     match output {
-        Output::Table => report::print_table(&figures),
+        Output::Table => report::print_table(&figures, real),
         Output::Json => println!("{}", serde_json::to_string_pretty(&figures)?),
     }
     Ok(())
@@ -159,13 +177,19 @@ fn again_optimised() -> anyhow::Result<()> {
 
 /// Builds the binary as it is shipped.
 fn build() -> anyhow::Result<PathBuf> {
+    build_of(&["--release", "--package=holdfast"])
+}
+
+/// Builds what these arguments of cargo name. Gives the program.
+fn build_of(what: &[&str]) -> anyhow::Result<PathBuf> {
     let output = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "--package=holdfast"])
+        .args(["build", "--locked"])
+        .args(what)
         .args(["--message-format=json-render-diagnostics"])
         .stderr(std::process::Stdio::inherit())
         .output()
         .context("run cargo build")?;
-    ensure!(output.status.success(), "the release build failed");
+    ensure!(output.status.success(), "the build failed");
     let messages = String::from_utf8(output.stdout)?;
     let executable = messages.lines().rev().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;

@@ -1,5 +1,6 @@
 //! The figures, with their goals, as a table or as JSON.
 
+use std::borrow::Cow;
 use std::io::IsTerminal as _;
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -11,10 +12,10 @@ pub(super) struct Figure {
     /// What was measured, such as `KV read`.
     pub(super) what: String,
     /// Its unit, such as `1/s`.
-    pub(super) unit: &'static str,
+    pub(super) unit: Cow<'static, str>,
     pub(super) holdfast: f64,
-    /// None where the real server was not measured.
-    pub(super) openbao: Option<f64>,
+    /// The real one's: OpenBao's, or SPIRE's. None where it was not measured.
+    pub(super) real: Option<f64>,
     /// None where none is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) goal: Option<Goal>,
@@ -38,26 +39,26 @@ pub(super) enum Goal {
 impl Figure {
     pub(super) fn new(
         what: impl Into<String>,
-        unit: &'static str,
+        unit: impl Into<Cow<'static, str>>,
         holdfast: f64,
-        openbao: Option<f64>,
+        real: Option<f64>,
         goal: Option<Goal>,
     ) -> Self {
-        let ratio = openbao.filter(|theirs| *theirs > 0.0).map(|theirs| holdfast / theirs);
+        let ratio = real.filter(|theirs| *theirs > 0.0).map(|theirs| holdfast / theirs);
         let met = goal.and_then(|goal| match goal {
             Goal::AtMost(most) => Some(holdfast <= most),
             Goal::TimesTheirs(times) => ratio.map(|ratio| ratio >= times),
             Goal::ShareOfTheirs(share) => ratio.map(|ratio| ratio <= share),
         });
-        Self { what: what.into(), unit, holdfast, openbao, goal, ratio, met }
+        Self { what: what.into(), unit: unit.into(), holdfast, real, goal, ratio, met }
     }
 }
 
-/// Prints the figures for people.
-pub(super) fn print_table(figures: &[Figure]) {
+/// Prints the figures for people, beside those of the real one of this name.
+pub(super) fn print_table(figures: &[Figure], real: &str) {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["", "", "Holdfast", "OpenBao", "ratio", "goal", ""]);
+    table.set_header(["", "", "Holdfast", real, "ratio", "goal", ""]);
     for figure in figures {
         let goal = match figure.goal {
             None => String::new(),
@@ -72,9 +73,9 @@ pub(super) fn print_table(figures: &[Figure]) {
         };
         table.add_row([
             figure.what.clone(),
-            figure.unit.to_owned(),
+            figure.unit.to_string(),
             number(figure.holdfast),
-            figure.openbao.map_or_else(String::new, number),
+            figure.real.map_or_else(String::new, number),
             figure.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}x")),
             goal,
             met.to_owned(),
