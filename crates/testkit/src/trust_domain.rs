@@ -425,7 +425,7 @@ plugins {{
 plugins {{
   NodeAttestor "join_token" {{ plugin_data {{}} }}
   KeyManager "disk" {{ plugin_data {{ directory = "{folder}/agent" }} }}
-  WorkloadAttestor "unix" {{ plugin_data {{ discover_workload_path = true }} }}
+  WorkloadAttestor "unix" {{ plugin_data {{}} }}
 }}
 "#,
             port = self.port,
