@@ -16,16 +16,17 @@ use nix::unistd::{Gid, Group, Uid, User};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::state::State;
 
 const SOCKET: &str = "control.sock";
 /// Whose members may log in as operators.
 const GROUP: &str = "holdfast";
-const LONGEST_REQUEST: u64 = 64 << 10;
+const LONGEST_REQUEST: usize = 64 << 10;
 /// A caller that sends nothing does not hold its connection for longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -124,11 +125,25 @@ pub(crate) async fn read(stream: UnixStream) -> anyhow::Result<Asked> {
         pid: credentials.pid(),
     };
     let mut stream = stream;
-    let mut line = Vec::new();
-    let mut reader = BufReader::new((&mut stream).take(LONGEST_REQUEST));
-    timeout(PATIENCE, reader.read_until(b'\n', &mut line)).await??;
-    let request = serde_json::from_slice(&line).context("no request")?;
+    // A passphrase may be in it: nothing of it is copied where it would not be wiped.
+    let mut line = Zeroizing::new(vec![0; LONGEST_REQUEST]);
+    let length = timeout(PATIENCE, read_line(&mut stream, &mut line)).await??;
+    let request = serde_json::from_slice(&line[..length]).context("no request")?;
     Ok(Asked { request, caller, stream })
+}
+
+/// Reads up to a line's end, the end of what is sent, or of the room. Gives the length.
+async fn read_line(stream: &mut UnixStream, line: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < line.len() {
+        let count = stream.read(&mut line[length..]).await?;
+        let end = line[length..length + count].iter().position(|byte| *byte == b'\n');
+        length += end.unwrap_or(count);
+        if count == 0 || end.is_some() {
+            break;
+        }
+    }
+    Ok(length)
 }
 
 impl Asked {
@@ -138,11 +153,11 @@ impl Asked {
             Ok(value) => Answer::Ok(value),
             Err(error) => Answer::Error(format!("{error:#}")),
         };
-        let Ok(mut line) = serde_json::to_vec(&answer) else { return };
+        let Ok(line) = serde_json::to_vec(&answer) else { return };
+        let mut line = Zeroizing::new(line);
         line.push(b'\n');
         // A caller who is gone needs no answer.
         let _ = timeout(PATIENCE, self.stream.write_all(&line)).await;
-        zeroize::Zeroize::zeroize(&mut line);
     }
 }
 
@@ -198,11 +213,10 @@ pub(crate) async fn ask<T: DeserializeOwned>(
             _ => return Err(error).with_context(|| format!("connect to {}", path.display())),
         },
     };
-    let mut line = serde_json::to_vec(request)?;
+    let mut line = Zeroizing::new(serde_json::to_vec(request)?);
     line.push(b'\n');
     stream.write_all(&line).await?;
-    zeroize::Zeroize::zeroize(&mut line);
-    let mut answer = Vec::new();
+    let mut answer = Zeroizing::new(Vec::new());
     stream.read_to_end(&mut answer).await.context("the supervisor went away")?;
     if answer.is_empty() {
         bail!("the supervisor went away");
@@ -230,6 +244,36 @@ fn short_path(path: &Path) -> io::Result<(Option<File>, PathBuf)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_request_may_come_in_pieces_and_has_an_end() {
+        let ask = async |pieces: Vec<&[u8]>| {
+            let (mut client, server) = UnixStream::pair().unwrap();
+            let write = async move {
+                for piece in pieces {
+                    // Whoever sends too much is not listened to.
+                    let _ = client.write_all(piece).await;
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::join!(write, read(server)).1.map(|asked| asked.request)
+        };
+        let down: [Vec<&[u8]>; 2] =
+            [vec![b"{\"verb\":", b"\"down\"}\nx"], vec![b"{\"verb\":\"down\"}"]];
+        for pieces in down {
+            assert!(matches!(ask(pieces).await, Ok(Request::Down)));
+        }
+        let long = vec![b' '; LONGEST_REQUEST];
+        let refused: [Vec<&[u8]>; 4] = [
+            vec![],
+            vec![b"\n"],
+            vec![b"{\"verb\":\"frob\"}\n"],
+            vec![&long, b"{\"verb\":\"down\"}\n"],
+        ];
+        for (index, pieces) in refused.into_iter().enumerate() {
+            assert!(ask(pieces).await.is_err(), "{index}");
+        }
+    }
 
     #[tokio::test]
     async fn a_question_is_answered_and_the_caller_known() {
