@@ -69,6 +69,9 @@ pub enum Acknowledgement {
     Command(Vec<String>),
     /// A file whose text becomes the name of the generation.
     File(PathBuf),
+    /// The process of the agent says `READY=1`, as services do to systemd; after a signal with
+    /// `RELOADING=1` before it.
+    Ready,
 }
 
 impl CommandConfig {
@@ -137,16 +140,20 @@ impl AcknowledgeConfig {
         let mut settings = block.settings(problems);
         let command = words(&mut settings, "command");
         let file = value::path(&mut settings, "file");
+        let ready = settings.bool("ready").unwrap_or(false);
         let timeout = settings.duration("timeout").unwrap_or(ACKNOWLEDGE_TIMEOUT);
-        let by = match (command, file) {
-            (Some(command), None) => Some(Acknowledgement::Command(command)),
-            (None, Some(file)) => Some(Acknowledgement::File(file)),
-            (Some(_), Some(_)) => {
-                settings.refuse("file", "excludes command");
+        let by = match (command, file, ready) {
+            (Some(command), None, false) => Some(Acknowledgement::Command(command)),
+            (None, Some(file), false) => Some(Acknowledgement::File(file)),
+            (None, None, true) => Some(Acknowledgement::Ready),
+            (None, None, false) => {
+                let text = "needs a command, a file, or in exec ready = true";
+                settings.problems().add(block.position, "acknowledge", text);
                 None
             }
-            (None, None) => {
-                settings.problems().add(block.position, "acknowledge", "needs a command or a file");
+            _ => {
+                let text = "takes one of command, file and ready";
+                settings.problems().add(block.position, "acknowledge", text);
                 None
             }
         };

@@ -9,7 +9,7 @@ use holdfast_types::Ttl;
 use nix::sys::signal::Signal;
 
 use super::command::words;
-use super::{AcknowledgeConfig, CommandConfig, NotifyConfig, Principal, value};
+use super::{AcknowledgeConfig, Acknowledgement, CommandConfig, NotifyConfig, Principal, value};
 
 /// How often secrets without a lease are read again.
 const STATIC_INTERVAL: Duration = Duration::from_secs(300);
@@ -204,6 +204,11 @@ impl TemplateConfig {
         let command = exec.or_else(|| line.map(|line| CommandConfig::plain(line, timeout)));
         let notify = value::last_block(&mut settings, "notify", NotifyConfig::read).flatten();
         let acknowledge = value::last_block(&mut settings, "acknowledge", AcknowledgeConfig::read);
+        let acknowledge = acknowledge.flatten();
+        if acknowledge.as_ref().is_some_and(|one| one.by == Acknowledgement::Ready) {
+            let text = "has ready = true, which only the process in exec can say: write it there";
+            settings.problems().add(block.position, "template.acknowledge", text);
+        }
         let mode = value::mode(&mut settings, "perms");
         let user = value::principal(&mut settings, "user", "uid");
         let group = value::principal(&mut settings, "group", "gid");
@@ -226,7 +231,7 @@ impl TemplateConfig {
             command,
             notify,
             reload_signal,
-            acknowledge: acknowledge.flatten(),
+            acknowledge,
         })
     }
 }

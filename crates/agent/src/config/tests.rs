@@ -275,7 +275,15 @@ fn each_mistake_is_named_with_its_place() {
         ),
         (
             with("template { destination = \"x\" contents = \"a\" acknowledge {} }"),
-            "acknowledge: needs a command or a file",
+            "acknowledge: needs a command, a file, or in exec ready = true",
+        ),
+        (
+            with("template { destination = \"x\" contents = \"a\" acknowledge { ready = true } }"),
+            "template.acknowledge: has ready = true, which only the process in exec can say",
+        ),
+        (
+            with("exec { command = \"x\" acknowledge { ready = true file = \"/on\" } }"),
+            "acknowledge: takes one of command, file and ready",
         ),
         (
             with("template { destination = \"x\" contents = \"a\" exec {} }"),

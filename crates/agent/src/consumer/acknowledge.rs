@@ -8,6 +8,7 @@ use nix::fcntl::OFlag;
 use tokio::time::Instant;
 
 use super::command;
+use super::ready::Wait;
 use crate::config::{AcknowledgeConfig, Acknowledgement, CommandConfig, CommandEnvironment};
 use crate::files;
 
@@ -16,17 +17,29 @@ const LONGEST: u64 = 32;
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Waits until the consumer says that it is on `generation` or later.
+/// Waits until the consumer says that it is on `generation` or later; `ready` is how a process of the
+/// agent's says it.
 ///
 /// # Errors
 /// It did not within its time; what it said last.
-pub async fn acknowledged(config: &AcknowledgeConfig, generation: u64) -> Result<(), String> {
+pub async fn acknowledged(
+    config: &AcknowledgeConfig,
+    generation: u64,
+    ready: Option<Wait>,
+) -> Result<(), String> {
+    if config.by == Acknowledgement::Ready {
+        let wait = ready.ok_or("it is not a process of the agent's")?;
+        let waited = tokio::time::timeout(config.timeout, wait.until_ready()).await;
+        return waited.map_err(|_| "it has not said READY=1".to_owned());
+    }
     let deadline = Instant::now() + config.timeout;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let problem = match &config.by {
             Acknowledgement::File(file) => look(file, generation),
             Acknowledgement::Command(words) => ask(words, left, generation).await,
+            // Waited for above.
+            Acknowledgement::Ready => Ok(()),
         };
         let Err(problem) = problem else { return Ok(()) };
         if Instant::now() + LOOK >= deadline {
@@ -77,13 +90,13 @@ mod tests {
             by: Acknowledgement::File(file.clone()),
             timeout: Duration::from_millis(milliseconds),
         };
-        let missing = acknowledged(&by_file(1), 4).await.unwrap_err();
+        let missing = acknowledged(&by_file(1), 4, None).await.unwrap_err();
         assert!(missing.contains("read "), "{missing}");
         std::fs::write(&file, "3\n").unwrap();
-        let old = acknowledged(&by_file(1), 4).await.unwrap_err();
+        let old = acknowledged(&by_file(1), 4, None).await.unwrap_err();
         assert!(old.contains("says 3, not 4"), "{old}");
         let waits = by_file(60_000);
-        let waiting = tokio::spawn(async move { acknowledged(&waits, 4).await });
+        let waiting = tokio::spawn(async move { acknowledged(&waits, 4, None).await });
         std::fs::write(&file, "5").unwrap();
         waiting.await.unwrap().unwrap();
 
@@ -100,7 +113,7 @@ mod tests {
         {
             let by = Acknowledgement::File(path);
             let config = AcknowledgeConfig { by, timeout: Duration::from_millis(1) };
-            let problem = acknowledged(&config, 4).await.unwrap_err();
+            let problem = acknowledged(&config, 4, None).await.unwrap_err();
             assert!(problem.contains(why), "{problem}");
         }
 
@@ -109,8 +122,8 @@ mod tests {
             timeout: Duration::from_millis(milliseconds),
         };
         let line = format!("test $HOLDFAST_GENERATION -le $(cat '{}')", file.display());
-        acknowledged(&by_command(line.clone(), 20_000), 5).await.unwrap();
-        let old = acknowledged(&by_command(line, 150), 6).await.unwrap_err();
+        acknowledged(&by_command(line.clone(), 20_000), 5, None).await.unwrap();
+        let old = acknowledged(&by_command(line, 150), 6, None).await.unwrap_err();
         assert!(old.contains("exit status: 1"), "{old}");
     }
 }

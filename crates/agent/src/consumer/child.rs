@@ -18,6 +18,8 @@ use super::former::Former;
 use super::launch::Launcher;
 use crate::config::{CommandEnvironment, ExecConfig};
 
+/// The variable by which a service finds out where to say that it is ready, as systemd has it.
+const READY_SOCKET: &str = "NOTIFY_SOCKET";
 /// How long a process may take to end once it was told to.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -79,6 +81,9 @@ pub struct Guard {
     pub launcher: Option<Launcher>,
     /// Tells the next agent of it.
     pub former: Former,
+    /// Where it says that it is ready, if somebody waits for that. The agent's own, which it may have
+    /// of systemd, is not for it.
+    pub ready: Option<PathBuf>,
 }
 
 impl Guard {
@@ -155,7 +160,10 @@ impl Child {
         command.stdin(Stdio::inherit());
         command.stdout(output(&config.stdout)?).stderr(output(&config.stderr)?);
         let (mark, place) = guard.former.mark();
-        command.env(mark, place);
+        command.env(mark, place).env_remove(READY_SOCKET);
+        if let Some(path) = &guard.ready {
+            command.env(READY_SOCKET, path);
+        }
         command.envs(variables.iter().map(|(name, value)| (name, value.expose())));
         let failed = |source| ChildError::Start { program: config.command[0].clone(), source };
         let process = command.spawn().map_err(failed)?;
@@ -219,7 +227,7 @@ mod tests {
         variables: &[(String, SecretString)],
     ) -> Result<Child, ChildError> {
         let former = Former::of(Path::new("/nowhere"));
-        Child::start(config, variables, &Guard { launcher: None, former })
+        Child::start(config, variables, &Guard { launcher: None, former, ready: None })
     }
 
     #[tokio::test]

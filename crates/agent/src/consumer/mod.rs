@@ -11,6 +11,7 @@ mod launch;
 mod ledger;
 mod orders;
 mod pid_file;
+mod ready;
 mod supervisor;
 
 pub use acknowledge::acknowledged;
@@ -21,6 +22,7 @@ pub use launch::{LaunchError, Launcher, become_process};
 pub use ledger::{Consumer, Ledger};
 pub use orders::{Order, Ordered, Orders, orders};
 pub use pid_file::notify;
+pub use ready::{Ready, ReadySocket, Wait, now};
 pub use supervisor::{Report, supervise};
 
 /// The variable by which a command learns which generation it is told of.

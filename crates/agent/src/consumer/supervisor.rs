@@ -128,7 +128,7 @@ mod tests {
         };
         let (order, ordered) = orders();
         let (report, mut reports) = mpsc::channel(4);
-        let guard = Guard { launcher: None, former: Former::of(folder.path()) };
+        let guard = Guard { launcher: None, former: Former::of(folder.path()), ready: None };
         let task = tokio::spawn(supervise(config, guard, ordered, report));
         let says = async |text: &str| {
             let start = std::time::Instant::now();

@@ -17,8 +17,8 @@ use super::template::Loaded;
 use super::unit::{Target, Unit};
 use super::watch::Watched;
 use super::{Delivery, Server, effects};
-use crate::config::{AgentConfig, Principal, TemplateConfig};
-use crate::consumer::{Former, Guard, Launcher};
+use crate::config::{Acknowledgement, AgentConfig, Principal, TemplateConfig};
+use crate::consumer::{Former, Guard, Launcher, ReadySocket};
 use crate::files;
 use crate::generation::{self, Destination, GenerationError, Owner, Place, Publisher};
 use crate::session::Session;
@@ -119,7 +119,15 @@ impl Delivery {
             tokio::spawn(events::listen(event_config, tell)),
         ];
 
-        let guard = Guard { launcher, former: Former::of(&state.directory) };
+        let acknowledge = config.exec.as_ref().and_then(|exec| exec.acknowledge.as_ref());
+        let says = acknowledge.is_some_and(|one| one.by == Acknowledgement::Ready);
+        let ready = says.then(|| ReadySocket::bind(&state.directory)).transpose();
+        let ready = ready.map_err(failed)?;
+        let guard = Guard {
+            launcher,
+            former: Former::of(&state.directory),
+            ready: ready.as_ref().map(|socket| socket.path().to_owned()),
+        };
         let now = Instant::now();
         let for_files = config.templates.iter().enumerate().map(|(index, template)| {
             let loaded = Loaded::new(Arc::clone(&template.text), template.sandbox_path.clone());
@@ -143,7 +151,7 @@ impl Delivery {
         };
         Ok(Self {
             units: for_files.chain(variables).collect(),
-            consumers: Consumers::new(&config, guard, publisher.root().clone()),
+            consumers: Consumers::new(&config, guard, ready, publisher.root().clone()),
             states: session.states(),
             states_end: false,
             started: clock.now(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::config::{
     AcknowledgeConfig, AgentConfig, CommandConfig, ExecConfig, NotifyConfig, RestartOn,
 };
-use crate::consumer::{self, Guard, Ledger, Order, Orders, Report};
+use crate::consumer::{self, Guard, Ledger, Order, Orders, Ready, ReadySocket, Report, Wait};
 use crate::generation::Folder;
 use holdfast_types::{SecretString, Timestamp};
 
@@ -48,6 +48,8 @@ struct Process {
     orders: Orders,
     reports: mpsc::Receiver<Report>,
     task: tokio::task::JoinHandle<()>,
+    /// What it says of itself, where somebody waits for that.
+    said: Option<watch::Receiver<Ready>>,
     pid: Option<i32>,
     /// That of the variables it was last ordered to run with, that it runs with, and that of the
     /// last run that was found to be well.
@@ -60,7 +62,12 @@ struct Process {
 impl Consumers {
     /// Those that `config` names. Templates with the same command share one: it is run once for all
     /// that changed together.
-    pub(super) fn new(config: &AgentConfig, guard: Guard, ledger: Folder) -> Self {
+    pub(super) fn new(
+        config: &AgentConfig,
+        guard: Guard,
+        ready: Option<ReadySocket>,
+        ledger: Folder,
+    ) -> Self {
         let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
         for (index, template) in config.templates.iter().enumerate() {
             let signal = template.reload_signal.filter(|_| config.exec.is_some());
@@ -113,7 +120,7 @@ impl Consumers {
                 process.files = (0..config.templates.len()).collect();
             }
         }
-        let process = config.exec.clone().map(|exec| Process::new(exec, guard));
+        let process = config.exec.clone().map(|exec| Process::new(exec, guard, ready));
         let ledger = Ledger::open(ledger, kinds.keys().cloned());
         let (telling, retries) = (JoinSet::new(), BTreeMap::new());
         Self { ledger, kinds, telling, retries, process }
@@ -149,9 +156,11 @@ impl Consumers {
 
     fn tell_one(&mut self, name: String, generation: u64) {
         let kind = &self.kinds[&name];
+        let mut ready = None;
         if name == PROCESS
             && let (Some(process), Some(signal)) = (&self.process, kind.signal)
         {
+            ready = process.wait(consumer::now());
             process.orders.give(Order::Signal(signal));
         }
         info!(consumer = %name, generation, "tell");
@@ -169,7 +178,7 @@ impl Consumers {
                 }
                 match &acknowledge {
                     Some(acknowledge) => {
-                        let done = consumer::acknowledged(acknowledge, generation).await;
+                        let done = consumer::acknowledged(acknowledge, generation, ready).await;
                         done.map_err(|problem| format!("it does not acknowledge: {problem}"))
                     }
                     None => Ok(()),
@@ -268,11 +277,12 @@ impl Consumers {
     /// It has what was there when it started; only whether it is well is still open.
     fn tell_process(&mut self, generation: u64, revision: u64) {
         let acknowledge = self.kinds.get(PROCESS).and_then(|kind| kind.acknowledge.clone());
+        let ready = self.process.as_ref().and_then(|process| process.wait(0));
         self.ledger.set_busy(PROCESS, true);
         self.telling.spawn(async move {
             let outcome = match &acknowledge {
                 Some(acknowledge) => {
-                    let done = consumer::acknowledged(acknowledge, generation).await;
+                    let done = consumer::acknowledged(acknowledge, generation, ready).await;
                     done.map_err(|problem| format!("it does not acknowledge: {problem}"))
                 }
                 None => Ok(()),
@@ -375,7 +385,18 @@ impl Kind {
 }
 
 impl Process {
-    fn new(config: ExecConfig, guard: Guard) -> Self {
+    /// What is waited for until it is ready with what began at `since`.
+    fn wait(&self, since: u64) -> Option<Wait> {
+        Some(Wait { said: self.said.clone()?, pid: self.pid?, since })
+    }
+
+    fn new(config: ExecConfig, guard: Guard, ready: Option<ReadySocket>) -> Self {
+        let said = ready.map(|socket| {
+            let (say, said) = watch::channel(Ready::default());
+            // It ends when nobody waits any more.
+            drop(tokio::spawn(socket.listen(say)));
+            said
+        });
         let (orders, ordered) = consumer::orders();
         let (reported, reports) = mpsc::channel(16);
         let task = tokio::spawn(consumer::supervise(config.clone(), guard, ordered, reported));
@@ -384,6 +405,7 @@ impl Process {
             orders,
             reports,
             task,
+            said,
             pid: None,
             ordered: 0,
             running: 0,

@@ -109,6 +109,11 @@ pub(super) fn alone(file: &File) -> Read {
     parse(Text::whole(file.clone()), &text, None, for_shell)
 }
 
+/// A template whose text becomes a variable of a service's environment: no shell reads it.
+pub(super) fn of_variable(file: &File) -> Read {
+    Read { for_shell: false, ..alone(file) }
+}
+
 /// What is wrong with the text itself, and for a shell with what it writes.
 pub(super) fn look(read: &Read, findings: &mut Vec<Finding>) {
     match &read.parsed {
@@ -235,7 +240,7 @@ fn is_for_shell(config: &TemplateConfig) -> bool {
     let path = &config.destination;
     let acknowledge = config.acknowledge.as_ref().and_then(|it| match &it.by {
         Acknowledgement::Command(words) => Some(words),
-        Acknowledgement::File(_) => None,
+        Acknowledgement::File(_) | Acknowledgement::Ready => None,
     });
     let commands = config.command.iter().map(|command| &command.command).chain(acknowledge);
     let text = path.display().to_string();

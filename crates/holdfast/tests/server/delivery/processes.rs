@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use holdfast_agent::status::Status;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -214,4 +215,69 @@ async fn a_process_that_is_not_there_ends_the_agent() {
     assert_ne!(agent.ended().await, 0);
     let log = agent.log();
     assert!(log.contains("no-such-program: there is no such program"), "{log}");
+}
+
+/// Reads its file at the start and on SIGHUP, and says so as services do to systemd: on a signal once
+/// nothing holds it, and before that what says nothing of a reload.
+const RELOADS: &str = r#"
+import os, signal, socket, time
+def say(text):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+        out.sendto(text.encode(), os.environ["NOTIFY_SOCKET"])
+def read():
+    with open("FOLDER/read", "a") as out:
+        out.write(open("FOLDER/agent/one").read() + "\n")
+def reload(*_):
+    say("READY=1")
+    say("RELOADING=1\nMONOTONIC_USEC=%d" % (time.monotonic_ns() // 1000))
+    read()
+    while os.path.exists("FOLDER/hold"):
+        time.sleep(0.02)
+    say("READY=1")
+signal.signal(signal.SIGHUP, reload)
+read()
+say("READY=1")
+while True:
+    signal.pause()
+"#;
+
+#[tokio::test]
+async fn a_process_that_was_signalled_says_when_it_is_ready() {
+    let world = World::ours().await;
+    world.put("app", json!({ "n": "1" })).await;
+    let folder = world.path("").display().to_string();
+    fs::write(world.path("reloads.py"), RELOADS.replace("FOLDER/", &folder)).unwrap();
+    let mut agent = world.agent(
+        Program::Ours,
+        "agent",
+        r#"
+        template {
+          contents      = "{{ with secret \"kv/app\" }}{{ .Data.data.n }}{{ end }}"
+          destination   = "FOLDER/agent/one"
+        }
+        exec {
+          command       = ["/usr/bin/python3", "FOLDER/reloads.py"]
+          reload_signal = "SIGHUP"
+          acknowledge { ready = true }
+        }
+        "#,
+    );
+    let at_ease = |status: &Status| status.consumers[0].pid.is_some() && !status.consumers[0].stale;
+    agent.until("its start", at_ease).await;
+    for round in 2..5_u64 {
+        fs::write(world.path("hold"), "").unwrap();
+        world.put("app", json!({ "n": round.to_string() })).await;
+        let read: String = (1..=round).map(|number| format!("{number}\n")).collect();
+        world.until(&agent, "read", &read).await;
+        // It has read the file, and has said READY=1 since the signal: but not that it is done.
+        let status = agent.status().await;
+        let process = &status.consumers[0];
+        assert!(process.stale && process.generation < process.wanted, "{process:?}");
+        let kept = status.generation.unwrap().kept;
+        assert!(kept.contains(&process.generation), "what it is on stays: {kept:?}");
+        fs::remove_file(world.path("hold")).unwrap();
+        agent.until("its acknowledgement", at_ease).await;
+    }
+    kill(Pid::from_raw(agent.pid()), Signal::SIGTERM).unwrap();
+    assert_eq!(agent.ended().await, 0);
 }
