@@ -15,5 +15,6 @@ mod leaks;
 mod notes;
 mod purge;
 mod renewal;
+mod rotation;
 mod walk;
 mod world;
