@@ -263,3 +263,58 @@ async fn hangup_takes_templates_in_and_out_and_keeps_what_was_where_they_are_wro
     world.put("app", json!({ "n": "2" })).await;
     world.until(&agent, "agent/two", "2").await;
 }
+
+#[tokio::test]
+async fn bad_templates_and_values_are_named_with_their_place() {
+    let world = World::ours().await;
+    let odd = json!({ "n": "1", "lines": "a\nb\r\n\u{0}c", "nul": "a\u{0}b" });
+    world.put("app", odd).await;
+    let secret = r#"{{ with secret "kv/app" }}{{ .Data.data.FIELD }}{{ end }}"#;
+    // A template, what is said of it, and in which line.
+    let cases = [
+        ("unterminated", "one\n{{ if true }}two", "unexpected EOF", 2),
+        ("unclosed", "one\n{{ 1 ", "unclosed action", 2),
+        ("unknown", "one\n\n{{ conjure 1 }}", "function \"conjure\" not defined", 3),
+        ("consul", "{{ key \"a/b\" }}", "key", 1),
+        (
+            "cycle",
+            "{{ define \"a\" }}{{ template \"a\" . }}{{ end }}\n{{ template \"a\" . }}",
+            "deep",
+            1,
+        ),
+        ("huge", "x\n{{ range 1000000000000 }}{{ . }}{{ end }}", "", 2),
+    ];
+    let mut config = String::new();
+    for (name, text, ..) in cases {
+        fs::write(world.path(&format!("{name}.ctmpl")), text).unwrap();
+        config += &format!(
+            "template {{\n source = \"FOLDER/{name}.ctmpl\"\n destination = \"FOLDER/agent/{name}\"\n}}\n"
+        );
+    }
+    fs::write(world.path("lines.ctmpl"), secret.replace("FIELD", "lines")).unwrap();
+    config +=
+        "template {\n source = \"FOLDER/lines.ctmpl\"\n destination = \"FOLDER/agent/lines\"\n}\n";
+    fs::write(world.path("nul.ctmpl"), secret.replace("FIELD", "nul")).unwrap();
+    config += "env_template \"NUL\" { source = \"FOLDER/nul.ctmpl\" }\n\
+               exec { command = [\"touch\", \"FOLDER/started\"] }\n";
+    let agent = world.agent(Program::Ours, "agent", &config);
+    world.until(&agent, "agent/lines", "a\nb\r\n\u{0}c").await;
+    let status = agent
+        .until("all to be named", |status| {
+            status.files[..cases.len()].iter().all(|file| file.problem.is_some())
+                && status.variables[0].problem.is_some()
+        })
+        .await;
+    for (file, (name, _, says, line)) in status.files.iter().zip(cases) {
+        let problem = file.problem.clone().unwrap();
+        assert!(problem.message.contains(says), "{name}: {problem:?}");
+        assert_eq!(problem.line, Some(line), "{name}: {problem:?}");
+        assert!(!world.path(&format!("agent/{name}")).exists(), "{name}");
+    }
+    let nul = status.variables[0].problem.clone().unwrap();
+    assert!(nul.message.contains("cannot hold a NUL"), "{nul:?}");
+    assert!(!world.path("started").exists(), "there is no process without its variables");
+    // Others are rendered on.
+    world.put("app", json!({ "n": "1", "lines": "d", "nul": "a\u{0}b" })).await;
+    world.until(&agent, "agent/lines", "d").await;
+}
