@@ -10,6 +10,7 @@ mod allow;
 mod roles;
 mod rules;
 mod seen;
+mod services;
 mod templates;
 #[cfg(test)]
 mod tests;
@@ -118,8 +119,20 @@ impl Doctor {
             roles::look(agent, role.as_ref(), &mut findings);
             roles::rotations(&seen.objects, &read, &seen.policies.mounts, &mut findings);
         }
+        let mut of_services = Vec::new();
+        for service in &seen.services {
+            let access = service.access(&policies, &seen);
+            for template in service.read() {
+                count += 1;
+                templates::look(&template, &mut findings);
+                if let Ok(parsed) = &template.parsed {
+                    access.look(&template.text, &parsed.calls(), &mut findings);
+                }
+                of_services.push(template);
+            }
+        }
         if seen.agents.is_empty() {
-            roles::rotations(&seen.objects, &[], &seen.policies.mounts, &mut findings);
+            roles::rotations(&seen.objects, &of_services, &seen.policies.mounts, &mut findings);
         }
         for file in &seen.templates {
             let template = templates::alone(file);
@@ -132,6 +145,7 @@ impl Doctor {
         let findings = allow::apply(findings, seen.files(), &self.allow);
         let looked_at = [
             (seen.agents.len(), "agent", "agents"),
+            (seen.services.len(), "service", "services"),
             (count, "template", "templates"),
             (seen.policies.files.len() + given.len(), "policy", "policies"),
             (seen.objects.len(), "object of the server", "objects of the server"),

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use holdfast_agent::config::{self, Outline, Overrides};
 use holdfast_hcl::{Body, Position};
 
+use super::services::Service;
 use super::{allow, rules};
 use crate::apply::{Desired, Object};
 use crate::finding::{File, Finding};
@@ -26,6 +27,8 @@ pub(super) struct Seen {
     pub(super) objects: Vec<(File, Object)>,
     /// Agents' configurations.
     pub(super) agents: Vec<Agent>,
+    /// Services of platforms that are given secrets.
+    pub(super) services: Vec<Service>,
     /// Templates that no agent here renders.
     pub(super) templates: Vec<File>,
     /// What is wrong with the configurations themselves.
@@ -71,12 +74,14 @@ impl Seen {
 
     /// Passes where there is something to look at. Templates that an agent renders belong to it.
     pub(super) fn check(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
-        let rendered: BTreeSet<PathBuf> =
-            self.agents.iter().flat_map(super::templates::sources).collect();
+        let of_agents = self.agents.iter().flat_map(super::templates::sources);
+        let of_services = self.services.iter().flat_map(Service::sources);
+        let rendered: BTreeSet<PathBuf> = of_agents.chain(of_services).collect();
         let rendered =
             |path: &Path| fs::canonicalize(path).is_ok_and(|path| rendered.contains(&path));
         self.templates.retain(|file| !rendered(&file.path));
         let empty = self.agents.is_empty() && self.templates.is_empty() && self.problems.is_empty();
+        let empty = empty && self.services.is_empty();
         if empty && self.policies.files.is_empty() && self.objects.is_empty() {
             let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
             bail!(
@@ -91,13 +96,17 @@ impl Seen {
     /// All files in which comments may stand.
     pub(super) fn files(&self) -> impl Iterator<Item = &File> {
         let agents = self.agents.iter().map(|agent| &agent.file);
-        agents.chain(&self.policies.files).chain(&self.templates)
+        let services = self.services.iter().flat_map(Service::files);
+        agents.chain(&self.policies.files).chain(&self.templates).chain(services)
     }
 
     fn add_folder(&mut self, folder: &Path, depth: usize) -> anyhow::Result<()> {
         let platform = folder.join("holdfast.toml").exists();
         if platform {
             self.policies.add(folder)?;
+            let (services, mut problems) = super::services::of_platform(folder)?;
+            self.services.extend(services);
+            self.problems.append(&mut problems);
             for object in Desired::read_without_facts(folder)?.0 {
                 let path = folder.join(&object.file);
                 let file = File { text: policy::read(&path)?.into(), path };

@@ -281,6 +281,53 @@ fn policies_can_be_given_and_roles_be_named() {
 }
 
 #[test]
+fn services_of_a_platform_are_held_to_the_policies_of_each() {
+    let files = |template: &str, variable: &str| {
+        format!(
+            "--- holdfast.toml\n[services.web]\ncommand = [\"web\"]\n\
+             templates = [\"templates/web.json.ctmpl\"]\npolicies = [\"web\", \"shared\"]\n\
+             [services.worker]\ncommand = [\"worker\"]\n\
+             secret_environment.KEY = \"templates/key.ctmpl\"\n\
+             --- vault/sys/mounts/kv.json\n{{ \"type\": \"kv\", \"options\": {{ \"version\": \"2\" }} }}\n\
+             --- policies/web.hcl\npath \"kv/data/web/*\" {{ capabilities = [\"read\"] }}\n\
+             --- policies/shared.hcl\npath \"kv/data/shared\" {{ capabilities = [\"read\"] }}\n\
+             --- policies/worker.hcl\npath \"kv/data/worker\" {{ capabilities = [\"read\"] }}\n\
+             --- templates/web.json.ctmpl\n{template}\n\
+             --- templates/key.ctmpl\n{variable}\n"
+        )
+    };
+    let reads =
+        |path: &str| format!("{{{{ with secret \"{path}\" }}}}{{{{ .Data.data.a }}}}{{{{ end }}}}");
+    let fine =
+        files(&format!("{}{}", reads("kv/web/db"), reads("kv/data/shared")), &reads("kv/worker"));
+    let clean = run(&fine, doctor).unwrap();
+    assert!(clean.findings.is_empty() && clean.left_out.is_empty(), "{}", shown(&clean));
+    assert!(shown(&clean).contains("2 services, 2 templates, 3 policies"), "{}", shown(&clean));
+
+    // What another service may, this one may not; and what is no template is said to be none.
+    let bad = files(&format!("{}{}", reads("kv/web/db"), reads("kv/worker")), "{{ if }}");
+    let found = run(&bad, doctor).unwrap();
+    let told: Vec<_> = found
+        .findings
+        .iter()
+        .map(|one| (one.rule, one.file.path.display().to_string(), one.message.clone()))
+        .collect();
+    let [denied, broken] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((denied.0, &*denied.1), (rules::DENIED, "templates/web.json.ctmpl"));
+    assert!(denied.2.contains("may not read kv/data/worker: no rule covers it"), "{denied:?}");
+    let fix = &found.findings[0].fix;
+    assert!(fix.contains("path \"kv/data/worker\"") && fix.contains("\"read\""), "{fix}");
+    assert_eq!((broken.0, &*broken.1), (rules::TEMPLATE, "templates/key.ctmpl"));
+
+    // What is wrong with the service itself.
+    let missing = fine.replace("--- policies/worker.hcl", "--- policies/unused.hcl");
+    let found = run(&missing, doctor).unwrap();
+    let config: Vec<_> = found.findings.iter().filter(|one| one.rule == rules::CONFIG).collect();
+    let [config] = &config[..] else { panic!("{}", shown(&found)) };
+    assert!(config.message.contains("there is no policies/worker.hcl"), "{}", config.message);
+}
+
+#[test]
 fn where_there_is_nothing_to_look_at_it_says_so() {
     for (files, want) in [
         ("--- readme.txt\nx", "there is no agent's configuration"),

@@ -47,6 +47,12 @@ impl Seen {
                 let row = object(&file)?;
                 self.mounts.push(mount(&format!("{}/", name_of(&file)), &row));
             }
+            let (services, _) = crate::platform::config::deliveries(path)?;
+            for (_, service) in services {
+                for name in service.policies {
+                    self.given.entry(name).or_insert_with(|| path.join("holdfast.toml"));
+                }
+            }
             for file in deep_files(&path.join("vault"))? {
                 for name in given(&object(&file)?) {
                     self.given.entry(name).or_insert_with(|| file.clone());

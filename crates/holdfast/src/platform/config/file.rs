@@ -8,7 +8,9 @@ use serde::Deserialize;
 
 use super::problems::ConfigError;
 use super::service::{ServiceFile, check_order};
-use super::{Database, Engine, HbaRule, Platform, Postgres, Problems, Spiffe, Tier, Vault};
+use super::{
+    Database, Deliveries, Engine, HbaRule, Platform, Postgres, Problems, Spiffe, Tier, Vault,
+};
 
 /// `holdfast.toml`.
 #[derive(Debug, Default, Deserialize)]
@@ -98,6 +100,22 @@ impl PlatformFile {
     /// Parses `text`, which stood in the file at `path`.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| ConfigError::from_toml(path, text, &error))
+    }
+
+    /// What the services are given, by their names, and what is wrong with that.
+    pub(super) fn deliveries(
+        &self,
+        directory: &Path,
+        path: &Path,
+        text: &str,
+    ) -> (Deliveries, Result<(), ConfigError>) {
+        let mut problems = Problems::default();
+        let services = self.services.iter().filter_map(|(name, file)| {
+            let key = format!("services.{name}");
+            Some((name.clone(), file.delivery(name, directory, &key, &mut problems)?))
+        });
+        let services = services.collect();
+        (services, problems.into_result(path, text))
     }
 
     /// Completes and checks what was written.

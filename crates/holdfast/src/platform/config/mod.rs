@@ -200,6 +200,26 @@ impl Platform {
     }
 }
 
+/// What services are given, by their names.
+pub(crate) type Deliveries = Vec<(String, Delivery)>;
+
+/// What the services of the platform in `directory` are given, and what is wrong with that, in words:
+/// whatever else may be wrong.
+///
+/// # Errors
+/// The file cannot be read, or is none.
+pub(crate) fn deliveries(directory: &Path) -> anyhow::Result<(Deliveries, Vec<String>)> {
+    let path = directory.join(FILE_NAME);
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let file = match PlatformFile::parse(&path, &text) {
+        Ok(file) => file,
+        Err(error) => return Ok((Vec::new(), error.sentences())),
+    };
+    let (deliveries, checked) = file.deliveries(directory, &path, &text);
+    Ok((deliveries, checked.err().map(|error| error.sentences()).unwrap_or_default()))
+}
+
 impl Vault {
     /// Whether `up` runs the server.
     pub(crate) fn is_supervised(&self) -> bool {

@@ -67,6 +67,11 @@ impl ConfigError {
         Self::new(path, text, vec![Problem { key: String::new(), message, span: error.span() }])
     }
 
+    /// Each problem by itself.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        self.problems.iter().map(Problem::to_string).collect()
+    }
+
     #[cfg(test)]
     pub(super) fn problems(&self) -> impl Iterator<Item = (&str, &str)> {
         self.problems.iter().map(|problem| (problem.key.as_str(), problem.message.as_str()))

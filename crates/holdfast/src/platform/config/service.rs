@@ -82,7 +82,8 @@ impl ServiceFile {
         }
     }
 
-    fn delivery(
+    /// The secrets that it is given; none where it is given none, or the wrong ones.
+    pub(super) fn delivery(
         &self,
         name: &str,
         directory: &Path,

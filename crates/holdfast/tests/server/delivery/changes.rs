@@ -279,7 +279,7 @@ async fn bad_templates_and_values_are_named_with_their_place() {
         (
             "cycle",
             "{{ define \"a\" }}{{ template \"a\" . }}{{ end }}\n{{ template \"a\" . }}",
-            "deep",
+            "maximum template depth",
             1,
         ),
         ("huge", "x\n{{ range 1000000000000 }}{{ . }}{{ end }}", "", 2),
