@@ -312,10 +312,10 @@ fn services_of_a_platform_are_held_to_the_policies_of_each() {
         .iter()
         .map(|one| (one.rule, one.file.path.display().to_string(), one.message.clone()))
         .collect();
-    let [denied, broken] = &told[..] else { panic!("{told:?}") };
+    let [broken, denied] = &told[..] else { panic!("{told:?}") };
     assert_eq!((denied.0, &*denied.1), (rules::DENIED, "templates/web.json.ctmpl"));
     assert!(denied.2.contains("may not read kv/data/worker: no rule covers it"), "{denied:?}");
-    let fix = &found.findings[0].fix;
+    let fix = &found.findings[1].fix;
     assert!(fix.contains("path \"kv/data/worker\"") && fix.contains("\"read\""), "{fix}");
     assert_eq!((broken.0, &*broken.1), (rules::TEMPLATE, "templates/key.ctmpl"));
 

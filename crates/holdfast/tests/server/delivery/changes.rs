@@ -275,14 +275,14 @@ async fn bad_templates_and_values_are_named_with_their_place() {
         ("unterminated", "one\n{{ if true }}two", "unexpected EOF", 2),
         ("unclosed", "one\n{{ 1 ", "unclosed action", 2),
         ("unknown", "one\n\n{{ conjure 1 }}", "function \"conjure\" not defined", 3),
-        ("consul", "{{ key \"a/b\" }}", "key", 1),
+        ("consul", "{{ key \"a/b\" }}", "needs Consul", 1),
         (
             "cycle",
             "{{ define \"a\" }}{{ template \"a\" . }}{{ end }}\n{{ template \"a\" . }}",
             "maximum template depth",
             1,
         ),
-        ("huge", "x\n{{ range 1000000000000 }}{{ . }}{{ end }}", "", 2),
+        ("huge", "x\n{{ range 1000000000000 }}{{ . }}{{ end }}", "the output is too large", 2),
     ];
     let mut config = String::new();
     for (name, text, ..) in cases {
