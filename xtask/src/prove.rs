@@ -35,6 +35,8 @@ enum Proof {
     Rotation,
     /// The SPIFFE Workload API: the same questions to our agent and to SPIRE's
     WorkloadApi,
+    /// Identities and logins with them: a day at 60 times its speed, 24 minutes, each part killed
+    Identity,
     /// Connections: 50 rotations of a pool's credential under 5-second requests, server killed
     Pool,
     /// Database users: 500, and rotated passwords, with kills between the steps
@@ -90,6 +92,12 @@ impl Proof {
                 "ours_and_spires_workload_api",
                 "HOLDFAST_PROVE_WORKLOAD_API",
                 1,
+            ),
+            Self::Identity => (
+                &["-p", "holdfast", "--test=server"],
+                "a_day_of_rotations_and_kills",
+                "HOLDFAST_PROVE_IDENTITY",
+                24,
             ),
             Self::Pool => (
                 &["-p", "holdfast", "--test=server"],

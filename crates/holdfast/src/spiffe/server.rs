@@ -320,7 +320,8 @@ impl Server {
                     JwtKeyType::Rsa2048 => Algorithm::Rs256,
                 },
                 jwt_issuer: self.jwt_issuer,
-                refresh_hint: Duration::from_secs(300),
+                // A third of its life passes from a key's publication to its first use.
+                refresh_hint: (self.ca_ttl / 12).min(Duration::from_secs(300)),
             },
             x509_ttl: self.x509_ttl,
             jwt_ttl: self.jwt_ttl,

@@ -12,6 +12,7 @@ mod delivery;
 mod durable;
 mod events;
 mod explain;
+mod identity;
 mod keep_alive;
 mod monitor;
 mod pool;

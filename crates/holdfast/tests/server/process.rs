@@ -66,7 +66,8 @@ impl Server {
         .await
     }
 
-    async fn with(more: &str) -> Self {
+    /// The same with more in its configuration.
+    pub(crate) async fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("seal.key"), [7; 32]).unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();

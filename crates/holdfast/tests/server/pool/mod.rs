@@ -4,4 +4,4 @@
 mod logins;
 mod prove;
 mod svid;
-mod world;
+pub(crate) mod world;

@@ -31,18 +31,18 @@ const CREATION: &str = r#"
 const PASSWORD: &str = "kkkkkkkkkkkkkkkkkkkkkkkk";
 
 /// PostgreSQL, and the secrets server's view of it.
-pub(super) struct World {
-    pub(super) postgres: Postgres,
+pub(crate) struct World {
+    pub(crate) postgres: Postgres,
     /// Without a token.
-    pub(super) vault: VaultClient,
-    pub(super) folder: TempDir,
+    pub(crate) vault: VaultClient,
+    pub(crate) folder: TempDir,
     role_id: String,
 }
 
 impl World {
     /// Sets all up by `root`, at a server that is reached by `address`; users live for `lease`
     /// seconds.
-    pub(super) async fn new(root: &VaultClient, address: &str, lease: u64) -> Self {
+    pub(crate) async fn new(root: &VaultClient, address: &str, lease: u64) -> Self {
         let postgres = Postgres::start();
         postgres
             .psql(
@@ -87,12 +87,12 @@ impl World {
         Self { postgres, vault: VaultClient::new(&config).unwrap(), folder, role_id }
     }
 
-    pub(super) fn login(&self) -> AppRoleLogin {
+    pub(crate) fn login(&self) -> AppRoleLogin {
         let secret_id = SecretFile(self.folder.path().join("secret-id"));
         AppRoleLogin::new("approle", self.role_id.clone()).secret_id(secret_id)
     }
 
-    pub(super) fn settings(&self) -> PoolSettings {
+    pub(crate) fn settings(&self) -> PoolSettings {
         let connection = format!("postgresql://localhost:{}/postgres", self.postgres.port());
         let database = Database::new(&connection, self.postgres.ca_file()).unwrap();
         let mut settings = PoolSettings::new(database, "database/creds/app");
@@ -102,7 +102,7 @@ impl World {
     }
 
     /// Whether PostgreSQL lets a user in with the password that it was made with.
-    pub(super) async fn admits(&self, user: &str) -> bool {
+    pub(crate) async fn admits(&self, user: &str) -> bool {
         let mut config = tokio_postgres::Config::new();
         config.host_path(self.postgres.socket_directory()).port(self.postgres.port());
         config.dbname("postgres").user(user).password(PASSWORD);
@@ -119,33 +119,33 @@ impl World {
     }
 
     /// The users that the secrets server made and has not dropped.
-    pub(super) fn users(&self) -> String {
+    pub(crate) fn users(&self) -> String {
         let sql = "SELECT string_agg(rolname, ' ') FROM pg_roles WHERE rolname LIKE 'v-%'";
         self.postgres.psql("postgres", sql).unwrap()
     }
 
     /// Ends the sessions of users that are gone.
-    pub(super) fn end_orphans(&self) {
+    pub(crate) fn end_orphans(&self) {
         let sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
                    WHERE usename IS NULL AND backend_type = 'client backend'";
         self.postgres.psql("postgres", sql).unwrap();
     }
 
     /// How many sessions they have.
-    pub(super) fn sessions(&self) -> usize {
+    pub(crate) fn sessions(&self) -> usize {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'v-%'";
         self.postgres.psql("postgres", sql).unwrap().parse().unwrap()
     }
 
     /// How much was committed.
-    pub(super) fn ledger(&self) -> u64 {
+    pub(crate) fn ledger(&self) -> u64 {
         let sql = "SELECT count(*) FROM ledger";
         self.postgres.psql("postgres", sql).unwrap().parse().unwrap()
     }
 }
 
 /// Requests that never rest, each a transaction of its own.
-pub(super) struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicU64>,
     tasks: JoinSet<Result<(), String>>,
@@ -153,7 +153,7 @@ pub(super) struct Load {
 
 impl Load {
     /// `quick` loops with requests of some milliseconds, and `long` ones with requests of `length`.
-    pub(super) fn start(pool: &RotatingPool, quick: i32, long: i32, length: Duration) -> Self {
+    pub(crate) fn start(pool: &RotatingPool, quick: i32, long: i32, length: Duration) -> Self {
         let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut tasks = JoinSet::new();
         for who in 0..quick + long {
@@ -174,7 +174,7 @@ impl Load {
     }
 
     /// Ends it. Gives how many requests were served, and what failed.
-    pub(super) async fn end(self) -> (u64, Vec<String>) {
+    pub(crate) async fn end(self) -> (u64, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         let ended = self.tasks.join_all().await;
         (self.served.load(Ordering::Relaxed), ended.into_iter().filter_map(Result::err).collect())
@@ -196,7 +196,7 @@ async fn transact(
 }
 
 /// Waits for something. Gives how long that took.
-pub(super) async fn until(what: &str, mut is: impl FnMut() -> bool) -> Duration {
+pub(crate) async fn until(what: &str, mut is: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     while !is() {
         assert!(start.elapsed() < PATIENCE, "waited for {what}");
@@ -206,6 +206,6 @@ pub(super) async fn until(what: &str, mut is: impl FnMut() -> bool) -> Duration 
 }
 
 /// A fixed secret as a source of one.
-pub(super) fn fixed(text: &str) -> SecretString {
+pub(crate) fn fixed(text: &str) -> SecretString {
     SecretString::from(text)
 }
