@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use holdfast_client::postgres::{Login, LoginError, RotatingPool};
 use holdfast_client::vault::{Trust, VaultClient, VaultConfig, VaultError};
-use holdfast_client::workload::{SvidLogin, Workload};
+use holdfast_client::workload::SvidLogin;
 use holdfast_spiffe::proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use holdfast_spiffe::proto::workload::{JwtsvidRequest, X509svidRequest};
 use holdfast_spiffe::remote::unix_channel;

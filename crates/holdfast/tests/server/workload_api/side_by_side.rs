@@ -110,7 +110,7 @@ async fn without_a_header(client: &mut Client, said: &mut Outcomes) {
         ("header True", "True"),
         ("header 1", "1"),
     ] {
-        said.push((name, first(client.fetch_x509svid(no(value)).await, svids).await));
+        said.push((name, first(client.fetch_x509svid(no(value)).await, |told| svids(&told)).await));
     }
     let answer = client.fetch_x509_bundles(X509BundlesRequest {}).await;
     said.push(("no header: FetchX509Bundles", first(answer, |_| String::new()).await));
@@ -146,7 +146,7 @@ async fn around_the_api(channel: Channel, said: &mut Outcomes) {
 
 async fn unregistered(client: &mut Client, said: &mut Outcomes) {
     let answer = client.fetch_x509svid(with_header(X509svidRequest {})).await;
-    said.push(("unregistered: FetchX509SVID", first(answer, svids).await));
+    said.push(("unregistered: FetchX509SVID", first(answer, |told| svids(&told)).await));
     let answer = client.fetch_x509_bundles(with_header(X509BundlesRequest {})).await;
     said.push(("unregistered: FetchX509Bundles", first(answer, |_| "bundles".into()).await));
     let answer = client.fetch_jwt_bundles(with_header(JwtBundlesRequest {})).await;
@@ -159,9 +159,9 @@ async fn unregistered(client: &mut Client, said: &mut Outcomes) {
 
 async fn x509(client: &mut Client, said: &mut Outcomes) {
     let answer = client.fetch_x509svid(with_header(X509svidRequest {})).await;
-    said.push(("FetchX509SVID", first(answer, svids).await));
+    said.push(("FetchX509SVID", first(answer, |told| svids(&told)).await));
     let answer = client.fetch_x509svid(with_header(X509svidRequest {})).await;
-    said.push(("extensions of the certificates", first(answer, extensions).await));
+    said.push(("extensions of the certificates", first(answer, |told| extensions(&told)).await));
     let answer = client.fetch_x509_bundles(with_header(X509BundlesRequest {})).await;
     let tell = |told: holdfast_spiffe::proto::workload::X509BundlesResponse| {
         let bundles = told.bundles.iter().map(|(domain, der)| (domain, certificates(der)));
@@ -300,7 +300,7 @@ impl Streams {
     async fn svids_next(&mut self, count: usize) -> String {
         loop {
             match tokio::time::timeout(PATIENCE, self.svids.message()).await {
-                Ok(Ok(Some(told))) if told.svids.len() == count => return svids(told),
+                Ok(Ok(Some(told))) if told.svids.len() == count => return svids(&told),
                 Ok(Ok(Some(_))) => {}
                 Ok(Ok(None)) => return "it ends".to_owned(),
                 Ok(Err(status)) => return refusal(&status),
@@ -365,7 +365,7 @@ fn refusal(status: &Status) -> String {
     }
 }
 
-fn svids(told: X509svidResponse) -> String {
+fn svids(told: &X509svidResponse) -> String {
     let mut text = format!("{} federated, {} lists", told.federated_bundles.len(), told.crl.len());
     for svid in &told.svids {
         let key = PrivateKeyKind::of(&svid.x509_svid_key);
@@ -428,7 +428,7 @@ fn described(certificate: &X509Certificate<'_>) -> String {
 }
 
 /// The extensions of the certificates of the first identity.
-fn extensions(told: X509svidResponse) -> String {
+fn extensions(told: &X509svidResponse) -> String {
     let mut all = Vec::new();
     let mut rest = &told.svids[0].x509_svid[..];
     while !rest.is_empty() {
