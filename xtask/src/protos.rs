@@ -5,9 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use prost::Message as _;
 
 /// A comment that leads each generated file, and keeps rustfmt and clippy from it.
 const LEAD: &str = "// Made by `cargo xtask protos`.\n";
+
+/// The file of descriptors for reflection.
+const DESCRIPTORS: &str = "public.bin";
+/// The files whose services are on the socket that workloads connect to.
+const REFLECTED: [&str; 3] = ["workload.proto", "envoy_secret_v3.proto", "grpc_health_v1.proto"];
 
 /// Writes the generated code anew.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -19,8 +25,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each file's name and text.
-fn generate() -> anyhow::Result<BTreeMap<String, String>> {
+/// Each file's name and content.
+fn generate() -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let sources = crate_directory()?.join("proto");
     let mut protos = Vec::new();
     for entry in fs::read_dir(&sources).with_context(|| format!("read {}", sources.display()))? {
@@ -43,10 +49,22 @@ fn generate() -> anyhow::Result<BTreeMap<String, String>> {
         let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
         // The Workload API has no package, and `_.rs` says nothing.
         let name = if name == "_.rs" { "workload.rs".to_owned() } else { name };
-        files.insert(name, format!("{LEAD}{}", fs::read_to_string(&path)?));
+        let text = format!("{LEAD}{}", fs::read_to_string(&path)?);
+        files.insert(name, text.into_bytes());
     }
     ensure!(!files.is_empty(), "no code was generated");
+    files.insert(DESCRIPTORS.to_owned(), reflected(&sources)?);
     Ok(files)
+}
+
+/// The descriptors of what everybody may call, without comments.
+fn reflected(sources: &Path) -> anyhow::Result<Vec<u8>> {
+    let protos = REFLECTED.map(|name| sources.join(name));
+    let mut descriptors = protox::compile(protos, [sources]).context("compile the .proto files")?;
+    for file in &mut descriptors.file {
+        file.source_code_info = None;
+    }
+    Ok(descriptors.encode_to_vec())
 }
 
 fn crate_directory() -> anyhow::Result<PathBuf> {
@@ -67,7 +85,7 @@ mod tests {
         let place = generated_directory().unwrap();
         let made = generate().unwrap();
         for (name, text) in &made {
-            let committed = fs::read_to_string(place.join(name)).unwrap_or_default();
+            let committed = fs::read(place.join(name)).unwrap_or_default();
             assert!(*text == committed, "{name} is not what `cargo xtask protos` makes");
         }
         for entry in fs::read_dir(&place).unwrap() {

@@ -1,5 +1,6 @@
 //! `agent`: runs the agent, and the way to it.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,12 +26,15 @@ use crate::vault::{log_level, stop_on_signal};
 
 /// The name that a supervisor gives the socket on which it introduces its children.
 const INTRODUCTIONS: &str = "introductions";
+/// The name of a socket that workloads connect to, and that was made for the agent.
+const LISTENER: &str = "agent";
 
 /// Run a SPIFFE agent, which hands each workload of this machine its own identities.
 ///
 /// Workloads connect to its Unix socket and need no secret: the kernel says who they are, and the
 /// server's entries say what is theirs. It serves the SPIFFE Workload API and Envoy's Secret
-/// Discovery Service.
+/// Discovery Service. A service manager can make the socket (`LISTEN_FDS`); -socketPath then only
+/// says where it is.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  holdfast spiffe agent\n  \
                   holdfast spiffe agent -socketPath /run/spire/sockets/agent.sock\n  \
@@ -99,14 +103,23 @@ impl Agent {
             tracing::warn!(%error, "this process's memory is not kept from others");
         }
         let introductions = inherited.take(INTRODUCTIONS).map(Introductions::new);
+        let listener = inherited.take(LISTENER).or_else(|| match &inherited.names()[..] {
+            // Service managers name it after their own files.
+            [one] => inherited.take(one),
+            _ => None,
+        });
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let outcome = runtime.block_on(self.serve(introductions));
+        let outcome = runtime.block_on(self.serve(introductions, listener));
         // Blocking work, such as the hash of a large program, does not keep the process.
         runtime.shutdown_background();
         outcome
     }
 
-    async fn serve(self, introductions: Option<Introductions>) -> anyhow::Result<()> {
+    async fn serve(
+        self,
+        introductions: Option<Introductions>,
+        listener: Option<OwnedFd>,
+    ) -> anyhow::Result<()> {
         let shutdown = CancellationToken::new();
         stop_on_signal(&shutdown).context("listen for signals")?;
         let socket = self.socket_path.unwrap_or_else(default_socket);
@@ -118,6 +131,7 @@ impl Agent {
         let agent = SpiffeAgent::build(AgentOptions {
             admin_socket: self.admin_socket_path.unwrap_or_else(|| beside(&socket)),
             socket: socket.clone(),
+            listener,
             source,
             introductions,
             clock: Arc::new(SystemClock),

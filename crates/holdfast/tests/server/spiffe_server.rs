@@ -418,3 +418,36 @@ async fn a_secrets_server_signs_the_authorities() {
         assert!(!told.contains("nobody's"), "{told}");
     }
 }
+
+/// As a service manager starts it: the socket is descriptor 3, and is there before the agent.
+#[test]
+fn a_socket_is_passed_on_and_outlives_the_agent() {
+    const START: &str = r#"exec 3<&0 </dev/null; LISTEN_FDS=1 exec "$0" "$@""#;
+    let mut world = World::new();
+    world.server("server", "demo.local", &[]);
+    let listener = std::os::unix::net::UnixListener::bind(world.socket("agent")).unwrap();
+    let selector = own_user();
+    let flags = [
+        "-spiffeID",
+        "spiffe://demo.local/web",
+        "-selector",
+        &selector,
+        "-parentID",
+        "spiffe://demo.local/spire/agent/local",
+    ];
+    world.tool("server", &["entry", "create"], &flags);
+    for _ in 0..2 {
+        let log = fs::File::create(world.path("agent.log")).unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", START, env!("CARGO_BIN_EXE_holdfast"), "spiffe", "agent"]);
+        command.arg(format!("-socketPath={}", world.socket("agent").display()));
+        command.arg(format!("-serverSocketPath={}", world.socket("server").display()));
+        command.stdin(std::os::fd::OwnedFd::from(listener.try_clone().unwrap()));
+        command.stdout(Stdio::null()).stderr(log);
+        let process = command.spawn().unwrap();
+        world.processes.push(("agent".to_owned(), process));
+        assert!(world.fetch("agent").contains("spiffe://demo.local/web"));
+        world.kill("agent");
+        assert!(world.socket("agent").exists());
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,16 +44,19 @@ pub enum ListenError {
     /// A process listens there already.
     #[error("another process listens on {}", .0.display())]
     InUse(PathBuf),
+    /// What was passed on is no Unix socket that takes connections.
+    #[error("listen on the socket that was passed on to this process")]
+    Inherited(#[source] io::Error),
     /// The socket cannot be made there.
     #[error("listen on {}", .0.display())]
     Bind(PathBuf, #[source] io::Error),
 }
 
-/// A socket that goes when this value does.
+/// A socket that goes when this value does, unless somebody else made it.
 #[derive(Debug)]
 pub(super) struct Socket {
     listener: UnixListener,
-    path: PathBuf,
+    path: Option<PathBuf>,
 }
 
 impl Socket {
@@ -80,7 +84,25 @@ impl Socket {
         let listener = UnixListener::bind(path).map_err(|error| ListenError::Bind(own(), error))?;
         fs::set_permissions(path, Permissions::from_mode(mode))
             .map_err(|error| ListenError::Bind(own(), error))?;
-        Ok(Self { listener, path: own() })
+        Ok(Self { listener, path: Some(own()) })
+    }
+
+    /// Takes over a socket that somebody else listens on for this process, such as systemd. Its
+    /// path, and who may connect, are theirs to say.
+    pub(super) fn inherited(descriptor: OwnedFd) -> Result<Self, ListenError> {
+        use nix::sys::socket::{getsockopt, sockopt};
+        let is_listening = getsockopt(&descriptor, sockopt::AcceptConn);
+        let is_listening = is_listening.map_err(|error| ListenError::Inherited(error.into()))?;
+        let listener = std::os::unix::net::UnixListener::from(descriptor);
+        let adopted = listener.local_addr().and_then(|_| {
+            if !is_listening {
+                return Err(io::Error::other("nobody listens on it"));
+            }
+            listener.set_nonblocking(true)?;
+            UnixListener::from_std(listener)
+        });
+        let listener = adopted.map_err(ListenError::Inherited)?;
+        Ok(Self { listener, path: None })
     }
 
     /// The connections that come, as many as there are places for.
@@ -114,7 +136,9 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -155,5 +179,26 @@ mod tests {
         assert!(error.contains("has at most 107"), "{error}");
         let error = Socket::bind(Path::new("/proc/none/agent.sock"), 0o777).unwrap_err();
         assert!(matches!(error, ListenError::Directory(..)), "{error}");
+        let error = Socket::bind(Path::new("/proc/agent.sock"), 0o777).unwrap_err();
+        assert!(matches!(error, ListenError::Bind(..)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_was_passed_on_stays_when_the_agent_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let socket = Socket::inherited(listener.try_clone().unwrap().into()).unwrap();
+        drop(std::os::unix::net::UnixStream::connect(&path).unwrap());
+        drop(socket);
+        assert!(path.exists());
+        // Neither a file nor a connection nor a socket of another family will do.
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let tcp = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let file = fs::File::open("/dev/null").unwrap();
+        for descriptor in [OwnedFd::from(one), tcp.into(), file.into()] {
+            let error = Socket::inherited(descriptor).unwrap_err();
+            assert!(matches!(error, ListenError::Inherited(_)), "{error}");
+        }
     }
 }

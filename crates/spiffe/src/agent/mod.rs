@@ -4,6 +4,7 @@
 //! keep it while it is young. [`core`] puts these together for the services on the socket: the
 //! Workload API ([`workload`]), Envoy's ([`sds`]), and those for operators ([`admin`]).
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ mod denials;
 mod follow;
 mod health;
 mod listen;
+mod reflection;
 mod registry;
 mod sds;
 mod shim;
@@ -66,6 +68,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct AgentOptions {
     /// Where workloads connect.
     pub socket: PathBuf,
+    /// The socket itself, where somebody else made it for the agent.
+    pub listener: Option<OwnedFd>,
     /// Where operators connect.
     pub admin_socket: PathBuf,
     /// The server.
@@ -93,8 +97,12 @@ impl Agent {
     /// # Errors
     /// The socket cannot be made.
     pub fn build(options: AgentOptions) -> Result<Self, ListenError> {
-        let AgentOptions { socket, admin_socket, source, introductions, clock, random } = options;
-        let socket = Socket::bind(&socket, SOCKET_MODE)?;
+        let AgentOptions { socket, listener, admin_socket, source, introductions, clock, random } =
+            options;
+        let socket = match listener {
+            Some(listener) => Socket::inherited(listener)?,
+            None => Socket::bind(&socket, SOCKET_MODE)?,
+        };
         let admin = Socket::bind(&admin_socket, ADMIN_MODE)?;
         let (registry, known) = watch::channel(None);
         let attestor = Attestor::new(introductions);
@@ -116,10 +124,13 @@ impl Agent {
         let secrets = SecretDiscoveryServiceServer::new(Secrets::new(core.clone()))
             .max_decoding_message_size(MESSAGE);
         let ended = shutdown.clone();
+        let (reflection, older) = reflection::services();
         let workloads = limited()
             .add_service(workload)
             .add_service(secrets)
             .add_service(HealthServer::new(HealthService::new(core.clone())))
+            .add_optional_service(reflection)
+            .add_optional_service(older)
             .serve_with_incoming_shutdown(socket.connections(), async move {
                 ended.cancelled().await;
                 // With nobody to tell of changes, every stream ends.

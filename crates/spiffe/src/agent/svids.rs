@@ -181,3 +181,6 @@ fn leads_to(svid: &Svid, bundle: &Bundle) -> bool {
         Certificate::from_der(der).is_ok_and(|authority| last.check_signed_by(&authority).is_ok())
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,7 @@ impl World {
         let agent = Agent::build(AgentOptions {
             socket: directory.path().join("agent.sock"),
             admin_socket: directory.path().join("admin.sock"),
+            listener: None,
             source: server.clone(),
             introductions: None,
             clock: Arc::new(SystemClock),
@@ -258,8 +259,9 @@ async fn a_refusal_is_explained_to_operators() {
     assert_eq!(explained.nearest[0].missing, ["unix:path:/usr/bin/other"]);
 
     world.server.register(&[("a", "/a", &[&own])]);
-    let mut stream = world.x509().await.unwrap();
-    stream.message().await.unwrap().unwrap();
+    // The agent hears of it a moment later.
+    let known = async { while world.x509().await.unwrap().message().await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(60), known).await.expect("the entry to be known");
     let pid = ExplainRequest { subject: Some(Subject::Pid(std::process::id() as i32)) };
     let explained = admin.explain(pid).await.unwrap().into_inner();
     assert_eq!(explained.matching[0].spiffe_id, "spiffe://example.org/a");
@@ -320,4 +322,40 @@ async fn envoy_gets_what_it_names_and_hears_of_changes() {
     assert_eq!(all, ["spiffe://example.org/a", "spiffe://example.org"]);
     let status = client.fetch_secrets(ask(&["spiffe://example.org/b"], "")).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn tools_are_told_which_services_there_are() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, ServiceResponse};
+
+    let world = World::start(&[]);
+    let mut client = ServerReflectionClient::new(connect(&world.socket()).await);
+    let mut ask = async |request: MessageRequest| {
+        let request =
+            ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+        let answer = client.server_reflection_info(tokio_stream::iter([request])).await.unwrap();
+        let answer = answer.into_inner().message().await?;
+        Ok::<_, tonic::Status>(answer.unwrap().message_response.unwrap())
+    };
+    let listed = ask(MessageRequest::ListServices(String::new())).await.unwrap();
+    let MessageResponse::ListServicesResponse(listed) = listed else { panic!("{listed:?}") };
+    let mut names: Vec<_> =
+        listed.service.into_iter().map(|ServiceResponse { name }| name).collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "SpiffeWorkloadAPI",
+            "envoy.service.secret.v3.SecretDiscoveryService",
+            "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection",
+        ]
+    );
+    let found = ask(MessageRequest::FileContainingSymbol("SpiffeWorkloadAPI".to_owned())).await;
+    assert!(matches!(found, Ok(MessageResponse::FileDescriptorResponse(_))), "{found:?}");
+    let unknown = ask(MessageRequest::FileContainingSymbol("holdfast.Admin".to_owned())).await;
+    assert_eq!(unknown.unwrap_err().code(), Code::NotFound);
 }

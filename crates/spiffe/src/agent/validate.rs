@@ -96,3 +96,6 @@ pub(super) fn validate(
     }
     Ok((id, claims))
 }
+
+#[cfg(test)]
+mod tests;

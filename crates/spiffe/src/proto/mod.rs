@@ -53,3 +53,6 @@ pub mod envoy {
         include!("envoy.extensions.transport_sockets.tls.v3.rs");
     }
 }
+
+/// The descriptors of what everybody may call, for clients that ask what there is.
+pub(crate) const PUBLIC: &[u8] = include_bytes!("public.bin");

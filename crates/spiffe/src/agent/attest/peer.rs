@@ -68,6 +68,12 @@ impl Peer {
         Ok(peer)
     }
 
+    /// As if its number had gone to another process.
+    #[cfg(test)]
+    pub(super) fn renumbered(self, pid: i32) -> Self {
+        Self { pid, ..self }
+    }
+
     /// Its number, which is its own as long as it lives.
     pub fn pid(&self) -> i32 {
         self.pid

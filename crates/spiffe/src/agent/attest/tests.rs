@@ -63,6 +63,20 @@ fn a_process_that_ended_is_not_attested_and_its_end_is_told() {
 }
 
 #[test]
+fn a_number_that_went_to_another_process_is_nobodys() {
+    let (mut first, mut second) = (waiting(""), waiting(""));
+    let attestor = Attestor::new(None);
+    let peer = Peer::open(first.id() as i32).unwrap().renumbered(second.id() as i32);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // Whoever has the number now lives, and is not taken for the one who connected.
+    attest(&attestor, second.id()).unwrap();
+    assert!(matches!(attestor.attest(&peer, false), Err(AttestError::Gone)));
+    second.kill().unwrap();
+    second.wait().unwrap();
+}
+
+#[test]
 fn a_process_that_executes_another_program_is_noticed() {
     let mut child = waiting("echo; exec sleep 1000");
     let peer = Peer::open(child.id() as i32).unwrap();
