@@ -138,6 +138,21 @@ impl Applier<'_> {
         Ok(report)
     }
 
+    /// Brings one object up to date, which was applied before and that somebody else than the platform
+    /// directory decides about; says whether it differed.
+    pub(crate) async fn refresh(&self, object: &Object) -> Result<bool, ApplyError> {
+        let desired = Desired(vec![object.clone()]);
+        let (report, mut record, actual) = self.look(&desired).await?;
+        let Some(change) = report.changes.iter().find(|change| change.path == object.path) else {
+            return Ok(false);
+        };
+        let actual = actual.get(&object.path).unwrap_or(&Actual::Absent);
+        let applied = self.make(object, actual, change.kind, &record).await?;
+        record.objects.insert(object.path.clone(), applied);
+        record.save(self.record).map_err(|source| platform("remember what was applied", source))?;
+        Ok(true)
+    }
+
     async fn look(
         &self,
         desired: &Desired,

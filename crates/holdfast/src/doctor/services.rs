@@ -66,7 +66,8 @@ pub(super) fn of_platform(folder: &Path) -> anyhow::Result<(Vec<Service>, Vec<Fi
         message,
         fix: "the platform does not start with this: correct it first".to_owned(),
     });
-    let services = deliveries.into_iter().map(|(_, delivery)| {
+    let services = deliveries.into_iter().filter_map(|(policies, delivery)| {
+        let delivery = delivery?;
         let files = delivery.templates.iter().map(|path| (path, true));
         let variables = delivery.variables.values().map(|path| (path, false));
         // What is not there was reported above.
@@ -74,7 +75,7 @@ pub(super) fn of_platform(folder: &Path) -> anyhow::Result<(Vec<Service>, Vec<Fi
             let path = folder.join(path);
             Some((File { text: policy::read(&path).ok()?.into(), path }, is_file))
         });
-        Service { templates: read.collect(), policies: delivery.policies }
+        Some(Service { templates: read.collect(), policies })
     });
     Ok((services.collect(), findings.collect()))
 }

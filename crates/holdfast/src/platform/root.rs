@@ -80,6 +80,11 @@ impl PlatformRoot {
         Self { leaf_lifetime: lifetime, ..self }
     }
 
+    /// Its certificate, PEM.
+    pub(crate) fn certificate_pem(&self) -> &str {
+        self.authority.certificate_pem()
+    }
+
     /// The authority's private key, PKCS #8: for the SPIFFE server, whose upstream it is.
     pub(crate) fn key_pem(&self) -> SecretString {
         self.authority.key_pem()

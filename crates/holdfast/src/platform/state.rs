@@ -34,6 +34,9 @@ pub(crate) struct Record {
     /// Whether the secrets server's first start was seen to the end. Until then its store is empty
     /// of anything but its own beginnings, and is made anew.
     pub(crate) vault_initialised: bool,
+    /// Whether the secrets server knows the supervisor by its SVID.
+    #[serde(default)]
+    pub(crate) svid_login: bool,
     /// Whether the database engine alone knows PostgreSQL's password for it.
     pub(crate) database_connected: bool,
     /// Where the seal key is kept.
@@ -197,6 +200,7 @@ impl Record {
             platform: platform.directory.clone(),
             engine: platform.vault.engine.word().to_owned(),
             vault_initialised: false,
+            svid_login: false,
             database_connected: false,
             seal,
             ports: Ports::default(),
@@ -239,6 +243,7 @@ mod tests {
             platform: "/p/demo".into(),
             engine: "embedded".to_owned(),
             vault_initialised: true,
+            svid_login: false,
             database_connected: false,
             seal: "/etc/holdfast/demo.seal".into(),
             ports: Ports { vault: 8200, vault_cluster: 0, postgres: 5432, spiffe: 0 },

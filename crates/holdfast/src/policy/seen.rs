@@ -48,8 +48,8 @@ impl Seen {
                 self.mounts.push(mount(&format!("{}/", name_of(&file)), &row));
             }
             let (services, _) = crate::platform::config::deliveries(path)?;
-            for (_, service) in services {
-                for name in service.policies {
+            for (policies, _) in services {
+                for name in policies {
                     self.given.entry(name).or_insert_with(|| path.join("holdfast.toml"));
                 }
             }

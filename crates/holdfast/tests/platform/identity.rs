@@ -12,15 +12,41 @@ use serde_json::Value;
 use crate::delivery::pid;
 use crate::world::{Who, World, both, wait_for};
 
-/// A service on the stock client of Python, which tells what it got at each start.
+/// A service on the stock clients of Python, which tells what it got at each start: its SVIDs, and for
+/// each of the two ways to log in who it is then, and a database user.
 const PYTHON: &str = r#"
 import json, os, signal
+import hvac
 from spiffe import WorkloadApiClient
 
+def in_memory(pem):
+    file = os.memfd_create("svid")
+    os.write(file, pem)
+    return f"/proc/self/fd/{file}"
+
 with WorkloadApiClient() as client:
-    x509 = client.fetch_x509_svids()
+    svids = client.fetch_x509_svids()
     token = client.fetch_jwt_svid(audience={"vault"})
-told = {"pid": os.getpid(), "x509": [str(svid.spiffe_id) for svid in x509], "jwt": str(token.spiffe_id)}
+told = {"pid": os.getpid(), "x509": [str(svid.spiffe_id) for svid in svids], "jwt": str(token.spiffe_id)}
+
+address, authority = os.environ["ADDRESS"], os.environ["AUTHORITY"]
+by_token = hvac.Client(url=address, verify=authority)
+by_token.auth.jwt.jwt_login(role="python", jwt=token.token, path=os.environ["JWT"])
+clients = [by_token]
+if os.environ["CERTIFICATE"]:
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    svid = svids[0]
+    chain = b"".join(one.public_bytes(Encoding.PEM) for one in svid.cert_chain)
+    key = svid.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    chain, key = in_memory(chain), in_memory(key)
+    by_certificate = hvac.Client(url=address, verify=authority, cert=(chain, key))
+    by_certificate.auth.cert.login(
+        name="python", cert_pem=chain, key_pem=key, mount_point=os.environ["CERTIFICATE"])
+    clients.append(by_certificate)
+told["logins"] = [client.auth.token.lookup_self()["data"]["meta"]["spiffe_id"] for client in clients]
+users = [client.read("database/creds/backend-role")["data"]["username"] for client in clients]
+told["users"] = len(set(users))
+
 path = os.environ["STATE_DIRECTORY"] + "/told.json"
 with open(path + ".new", "w") as file:
     json.dump(told, file)
@@ -28,10 +54,27 @@ os.rename(path + ".new", path)
 signal.pause()
 "#;
 
+/// `CERTIFICATE` is where it logs in by one, or nothing.
 const CONFIG: &str = "\
 [spiffe]\nnamespace = \"99-apps\"\n\
-[services.python]\ncommand = [\"venv/bin/python\", \"service.py\"]\n\
+[services.python]\ncommand = [\"venv/bin/python\", \"service.py\"]\npolicies = [\"python\"]\n\
+needs = [\"vault\", \"postgres\"]\n\
+[services.python.environment]\nADDRESS = \"${vault.address}\"\nAUTHORITY = \"${ca.file}\"\n\
+JWT = \"${vault.login.jwt}\"\nCERTIFICATE = \"BY_CERTIFICATE\"\n\
 [services.rust]\ncommand = [\"./rust\", \"identity::as_a_service\", \"--exact\", \"--ignored\"]\n";
+
+const POLICY: &str = "path \"database/creds/backend-role\" { capabilities = [\"read\"] }\n";
+
+#[test]
+fn on_a_managed_engine_services_log_in_by_token() {
+    let world = World::managed(Who::Caller);
+    install(&world, Who::Caller);
+    world.write_config(&format!("{}{CONFIG}", world.config()).replace("BY_CERTIFICATE", ""));
+    world.up();
+    assert_logged_in(&world, 1);
+    world.run("down", &["--purge"]);
+    world.assert_nothing_left();
+}
 
 #[test]
 fn services_are_who_they_are_and_nobody_else_is_anybody() {
@@ -58,8 +101,10 @@ async fn as_a_service() {
 
 fn identities(world: &World, who: Who) {
     install(world, who);
-    world.write_config(&format!("{}{CONFIG}", world.config()));
+    let config = CONFIG.replace("BY_CERTIFICATE", "${vault.login.cert}");
+    world.write_config(&format!("{}{config}", world.config()));
     world.up();
+    assert_logged_in(world, 2);
     let status = world.status();
     assert!(status["worst"].is_null(), "{status}");
     for name in ["python", "rust"] {
@@ -141,6 +186,23 @@ spec:
       app: rust
 ";
 
+/// The service `python` was let in as who it is, in so many ways, and the audit log says so.
+fn assert_logged_in(world: &World, ways: usize) {
+    wait_for(|| told(world, "python").is_some());
+    let told = told(world, "python").unwrap();
+    let id = "spiffe://demo.local/ns/99-apps/sa/python";
+    assert_eq!((&told["logins"], &told["users"]), (&vec![id; ways].into(), &ways.into()));
+    let audit = fs::read_to_string(world.state().join("vault/audit.log")).unwrap();
+    let reads = |line: &&str| line.contains("database/creds/backend-role") && line.contains(id);
+    assert!(audit.lines().filter(reads).count() >= ways);
+    assert!(world.run("apply", &[]).starts_with("0 changes"), "a second apply");
+    // The supervisor's own login is by SVID, once the server knows it.
+    let audit = fs::read_to_string(world.state().join("vault/audit.log")).unwrap();
+    assert!(audit.contains("spiffe://demo.local/holdfast/supervisor"));
+    let log = fs::read_to_string(world.state().join("logs/supervisor.log")).unwrap();
+    assert!(!log.contains("sealed key"), "{log}");
+}
+
 /// What a service said it got.
 fn told(world: &World, service: &str) -> Option<Value> {
     let path = world.state().join("services").join(service).join("told.json");
@@ -178,5 +240,6 @@ fn install(world: &World, who: Who) {
     world.succeed(&mut pip);
     fs::rename(world.home().join("venv"), platform.join("venv")).unwrap();
     fs::write(platform.join("service.py"), PYTHON).unwrap();
+    fs::write(platform.join("policies/python.hcl"), POLICY).unwrap();
     fs::copy(std::env::current_exe().unwrap(), platform.join("rust")).unwrap();
 }

@@ -102,7 +102,7 @@ impl PlatformFile {
         toml::from_str(text).map_err(|error| ConfigError::from_toml(path, text, &error))
     }
 
-    /// What the services are given, by their names, and what is wrong with that.
+    /// What the services are given, each with the policies of its login, and what is wrong with that.
     pub(super) fn deliveries(
         &self,
         directory: &Path,
@@ -110,9 +110,11 @@ impl PlatformFile {
         text: &str,
     ) -> (Deliveries, Result<(), ConfigError>) {
         let mut problems = Problems::default();
-        let services = self.services.iter().filter_map(|(name, file)| {
+        let services = self.services.iter().map(|(name, file)| {
             let key = format!("services.{name}");
-            Some((name.clone(), file.delivery(name, directory, &key, &mut problems)?))
+            let policies = file.policies(name, directory, &key, &mut problems);
+            let delivery = file.delivery(directory, &key, &mut problems);
+            (policies.unwrap_or_default(), delivery)
         });
         let services = services.collect();
         (services, problems.into_result(path, text))

@@ -143,6 +143,8 @@ pub(crate) struct Service {
     pub(crate) environment: BTreeMap<String, String>,
     /// What rules of `identity/` select it by.
     pub(crate) labels: BTreeMap<String, String>,
+    /// What it may do on the secrets server, where it may log in there: names of policies.
+    pub(crate) policies: Option<Vec<String>>,
     /// The secrets that it is given.
     pub(crate) delivery: Option<Delivery>,
 }
@@ -154,8 +156,6 @@ pub(crate) struct Delivery {
     pub(crate) templates: Vec<PathBuf>,
     /// Variables of its environment, and the template of each: for programs that read nothing else.
     pub(crate) variables: BTreeMap<String, PathBuf>,
-    /// The policies of the service's login.
-    pub(crate) policies: Vec<String>,
     /// What the service is told of a change.
     pub(crate) reload: Reload,
 }
@@ -200,8 +200,8 @@ impl Platform {
     }
 }
 
-/// What services are given, by their names.
-pub(crate) type Deliveries = Vec<(String, Delivery)>;
+/// The policies of services' logins, and what each is given, if anything.
+pub(crate) type Deliveries = Vec<(Vec<String>, Option<Delivery>)>;
 
 /// What the services of the platform in `directory` are given, and what is wrong with that, in words:
 /// whatever else may be wrong.

@@ -30,7 +30,8 @@ pub(super) struct ServiceFile {
     /// Secrets in its environment, for a program that reads nothing else: the name of a variable, and
     /// a template such as `templates/password.ctmpl`. It is started anew when one changes.
     secret_environment: BTreeMap<String, PathBuf>,
-    /// What its templates may read: names of files in `policies/`. Default: the service's name.
+    /// What its logins may do: names of files in `policies/`. Default: none, with templates the
+    /// service's name.
     policies: Option<Vec<String>>,
     /// What happens when a file changed: `restart`, or a signal such as `SIGHUP`. Default: nothing,
     /// it reads its files when it needs them.
@@ -42,8 +43,14 @@ const RESERVED: &[&str] = &["vault", "postgres", "supervisor", "spiffe-server", 
 /// What the name of a template ends in.
 const TEMPLATE: &str = "ctmpl";
 /// The variables of a service that the platform sets.
-const SET: [&str; 5] =
-    ["CREDENTIALS_DIRECTORY", "HOLDFAST_STATE", "HOME", "PATH", "STATE_DIRECTORY"];
+const SET: [&str; 6] = [
+    "CREDENTIALS_DIRECTORY",
+    "HOLDFAST_STATE",
+    "HOME",
+    "PATH",
+    "SPIFFE_ENDPOINT_SOCKET",
+    "STATE_DIRECTORY",
+];
 /// What a part's name has where it is the agent of a service.
 const AGENT: &str = "-agent";
 
@@ -73,7 +80,8 @@ impl ServiceFile {
             }
         }
         Service {
-            delivery: self.delivery(name, directory, &key, problems),
+            delivery: self.delivery(directory, &key, problems),
+            policies: self.policies(name, directory, &key, problems),
             command: self.command,
             user: self.user,
             needs: self.needs,
@@ -85,18 +93,13 @@ impl ServiceFile {
     /// The secrets that it is given; none where it is given none, or the wrong ones.
     pub(super) fn delivery(
         &self,
-        name: &str,
         directory: &Path,
         key: &str,
         problems: &mut Problems,
     ) -> Option<Delivery> {
         if self.templates.is_empty() && self.secret_environment.is_empty() {
-            for (field, set) in
-                [("policies", self.policies.is_some()), ("reload", self.reload.is_some())]
-            {
-                if set {
-                    problems.add(format!("{key}.{field}"), "needs templates");
-                }
+            if self.reload.is_some() {
+                problems.add(format!("{key}.reload"), "needs templates");
             }
             return None;
         }
@@ -120,22 +123,6 @@ impl ServiceFile {
                 problems.add(&field, format!("names {}, which {problem}", template.display()));
             }
         }
-        let policies = match &self.policies {
-            Some(policies) => policies.clone(),
-            None => vec![name.to_owned()],
-        };
-        for policy in &policies {
-            if !directory.join("policies").join(format!("{policy}.hcl")).is_file() {
-                let (field, problem) = match self.policies {
-                    Some(_) => ("policies", "names no file of the platform directory"),
-                    None => {
-                        ("templates", "need a policy that says what they may read; there is no")
-                    }
-                };
-                let problem = format!("{problem}: policies/{policy}.hcl");
-                problems.add(format!("{key}.{field}"), problem.replace("no: ", "no "));
-            }
-        }
         let reload = match self.reload.as_deref() {
             None if self.secret_environment.is_empty() => Reload::ByItself,
             None | Some("restart") => Reload::Restart,
@@ -156,9 +143,36 @@ impl ServiceFile {
         Some(Delivery {
             templates: self.templates.clone(),
             variables: self.secret_environment.clone(),
-            policies,
             reload,
         })
+    }
+
+    /// What its logins may do: a service that is given secrets has one by its name.
+    pub(super) fn policies(
+        &self,
+        name: &str,
+        directory: &Path,
+        key: &str,
+        problems: &mut Problems,
+    ) -> Option<Vec<String>> {
+        let policies = match &self.policies {
+            Some(policies) => policies.clone(),
+            None if self.templates.is_empty() && self.secret_environment.is_empty() => return None,
+            None => vec![name.to_owned()],
+        };
+        for policy in &policies {
+            if !directory.join("policies").join(format!("{policy}.hcl")).is_file() {
+                let (field, problem) = match self.policies {
+                    Some(_) => ("policies", "names no file of the platform directory"),
+                    None => {
+                        ("templates", "need a policy that says what they may read; there is no")
+                    }
+                };
+                let problem = format!("{problem}: policies/{policy}.hcl");
+                problems.add(format!("{key}.{field}"), problem.replace("no: ", "no "));
+            }
+        }
+        Some(policies)
     }
 }
 

@@ -125,7 +125,6 @@ fn templates_and_their_policies_are_files_of_the_directory() {
     };
     let delivery = service("app", "templates = [\"templates/db.json.ctmpl\"]\nreload = \"SIGHUP\"");
     let delivery = delivery.unwrap().unwrap();
-    assert_eq!(delivery.policies, ["app"]);
     assert_eq!(delivery.reload, Reload::Signal(nix::sys::signal::Signal::SIGHUP));
     let variables = service("app", "secret_environment.A = \"templates/db.json.ctmpl\"");
     let variables = variables.unwrap().unwrap();

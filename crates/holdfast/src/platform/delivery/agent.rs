@@ -1,6 +1,7 @@
 //! The agent of a service: its files, its configuration, its process.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use anyhow::{Context, bail};
 use holdfast_agent::status as agents;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use super::super::account::Account;
 use super::super::config::{Delivery, Platform, Reload};
@@ -16,7 +17,8 @@ use super::super::confinement::Confinement;
 use super::super::files;
 use super::super::launch::{Launch, MARK};
 use super::super::part::{PartPlan, Probe};
-use super::{Place, ServiceLogins, environment, login};
+use super::super::spiffe::Domain;
+use super::{Place, environment, login};
 
 /// How long a service may take to take up what changed. One that is started anew has to end first.
 const TAKE_UP: &str = "60s";
@@ -25,6 +27,9 @@ const POLL: &str = "10s";
 /// After which part of what is left a credential is replaced that cannot be renewed further: earlier
 /// than stock agents do, because a service that nobody tells may still be at work with it.
 const REPLACED_AT: f64 = 0.6;
+
+/// How soon a login that could not be had is asked for again.
+const SOONEST: Duration = Duration::from_secs(1);
 
 /// An agent to be run.
 pub(crate) struct Agent<'a> {
@@ -41,7 +46,6 @@ pub(crate) struct Agent<'a> {
     /// The certificates to trust; none for the system's.
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) cgroup: Option<PathBuf>,
-    pub(crate) logins: Arc<ServiceLogins>,
 }
 
 impl Agent<'_> {
@@ -95,13 +99,13 @@ impl Agent<'_> {
             cgroup: self.cgroup,
             introduced: None,
         };
-        let (logins, account) = (self.logins, self.account);
         let name = Self::part_name(&place.service);
         Ok(PartPlan {
             name,
             launch,
-            probe: probe(place.clone()),
-            prepare: Box::new(move || logins.write(&place, &account)),
+            probe: probe(place),
+            // Its login is there, and kept fresh.
+            prepare: Box::new(|| Ok(())),
             stop_signal: Signal::SIGTERM,
             patience: Duration::from_secs(10),
         })
@@ -195,13 +199,17 @@ pub(crate) fn copy_templates(
 }
 
 /// Replaces the service's login again and again, until it is dropped.
-pub(crate) async fn keep_login(logins: Arc<ServiceLogins>, place: Place, account: Account) {
-    let mut tick = interval(login::EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub(crate) async fn keep_login(domain: Rc<Domain>, place: Place, account: Account) {
+    let mut good = Duration::ZERO;
     loop {
-        tick.tick().await;
-        if let Err(error) = logins.write(&place, &account) {
-            tracing::error!(service = place.service, "{error:#}");
+        // Long before it ends, and often enough that a machine that slept catches up.
+        sleep((good / 3).clamp(SOONEST, login::EVERY)).await;
+        match login::write(&domain, &place, &account).await {
+            Ok(left) => good = left,
+            Err(error) => {
+                good = Duration::ZERO;
+                tracing::error!(service = place.service, "{error:#}");
+            }
         }
     }
 }

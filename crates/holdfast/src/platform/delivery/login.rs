@@ -1,32 +1,33 @@
-//! Who a service is to the secrets server: a login method that trusts a key of the supervisor's, and
-//! a role for each service. No secret of it lies on a disk.
+//! Who a service is to the secrets server: its SPIFFE ID. A login method trusts the platform's trust
+//! domain, and a role of each service asks for its ID. No secret of it lies on a disk.
 //!
-//! What is signed is the service's name. Once services have SPIFFE IDs, their agents log in with
-//! those: another method and another subject in the same roles.
+//! A JWT-SVID logs in everywhere. Our own server takes an X.509-SVID, too; OpenBao refuses one, for it
+//! has no common name.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use holdfast_spiffe::JwtSvid;
+use holdfast_types::{Clock, SystemClock};
 use serde_json::{Map, Value, json};
 
 use super::super::account::Account;
-use super::super::config::{FILE_NAME, Platform};
-use super::super::files;
-use super::super::seal::SealKey;
-use super::super::signing::SigningKey;
-use super::super::state::State;
+use super::super::config::{Engine, FILE_NAME, Platform};
+use super::super::spiffe::{Declarations, Domain};
+use super::super::{files, identity};
 use super::Place;
 use crate::apply::{Object, POLICIES};
 
 /// Whom the logins are made for, so that they are good nowhere else.
-const AUDIENCE: &str = "holdfast-service";
-/// The life of a login, and how often it is replaced.
-const JWT_TTL: Duration = Duration::from_secs(600);
+pub(crate) const AUDIENCE: &str = "vault";
+/// How often a login is replaced, at least.
 pub(super) const EVERY: Duration = Duration::from_secs(60);
 /// Each renewal gives an agent's token this much again. What an agent leaves behind that is killed,
 /// and not started again, ends after it.
 const TOKEN_PERIOD: &str = "1h";
+/// The role by which the supervisor logs in as the part it is.
+pub(crate) const SUPERVISOR_ROLE: &str = "holdfast-supervisor";
 
 /// What every agent may do beside what the service's policies say.
 const AGENT_POLICY: &str = "\
@@ -43,77 +44,136 @@ path \"sys/leases/revoke\" {
 }
 ";
 
-/// Signs in for services.
-pub(crate) struct ServiceLogins(SigningKey);
+/// Writes a login of the service, for its user alone; says how long it stays good.
+pub(crate) async fn write(
+    domain: &Domain,
+    place: &Place,
+    account: &Account,
+) -> anyhow::Result<Duration> {
+    let JwtSvid { token, expires_at, .. } = domain.service_token(&place.service, AUDIENCE).await?;
+    let path = place.jwt();
+    files::write(&path, token.expose().as_bytes(), 0o400, Some(account))
+        .with_context(|| format!("write {}", path.display()))?;
+    let left = expires_at.duration_since(SystemClock.now());
+    Ok(Duration::try_from(left).unwrap_or_default())
+}
 
-impl ServiceLogins {
-    /// Opens the key, or makes it at the first start.
-    pub(crate) fn load(state: &State, seal: &SealKey) -> anyhow::Result<Self> {
-        Ok(Self(SigningKey::load(state, seal, "services")?))
-    }
-
-    /// What the roles are to trust, as PEM.
-    pub(crate) fn public_pem(&self) -> &str {
-        self.0.public_pem()
-    }
-
-    /// Writes the service's login, for its user alone.
-    pub(super) fn write(&self, place: &Place, account: &Account) -> anyhow::Result<()> {
-        let jwt = self.0.sign(&place.service, AUDIENCE, JWT_TTL).context("sign a login")?;
-        let path = place.jwt();
-        files::write(&path, jwt.expose().as_bytes(), 0o400, Some(account))
-            .with_context(|| format!("write {}", path.display()))
-    }
+/// What the secrets server knows the trust domain by.
+pub(crate) enum Trust {
+    /// Where the keys are published, which it fetches when it meets a new one, and what it verifies
+    /// that place by. The platform's root, which is at the end of every X.509-SVID, too.
+    Published { issuer: String, root_pem: String },
+    /// The keys themselves: for a server that may not reach this machine. Somebody has to bring it the
+    /// next one in time.
+    Brought(Vec<String>),
 }
 
 /// Where the login method is mounted, such as `holdfast-services-demo`: several platforms can share
 /// an external secrets server.
-pub(super) fn mount(platform: &Platform) -> String {
+pub(crate) fn mount(platform: &Platform) -> String {
     format!("holdfast-services-{}", platform.name)
 }
 
-/// What the secrets server has to hold so that services can log in; nothing where none has secrets.
-pub(crate) fn objects(platform: &Platform, public_pem: &str) -> Vec<Object> {
+/// The same for logins by certificate.
+pub(crate) fn certificate_mount(platform: &Platform) -> String {
+    format!("{}-cert", mount(platform))
+}
+
+/// What the login method is configured with.
+pub(crate) fn trust(platform: &Platform, trust: &Trust) -> Object {
+    let config = match trust {
+        Trust::Published { issuer, root_pem } => json!({
+            "oidc_discovery_url": issuer,
+            "oidc_discovery_ca_pem": root_pem.trim_end(),
+            "bound_issuer": issuer,
+        }),
+        Trust::Brought(keys) => json!({ "jwt_validation_pubkeys": keys }),
+    };
+    object(format!("auth/{}/config", mount(platform)), config)
+}
+
+/// What the secrets server has to hold so that services can log in, and the supervisor of a server of
+/// its own.
+pub(crate) fn objects(
+    platform: &Platform,
+    declarations: &Declarations,
+    trusted: &Trust,
+) -> anyhow::Result<Vec<Object>> {
     let services: Vec<_> = platform
         .services
         .iter()
-        .filter_map(|(name, service)| Some((name, service.delivery.as_ref()?)))
+        .filter_map(|(name, service)| Some((name, service.policies.as_ref()?)))
         .collect();
-    if services.is_empty() {
-        return Vec::new();
+    let supervised = platform.vault.is_supervised();
+    if services.is_empty() && !supervised {
+        return Ok(Vec::new());
     }
-    let object = |path: String, fields: Value| Object {
-        path,
-        fields: match fields {
-            Value::Object(fields) => fields,
-            _ => Map::new(),
-        },
-        file: PathBuf::from(FILE_NAME),
-    };
     let mount = mount(platform);
     let agents = format!("holdfast-agents-{}", platform.name);
     let description = format!("services of the platform {}", platform.name);
     let mut objects = vec![
         object(format!("sys/auth/{mount}"), json!({ "type": "jwt", "description": description })),
         object(format!("{POLICIES}{agents}"), json!({ "policy": AGENT_POLICY })),
-        object(
-            format!("auth/{mount}/config"),
-            // An engine keeps it without the last line's end.
-            json!({ "jwt_validation_pubkeys": [public_pem.trim_end()] }),
-        ),
+        trust(platform, trusted),
     ];
-    for (name, delivery) in services {
-        let mut policies = delivery.policies.clone();
-        policies.push(agents.clone());
-        let role = json!({
+    let role = |id: &str, policies: &[String]| {
+        json!({
             "role_type": "jwt",
             "user_claim": "sub",
-            "bound_subject": name,
+            "bound_subject": id,
             "bound_audiences": [AUDIENCE],
+            "claim_mappings": { "sub": "spiffe_id" },
             "token_policies": policies,
-            "token_period": TOKEN_PERIOD,
-        });
-        objects.push(object(format!("auth/{mount}/role/{name}"), role));
+        })
+    };
+    if supervised {
+        let entry = declarations.part("supervisor").context("the supervisor has no identity")?;
+        let mut role = role(entry.spiffe_id.as_str(), &[identity::POLICY.to_owned()]);
+        let ttl = format!("{}s", identity::TOKEN_TTL.as_secs());
+        role["token_ttl"] = json!(ttl);
+        role["token_max_ttl"] = json!(ttl);
+        role["token_no_default_policy"] = json!(true);
+        objects.push(object(format!("auth/{mount}/role/{SUPERVISOR_ROLE}"), role));
     }
-    objects
+    let certificates = certificate_mount(platform);
+    let root = match (&platform.vault.engine, trusted) {
+        (Engine::Embedded { .. }, Trust::Published { root_pem, .. }) if !services.is_empty() => {
+            let mount = json!({ "type": "cert", "description": description });
+            objects.push(object(format!("sys/auth/{certificates}"), mount));
+            // A token outlives the certificate that it was got by, and is renewed by its successor.
+            let config = json!({ "disable_binding": true });
+            objects.push(object(format!("auth/{certificates}/config"), config));
+            Some(root_pem.trim_end())
+        }
+        _ => None,
+    };
+    for (name, policies) in services {
+        let mut policies = policies.clone();
+        policies.push(agents.clone());
+        let entry =
+            declarations.service(name).with_context(|| format!("{name} has no identity"))?;
+        let id = entry.spiffe_id.as_str();
+        let mut role = role(id, &policies);
+        role["token_period"] = json!(TOKEN_PERIOD);
+        objects.push(object(format!("auth/{mount}/role/{name}"), role));
+        if let Some(root) = root {
+            let certificate = json!({
+                "certificate": root,
+                "allowed_uri_sans": [id],
+                "display_name": name,
+                "token_policies": policies,
+                "token_period": TOKEN_PERIOD,
+            });
+            objects.push(object(format!("auth/{certificates}/certs/{name}"), certificate));
+        }
+    }
+    Ok(objects)
+}
+
+fn object(path: String, fields: Value) -> Object {
+    let fields = match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    Object { path, fields, file: PathBuf::from(FILE_NAME) }
 }

@@ -25,7 +25,10 @@ use super::state::State;
 use super::status::DeliveryStatus;
 
 pub(crate) use agent::{Agent, copy_templates, keep_login};
-pub(crate) use login::{ServiceLogins, objects};
+pub(crate) use login::{
+    AUDIENCE, SUPERVISOR_ROLE, Trust, certificate_mount, mount, objects, trust,
+    write as write_login,
+};
 pub(crate) use reload::follow;
 
 /// How often an agent is asked whether its files are there.

@@ -1,6 +1,7 @@
 //! Who is to be who: the platform's services, the rules of `identity/*.yaml`, and what holds where
 //! they say nothing.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -25,7 +26,7 @@ const IDENTITY: &str = "identity";
 const RESERVED: &str = "/holdfast/";
 
 /// All that the SPIFFE server is to know of workloads.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Declarations {
     /// File names and texts.
     files: Vec<(String, String)>,
@@ -106,6 +107,20 @@ impl Declarations {
     /// The entries that they make.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The identity of a service, if the rules give it one: where they give several, the one that
+    /// asks for least.
+    pub(crate) fn service(&self, name: &str) -> Option<&Entry> {
+        let selector = Selector::new("holdfast", format!("service:{name}"));
+        let own = self.entries.iter().filter(|entry| entry.selectors.contains(&selector));
+        own.min_by_key(|entry| (entry.selectors.len(), &entry.id))
+    }
+
+    /// The identity of a part of the platform.
+    pub(crate) fn part(&self, name: &str) -> Option<&Entry> {
+        let selectors = BTreeSet::from([part_selector(name)]);
+        self.entries.iter().find(|entry| entry.selectors == selectors)
     }
 }
 

@@ -1,17 +1,32 @@
 //! The running trust domain, as the supervisor sees it: on the SPIFFE server's own socket.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use holdfast_keys::x509::encode_pem;
 use holdfast_spiffe::remote::RemoteSource;
-use holdfast_spiffe::{Entry, Snapshot, Source};
+use holdfast_spiffe::{Entry, JwtSvid, Snapshot, Source};
+use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::declared::is_part;
 use super::{Declarations, SERVER, Sockets};
 use crate::apply::{Change, ChangeKind, Report};
+
+/// What stands before the coordinates of a key on P-256.
+///
+/// Source: RFC 5480, section 2: the algorithm, the curve, and an uncompressed point.
+const P256_KEY: &[u8] = &[
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+];
 
 /// How long the server may take to answer, or to take over what was declared.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -19,17 +34,52 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The trust domain, watched.
 pub(crate) struct Domain {
     source: RemoteSource,
+    /// What was declared last and is in force.
+    declarations: Rc<RefCell<Rc<Declarations>>>,
 }
 
 impl Domain {
     /// The server that listens by now.
-    pub(crate) fn new(sockets: &Sockets) -> Self {
-        Self { source: RemoteSource::unix(&sockets.server) }
+    pub(crate) fn new(sockets: &Sockets, declarations: Rc<RefCell<Rc<Declarations>>>) -> Self {
+        Self { source: RemoteSource::unix(&sockets.server), declarations }
+    }
+
+    /// A JWT-SVID of a service, for `audience`.
+    pub(crate) async fn service_token(
+        &self,
+        service: &str,
+        audience: &str,
+    ) -> anyhow::Result<JwtSvid> {
+        let declarations = self.declarations.borrow().clone();
+        let entry = declarations.service(service);
+        self.token(entry.with_context(|| format!("{service} has no identity"))?, audience).await
+    }
+
+    /// A JWT-SVID of a part of the platform, for `audience`.
+    pub(crate) async fn part_token(&self, part: &str, audience: &str) -> anyhow::Result<JwtSvid> {
+        let declarations = self.declarations.borrow().clone();
+        let entry = declarations.part(part);
+        self.token(entry.with_context(|| format!("{part} has no identity"))?, audience).await
+    }
+
+    async fn token(&self, entry: &Entry, audience: &str) -> anyhow::Result<JwtSvid> {
+        let signed = self.source.mint_jwt(&entry.id, &[audience.to_owned()]).await;
+        signed.with_context(|| format!("have a JWT-SVID of {} signed", entry.spiffe_id))
+    }
+
+    /// What is known of it now.
+    pub(crate) async fn snapshot(&self) -> anyhow::Result<Arc<Snapshot>> {
+        self.wait(|_| true).await
+    }
+
+    /// What tells of changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        self.source.watch()
     }
 
     /// What would change, and what would not, if `wanted` were in force.
     pub(crate) async fn compare(&self, wanted: &Declarations) -> anyhow::Result<Report> {
-        let snapshot = self.wait(|_| true).await?;
+        let snapshot = self.snapshot().await?;
         let mut found: BTreeMap<_, _> = declared(&snapshot).map(|it| (&it.id, it)).collect();
         let mut report = Report::default();
         let mut note = |kind, entry: &Entry| {
@@ -59,7 +109,7 @@ impl Domain {
     }
 
     /// Returns once `wanted` is in force.
-    pub(crate) async fn has(&self, wanted: &Declarations) -> anyhow::Result<()> {
+    pub(crate) async fn has(&self, wanted: &Rc<Declarations>) -> anyhow::Result<()> {
         let is_there = |snapshot: &Snapshot| {
             let found: BTreeMap<_, _> = declared(snapshot).map(|it| (&it.id, it)).collect();
             // An entry under another parent is not shown to the agent of this machine.
@@ -70,7 +120,8 @@ impl Domain {
                     .iter()
                     .all(|entry| found.get(&entry.id).is_some_and(|there| is_same(there, entry)))
         };
-        self.wait(is_there).await.map(drop).with_context(|| {
+        let there = self.wait(is_there).await;
+        there.map(drop).with_context(|| {
             format!("have the identities of the platform directory in force; see `holdfast logs {SERVER}`")
         })
     }
@@ -97,4 +148,22 @@ fn is_same(one: &Entry, other: &Entry) -> bool {
         ..entry.clone()
     };
     said(one) == said(other)
+}
+
+/// The keys of a trust domain that verify JWT-SVIDs, those that are yet to sign among them, as PEM.
+///
+/// # Errors
+/// A key of another kind than the server makes for a platform.
+pub(crate) fn jwt_keys(snapshot: &Snapshot) -> anyhow::Result<Vec<String>> {
+    let keys = snapshot.bundle.jwt_authorities.iter().map(|key| {
+        let coordinate = |name: &str| {
+            let text = key.get(name).and_then(Value::as_str).unwrap_or_default();
+            URL_SAFE_NO_PAD.decode(text).ok().filter(|bytes| bytes.len() == 32)
+        };
+        let is_p256 = key.get("crv").and_then(Value::as_str) == Some("P-256");
+        let point = coordinate("x").zip(coordinate("y")).filter(|_| is_p256);
+        let (x, y) = point.context("the JWT authority is no key on P-256")?;
+        Ok(encode_pem("PUBLIC KEY", &[P256_KEY, &x, &y].concat()).trim_end().to_owned())
+    });
+    keys.collect()
 }

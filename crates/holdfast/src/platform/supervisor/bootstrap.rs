@@ -152,7 +152,10 @@ async fn prepare_spiffe(running: &Rc<Running>) -> anyhow::Result<PartPlan> {
     running.save(&record)?;
     let directory = spiffe::Server::declared(&running.state);
     match spiffe::Declarations::read(&running.platform) {
-        Ok(declarations) => declarations.write(&directory)?,
+        Ok(declarations) => {
+            declarations.write(&directory)?;
+            *running.declarations.borrow_mut() = Rc::new(declarations);
+        }
         Err(_) => spiffe::Declarations::write_missing(&directory)?,
     }
     let server = spiffe::Server::prepare(&running.state, &running.sockets, web)?;
@@ -164,7 +167,9 @@ async fn prepare_spiffe(running: &Rc<Running>) -> anyhow::Result<PartPlan> {
 async fn start_spiffe(running: &Rc<Running>, server: PartPlan) -> anyhow::Result<()> {
     running.listener.step("starting the SPIFFE server and agent");
     running.start(server)?.wait_ready(READY_LIMIT).await?;
-    *running.domain.borrow_mut() = Some(Rc::new(spiffe::Domain::new(&running.sockets)));
+    let declarations = running.declarations.clone();
+    let domain = spiffe::Domain::new(&running.sockets, declarations);
+    *running.domain.borrow_mut() = Some(Rc::new(domain));
     let socket = running.introduced.take().context("an agent runs already")?;
     let introductions = running.introductions.clone();
     let plan = spiffe::agent_plan(&running.state, &running.sockets, introductions, socket)?;
@@ -216,9 +221,10 @@ async fn start_postgres(running: &Rc<Running>, config: &config::Postgres) -> any
 /// Makes databases and secrets server what the platform directory says, or shows what would change.
 pub(super) async fn apply(running: &Rc<Running>, mode: ApplyMode) -> anyhow::Result<Report> {
     let directory = &running.platform.directory;
-    let declarations = spiffe::Declarations::read(&running.platform)?;
+    let declarations = Rc::new(spiffe::Declarations::read(&running.platform)?);
     let mut desired = Desired::read(directory, &running.facts.borrow().clone())?;
-    desired.add(delivery::objects(&running.platform, running.service_logins.public_pem()));
+    let trust = running.trust().await?;
+    desired.add(delivery::objects(&running.platform, &declarations, &trust)?);
     // One at a time: two would record each other's half-made objects.
     let _turn = running.applying.lock().await;
     let identities = declare(running, &declarations, mode).await?;
@@ -263,17 +269,38 @@ pub(super) async fn apply(running: &Rc<Running>, mode: ApplyMode) -> anyhow::Res
     }
     if !mode.plan {
         services::copy_templates(running)?;
+        running.remember_login()?;
     }
     Ok(report)
+}
+
+/// Has a secrets server of others know the keys of the trust domain as they are now; says whether it
+/// did not before.
+pub(super) async fn bring_keys(running: &Rc<Running>) -> anyhow::Result<bool> {
+    if running.platform.services.values().all(|service| service.policies.is_none()) {
+        return Ok(false);
+    }
+    let object = delivery::trust(&running.platform, &running.trust().await?);
+    let _turn = running.applying.lock().await;
+    let vault = running.vault.borrow().clone().context("there is no secrets server")?;
+    let applier = Applier {
+        engine: &running.log_in(&vault).await?,
+        record: &running.state.join("applied.json"),
+        hooks: &NoHooks,
+        shared: true,
+        adopt: false,
+        delete_data: false,
+    };
+    Ok(applier.refresh(&object).await?)
 }
 
 /// Has the SPIFFE server know who is to be who, or shows what would change.
 async fn declare(
     running: &Rc<Running>,
-    declarations: &spiffe::Declarations,
+    declarations: &Rc<spiffe::Declarations>,
     mode: ApplyMode,
 ) -> anyhow::Result<Report> {
-    let domain = running.domain.borrow().clone().context("there is no SPIFFE server yet")?;
+    let domain = running.domain()?;
     let report = domain.compare(declarations).await?;
     if !mode.plan {
         declarations.write(&spiffe::Server::declared(&running.state))?;
@@ -367,8 +394,7 @@ impl Running {
     /// one that the operator gave for an external engine.
     pub(super) async fn log_in(&self, vault: &VaultClient) -> anyhow::Result<VaultClient> {
         let Engine::External { token_file, .. } = &self.platform.vault.engine else {
-            let auth = self.identity.login(vault).await?;
-            return Ok(vault.with_token(Some(auth.client_token)));
+            return self.log_in_as_supervisor(vault).await;
         };
         let token = match (token_file, &self.vault_token) {
             (Some(path), _) => {
@@ -384,6 +410,57 @@ impl Running {
         Ok(vault.with_token(Some(token)))
     }
 
+    /// By the supervisor's SVID; where that is not taken, or the SPIFFE server does not answer, by the
+    /// key that it holds sealed.
+    async fn log_in_as_supervisor(&self, vault: &VaultClient) -> anyhow::Result<VaultClient> {
+        if self.record.borrow().svid_login {
+            match self.log_in_by_svid(vault).await {
+                Ok(client) => return Ok(client),
+                Err(error) => {
+                    tracing::warn!("log in by the sealed key instead of an SVID: {error:#}");
+                }
+            }
+        }
+        let auth = self.identity.login(vault).await?;
+        Ok(vault.with_token(Some(auth.client_token)))
+    }
+
+    async fn log_in_by_svid(&self, vault: &VaultClient) -> anyhow::Result<VaultClient> {
+        let token = self.domain()?.part_token("supervisor", delivery::AUDIENCE).await?.token;
+        let mount = delivery::mount(&self.platform);
+        let auth = vault.login_jwt(&mount, delivery::SUPERVISOR_ROLE, &token).await?;
+        Ok(vault.with_token(Some(auth.client_token)))
+    }
+
+    /// From now on the secrets server knows the supervisor by its SVID.
+    fn remember_login(&self) -> anyhow::Result<()> {
+        if !self.platform.vault.is_supervised() {
+            return Ok(());
+        }
+        let record = super::Record { svid_login: true, ..self.record.borrow().clone() };
+        self.save(&record)
+    }
+
+    /// The trust domain, whose server runs.
+    pub(super) fn domain(&self) -> anyhow::Result<Rc<spiffe::Domain>> {
+        self.domain.borrow().clone().context("there is no SPIFFE server yet")
+    }
+
+    /// What the secrets server is to know the trust domain by.
+    async fn trust(&self) -> anyhow::Result<delivery::Trust> {
+        if self.platform.vault.is_supervised() {
+            let web =
+                SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.record.borrow().ports.spiffe);
+            let root_pem = self.root.certificate_pem().to_owned();
+            return Ok(delivery::Trust::Published {
+                issuer: spiffe::Server::issuer(web),
+                root_pem,
+            });
+        }
+        let snapshot = self.domain()?.snapshot().await?;
+        Ok(delivery::Trust::Brought(spiffe::jwt_keys(&snapshot)?))
+    }
+
     /// Everything that files of the platform directory may name.
     fn set_facts(&self) {
         let mut facts = std::collections::BTreeMap::from([
@@ -393,6 +470,9 @@ impl Running {
             ("ca.file".to_owned(), self.state.ca_file().display().to_string()),
         ]);
         facts.insert("spiffe.endpoint".to_owned(), self.sockets.endpoint());
+        let mount = delivery::certificate_mount(&self.platform);
+        facts.insert("vault.login.cert".to_owned(), mount);
+        facts.insert("vault.login.jwt".to_owned(), delivery::mount(&self.platform));
         if let Some(vault) = &*self.vault.borrow() {
             facts.insert("vault.address".to_owned(), vault.address().to_string());
         }

@@ -12,7 +12,6 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -26,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Platform;
 use super::control::{self, Asked};
-use super::delivery::{self, ServiceLogins};
+use super::delivery;
 use super::identity::Identity;
 use super::part::PartHandle;
 use super::postgres;
@@ -67,11 +66,12 @@ struct Running {
     seal_key: SealKey,
     root: super::root::PlatformRoot,
     identity: Identity,
-    service_logins: Arc<ServiceLogins>,
     /// Who is told to the SPIFFE agent, and the end that it inherits.
     introductions: spiffe::Introductions,
     introduced: RefCell<Option<OwnedFd>>,
     sockets: spiffe::Sockets,
+    /// Who is who by the platform directory, as it was taken over last.
+    declarations: Rc<RefCell<Rc<spiffe::Declarations>>>,
     /// The trust domain, once its server answers.
     domain: RefCell<Option<Rc<spiffe::Domain>>>,
     secrets_directory: PathBuf,
@@ -148,6 +148,10 @@ async fn supervise(options: Options) -> anyhow::Result<()> {
         running.ready.set(true);
         running.listener.tell(&Progress::Ready);
         let renewing = spawn_local(renewal::renew(running.clone()));
+        if !running.platform.vault.is_supervised() {
+            let bringing = spawn_local(renewal::bring_keys(running.clone()));
+            running.tasks.borrow_mut().push(bringing.abort_handle());
+        }
         running.shutdown.cancelled().await;
         renewing.abort();
     }
@@ -211,7 +215,6 @@ fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Ru
         root = root.with_leaf_lifetime(lifetime);
     }
     let identity = Identity::load(&state, &seal_key)?;
-    let service_logins = Arc::new(ServiceLogins::load(&state, &seal_key)?);
     let secrets_directory = tmpfs::prepare(&state, &platform.name)?;
     record.secrets = Some(secrets_directory.clone());
     state.save(&record)?;
@@ -221,6 +224,7 @@ fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Ru
         introductions,
         introduced: RefCell::new(Some(introduced)),
         sockets,
+        declarations: Rc::default(),
         domain: RefCell::default(),
         platform,
         state,
@@ -229,7 +233,6 @@ fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Ru
         seal_key,
         root,
         identity,
-        service_logins,
         secrets_directory,
         vault_token: secrets.vault_token,
         vault: RefCell::default(),

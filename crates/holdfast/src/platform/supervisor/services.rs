@@ -90,12 +90,12 @@ async fn start_one(
         address: running.vault_address()?,
         ca_file: running.vault_ca_file(),
         cgroup: running.cgroup_of(&Agent::part_name(name)),
-        logins: running.service_logins.clone(),
     };
-    let agent = running.start(agent.plan()?)?;
-    let logins =
-        delivery::keep_login(running.service_logins.clone(), place.clone(), account.clone());
-    running.keep(logins);
+    let agent = agent.plan()?;
+    let domain = running.domain()?;
+    delivery::write_login(&domain, &place, &account).await?;
+    let agent = running.start(agent)?;
+    running.keep(delivery::keep_login(domain, place.clone(), account.clone()));
     delivery::delivered(&place, held).await;
     agent.wait_ready(READY_LIMIT).await?;
     let generation = place.generation();

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::super::config::Platform;
 use super::super::control::{ApplyMode, Request};
 use super::super::delivery;
+use super::super::spiffe::Declarations;
 use super::super::state::State;
 use super::status::Output;
 use super::{Place, block_on};
@@ -56,8 +57,10 @@ impl Plan {
     fn print_policy(&self) -> anyhow::Result<()> {
         let platform = Platform::read(&self.place.platform)?;
         let mut desired = Desired::read_without_facts(&platform.directory)?;
-        // By which key services log in does not change what has to be written.
-        desired.add(delivery::objects(&platform, ""));
+        // By which keys services log in does not change what has to be written.
+        let declarations = Declarations::read(&platform)?;
+        let keys = delivery::Trust::Brought(Vec::new());
+        desired.add(delivery::objects(&platform, &declarations, &keys)?);
         let state = State::open(&self.place.state_path()?)?;
         let record = state.map(|state| Record::last(&state.join("applied.json"))).transpose()?;
         print!("{}", least_policy(&desired, record.flatten().as_ref()));
