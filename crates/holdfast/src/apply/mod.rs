@@ -25,7 +25,7 @@ pub(crate) use least::least_policy;
 pub(crate) use migrations::Migrations;
 pub(crate) use record::Record;
 pub(crate) use report::{Change, ChangeKind, Report};
-pub(crate) use run::{Applier, Hooks, NoHooks};
+pub(crate) use run::{Applier, ApplyError, Hooks, NoHooks};
 
 #[cfg(test)]
 mod tests;

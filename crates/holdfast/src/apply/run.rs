@@ -139,18 +139,20 @@ impl Applier<'_> {
     }
 
     /// Brings one object up to date, which was applied before and that somebody else than the platform
-    /// directory decides about; says whether it differed.
-    pub(crate) async fn refresh(&self, object: &Object) -> Result<bool, ApplyError> {
+    /// directory decides about.
+    pub(crate) async fn refresh(&self, object: &Object) -> Result<(), ApplyError> {
         let desired = Desired(vec![object.clone()]);
         let (report, mut record, actual) = self.look(&desired).await?;
         let Some(change) = report.changes.iter().find(|change| change.path == object.path) else {
-            return Ok(false);
+            return Ok(());
         };
+        if change.kind == ChangeKind::Conflict {
+            return Err(ApplyError::Conflict { paths: vec![object.path.clone()] });
+        }
         let actual = actual.get(&object.path).unwrap_or(&Actual::Absent);
         let applied = self.make(object, actual, change.kind, &record).await?;
         record.objects.insert(object.path.clone(), applied);
-        record.save(self.record).map_err(|source| platform("remember what was applied", source))?;
-        Ok(true)
+        record.save(self.record).map_err(|source| platform("remember what was applied", source))
     }
 
     async fn look(

@@ -26,6 +26,7 @@ const KEY_STARTS: &str = "-----BEGIN PRIVATE KEY-----";
 pub(crate) struct PlatformRoot {
     authority: CertificateAuthority,
     leaf_lifetime: Duration,
+    authority_lifetime: Option<Duration>,
 }
 
 impl PlatformRoot {
@@ -72,12 +73,17 @@ impl PlatformRoot {
             None => files::write(&ca_path, root.certificate_pem().as_bytes(), 0o644, None)
                 .with_context(|| format!("write {}", ca_path.display()))?,
         }
-        Ok(Self { authority: root, leaf_lifetime: LEAF_LIFETIME })
+        Ok(Self { authority: root, leaf_lifetime: LEAF_LIFETIME, authority_lifetime: None })
     }
 
     /// The same, whose servers' certificates live for `lifetime`.
     pub(crate) fn with_leaf_lifetime(self, lifetime: Duration) -> Self {
-        Self { leaf_lifetime: lifetime, ..self }
+        Self { leaf_lifetime: lifetime, authority_lifetime: Some(lifetime * 6), ..self }
+    }
+
+    /// The same, with authorities of the SPIFFE server that live for `lifetime`.
+    pub(crate) fn with_authority_lifetime(self, lifetime: Duration) -> Self {
+        Self { authority_lifetime: Some(lifetime), ..self }
     }
 
     /// Its certificate, PEM.
@@ -92,7 +98,7 @@ impl PlatformRoot {
 
     /// How long the SPIFFE server's authorities live, where it is not their usual time.
     pub(crate) fn authority_lifetime(&self) -> Option<Duration> {
-        (self.leaf_lifetime != LEAF_LIFETIME).then(|| self.leaf_lifetime * 6)
+        self.authority_lifetime
     }
 
     /// How long servers' certificates live.

@@ -1,7 +1,7 @@
 //! How a platform is: the worst fact first, with the command that mends it.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use comfy_table::{Table, presets};
@@ -38,6 +38,8 @@ pub(crate) struct Status {
     pub(crate) leases: Vec<LeaseStatus>,
     /// The secrets that services are given.
     pub(crate) secrets: Vec<DeliveryStatus>,
+    /// The keys that a secrets server of others verifies logins by.
+    pub(crate) keys: Option<KeysStatus>,
     pub(crate) isolation: Vec<Guard>,
 }
 
@@ -74,6 +76,17 @@ pub(crate) struct CertificateStatus {
 pub(crate) struct LeaseStatus {
     pub(crate) lease: String,
     pub(crate) expires: Option<Timestamp>,
+}
+
+/// How the keys of the trust domain reach a secrets server that does not fetch them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct KeysStatus {
+    /// When all of them were last found there.
+    pub(crate) brought: Option<Timestamp>,
+    /// Why they are not there now.
+    pub(crate) problem: Option<String>,
+    /// What mends that.
+    pub(crate) command: Option<String>,
 }
 
 /// The secrets that a service is given.
@@ -142,6 +155,7 @@ pub(crate) fn without_supervisor(state: &State, record: Option<&Record>) -> Stat
             .collect(),
         leases: Vec::new(),
         secrets: Vec::new(),
+        keys: None,
         isolation: isolation::probe(None, cgroup::of_platform(state, "").is_some()),
     };
     status.worst = worst(&status, None);
@@ -193,6 +207,10 @@ pub(crate) fn worst(status: &Status, not_applied: Option<&str>) -> Option<Worst>
         let command = format!("holdfast apply{place}");
         return fact(format!("the platform directory is not applied: {why}"), command);
     }
+    if let Some(KeysStatus { problem: Some(why), command: Some(command), .. }) = &status.keys {
+        let what = "the keys that verify services' logins do not reach the secrets server";
+        return fact(format!("{what}: {why}"), command.clone());
+    }
     if !status.ready {
         return fact("the platform is being started".to_owned(), format!("holdfast status{place}"));
     }
@@ -201,12 +219,17 @@ pub(crate) fn worst(status: &Status, not_applied: Option<&str>) -> Option<Worst>
 
 /// What to type after a verb to mean this platform.
 fn suffix(status: &Status) -> String {
+    place(&status.platform, &status.directory, &status.state)
+}
+
+/// The same of the platform of this name, directory and state directory; it starts with a space.
+pub(crate) fn place(platform: &str, directory: &Path, state: &Path) -> String {
     let mut text = String::new();
-    if !status.directory.as_os_str().is_empty() {
-        let _ = write!(text, " {}", status.directory.display());
+    if !directory.as_os_str().is_empty() {
+        let _ = write!(text, " {}", directory.display());
     }
-    if State::default_path(&status.platform).is_ok_and(|usual| usual != status.state) {
-        let _ = write!(text, " --state {}", status.state.display());
+    if State::default_path(platform).is_ok_and(|usual| usual != state) {
+        let _ = write!(text, " --state {}", state.display());
     }
     text
 }
@@ -266,12 +289,26 @@ impl Status {
             let label = if index == 0 { "secrets" } else { "" };
             let _ = writeln!(text, "{label:<12} {}", secrets.line());
         }
+        if let Some(keys) = &self.keys {
+            let _ = writeln!(text, "{:<12} {}", "login keys", keys.line(now));
+        }
         let missing: Vec<_> = self.isolation.iter().filter(|guard| !guard.present).collect();
         for (index, guard) in missing.iter().enumerate() {
             let label = if index == 0 { "missing" } else { "" };
             let _ = writeln!(text, "{label:<12} {}: {}", guard.name, guard.note);
         }
         text
+    }
+}
+
+impl KeysStatus {
+    fn line(&self, now: Timestamp) -> String {
+        let when = self.brought.map(|brought| format!("{} ago", ago(brought, now)));
+        let when = when.unwrap_or_else(|| "not since the start".to_owned());
+        match &self.problem {
+            None => format!("are with the secrets server, as seen {when}"),
+            Some(why) => format!("ARE NOT WITH THE SECRETS SERVER, last seen there {when}: {why}"),
+        }
     }
 }
 
@@ -372,6 +409,7 @@ mod tests {
                 generation: Some(7),
                 problem: None,
             }],
+            keys: None,
             isolation: vec![Guard {
                 name: "uid per part".to_owned(),
                 present: false,
@@ -426,6 +464,25 @@ mod tests {
             });
             assert_eq!(got, want);
         }
+    }
+
+    #[test]
+    fn keys_that_are_not_brought_are_told_of_with_what_mends_it() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut status = status(vec![("vault", PartState::Ready, None)], true);
+        let mut keys = KeysStatus { brought: Some(at(1_000_000)), ..Default::default() };
+        status.keys = Some(keys.clone());
+        assert_eq!(worst(&status, None), None);
+        let text = status.text(at(1_000_100));
+        assert!(text.contains("login keys   are with the secrets server, as seen 1m 40s ago"));
+        keys.problem = Some("403".to_owned());
+        keys.command = Some("write a token that it takes to /t".to_owned());
+        status.keys = Some(keys);
+        let found = worst(&status, None).unwrap();
+        assert!(found.fact.ends_with("do not reach the secrets server: 403"), "{}", found.fact);
+        assert_eq!(found.command, "write a token that it takes to /t");
+        let text = status.text(at(1_000_100));
+        assert!(text.contains("ARE NOT WITH THE SECRETS SERVER, last seen there 1m 40s ago: 403"));
     }
 
     #[test]

@@ -145,6 +145,10 @@ pub(super) struct Server {
     /// Who issues JWT-SVIDs, for OIDC discovery: an https URL.
     #[arg(long = "jwtIssuer", value_name = "URL")]
     jwt_issuer: Option<String>,
+    /// A supervisor brings the keys of JWT-SVIDs to somebody who cannot fetch them: the next one signs
+    /// once the supervisor said that it is there, or when no other key can.
+    #[arg(long = "jwtKeysAreBrought", hide = true)]
+    jwt_keys_are_brought: bool,
     /// The keys that sign JWT-SVIDs.
     #[arg(long = "jwtKeyType", value_name = "TYPE", default_value = "ec-p256")]
     jwt_key_type: JwtKeyType,
@@ -320,6 +324,7 @@ impl Server {
                     JwtKeyType::Rsa2048 => Algorithm::Rs256,
                 },
                 jwt_issuer: self.jwt_issuer,
+                jwt_keys_are_brought: self.jwt_keys_are_brought,
                 // A third of its life passes from a key's publication to its first use.
                 refresh_hint: (self.ca_ttl / 12).min(Duration::from_secs(300)),
             },

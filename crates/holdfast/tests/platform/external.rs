@@ -10,15 +10,15 @@ use crate::delivery::add_service;
 use crate::world::{Who, World, wait_for};
 
 /// A platform, and the secrets server that others run.
-struct External {
-    server: StockServer,
-    world: World,
+pub(crate) struct External {
+    pub(crate) server: StockServer,
+    pub(crate) world: World,
 }
 
 impl External {
     /// Others have a mount and a policy there. The mount that development mode makes by itself is
     /// gone: a real server has none.
-    fn new(who: Who) -> Self {
+    pub(crate) fn new(who: Who) -> Self {
         let server = StockServer::start(&Stock::install());
         let vault = format!("engine = \"external\"\naddress = \"{}\"", server.address());
         let external = Self { world: World::new(who, &vault), server };

@@ -12,6 +12,7 @@ mod external;
 mod faults;
 mod identity;
 mod leaks;
+mod login_keys;
 mod notes;
 mod purge;
 mod renewal;

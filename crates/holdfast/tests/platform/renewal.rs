@@ -18,12 +18,7 @@ fn managed() {
 
 fn no_connection_is_dropped(world: &World) {
     // Due after half a minute.
-    let mut supervisor = world.command(world.path("bin/holdfast"));
-    supervisor.arg("supervise").arg(world.platform()).arg("--state").arg(world.state());
-    supervisor.arg("--seal-file").arg(world.seal_key()).args(["--leaf-lifetime", "75"]);
-    supervisor.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut supervisor = supervisor.spawn().unwrap();
-    supervisor.stdin.take().unwrap().write_all(b"{}").unwrap();
+    let mut supervisor = world.supervise(&["--leaf-lifetime", "75"]);
     wait_for(|| world.verb("status", &[]).output().unwrap().status.success());
     world.run("login", &[]);
     let user = DatabaseUser::read(&mut world.bao(&CREDENTIALS), world);

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use holdfast_testkit::Stock;
@@ -152,6 +152,16 @@ impl World {
 
     pub(crate) fn up(&self) -> String {
         self.succeed(&mut self.up_command())
+    }
+
+    /// The supervisor with `more`, as `up` starts it and does not wait for it.
+    pub(crate) fn supervise(&self, more: &[&str]) -> Child {
+        let mut command = self.verb("supervise", more);
+        command.arg("--seal-file").arg(self.seal_key());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut supervisor = command.spawn().unwrap();
+        supervisor.stdin.take().unwrap().write_all(b"{}").unwrap();
+        supervisor
     }
 
     /// Runs a verb that has to succeed; gives what it prints.

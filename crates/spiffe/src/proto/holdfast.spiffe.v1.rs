@@ -216,6 +216,14 @@ pub struct ShowBundleRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetBundleResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AcknowledgeJwtKeysRequest {
+    /// Keys of the server's own bundle that all who verify by them have.
+    #[prost(string, repeated, tag = "1")]
+    pub key_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AcknowledgeJwtKeysResponse {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListBundlesRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1193,6 +1201,32 @@ pub mod admin_client {
                 .insert(GrpcMethod::new("holdfast.spiffe.v1.Admin", "SetBundle"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn acknowledge_jwt_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AcknowledgeJwtKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AcknowledgeJwtKeysResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.spiffe.v1.Admin/AcknowledgeJwtKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("holdfast.spiffe.v1.Admin", "AcknowledgeJwtKeys"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn list_bundles(
             &mut self,
             request: impl tonic::IntoRequest<super::ListBundlesRequest>,
@@ -1454,6 +1488,13 @@ pub mod admin_server {
             request: tonic::Request<super::Bundle>,
         ) -> std::result::Result<
             tonic::Response<super::SetBundleResponse>,
+            tonic::Status,
+        >;
+        async fn acknowledge_jwt_keys(
+            &self,
+            request: tonic::Request<super::AcknowledgeJwtKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AcknowledgeJwtKeysResponse>,
             tonic::Status,
         >;
         async fn list_bundles(
@@ -1839,6 +1880,51 @@ pub mod admin_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetBundleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.spiffe.v1.Admin/AcknowledgeJwtKeys" => {
+                    #[allow(non_camel_case_types)]
+                    struct AcknowledgeJwtKeysSvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::UnaryService<super::AcknowledgeJwtKeysRequest>
+                    for AcknowledgeJwtKeysSvc<T> {
+                        type Response = super::AcknowledgeJwtKeysResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AcknowledgeJwtKeysRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::acknowledge_jwt_keys(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AcknowledgeJwtKeysSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 
 use super::Shared;
+use super::authority::MAX_KEYS;
 use super::federation::{FederationError, Profile, Relationship};
 use super::node::NodeError;
 use super::peer::Peer;
@@ -274,6 +275,24 @@ impl wire::admin_server::Admin for AdminService {
             Err(status) => Err(status),
         };
         self.end(&caller, ACTION, outcome.map(|()| wire::SetBundleResponse {}))
+    }
+
+    async fn acknowledge_jwt_keys(
+        &self,
+        request: Request<wire::AcknowledgeJwtKeysRequest>,
+    ) -> Result<Response<wire::AcknowledgeJwtKeysResponse>, Status> {
+        const ACTION: &str = "bundle acknowledge";
+        let caller = self.caller(&request, ACTION)?;
+        let key_ids = request.into_inner().key_ids;
+        if key_ids.len() > MAX_KEYS {
+            return Err(invalid(format!("there are never more than {MAX_KEYS} keys")));
+        }
+        self.begin(&caller, ACTION, &json!({ "key_ids": key_ids }))?;
+        let outcome = self.0.authorities.acknowledge(&key_ids).await.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "acknowledge keys");
+            Status::unavailable(error.to_string())
+        });
+        self.end(&caller, ACTION, outcome.map(|()| wire::AcknowledgeJwtKeysResponse {}))
     }
 
     async fn list_bundles(

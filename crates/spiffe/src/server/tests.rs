@@ -76,6 +76,7 @@ impl Running {
                 life: DAY,
                 jwt_algorithm: Algorithm::Es256,
                 jwt_issuer: Some("https://spiffe.demo.local".to_owned()),
+                jwt_keys_are_brought: false,
                 refresh_hint: Duration::from_secs(300),
             },
             x509_ttl: Duration::from_secs(3600),

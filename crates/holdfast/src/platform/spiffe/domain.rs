@@ -9,12 +9,16 @@ use std::time::Duration;
 use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use holdfast_keys::SignedToken;
 use holdfast_keys::x509::encode_pem;
-use holdfast_spiffe::remote::RemoteSource;
+use holdfast_spiffe::proto::node as wire;
+use holdfast_spiffe::proto::node::admin_client::AdminClient;
+use holdfast_spiffe::remote::{self, RemoteSource};
 use holdfast_spiffe::{Entry, JwtSvid, Snapshot, Source};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tonic::transport::Channel;
 
 use super::declared::is_part;
 use super::{Declarations, SERVER, Sockets};
@@ -34,6 +38,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The trust domain, watched.
 pub(crate) struct Domain {
     source: RemoteSource,
+    admin: AdminClient<Channel>,
     /// What was declared last and is in force.
     declarations: Rc<RefCell<Rc<Declarations>>>,
 }
@@ -41,7 +46,8 @@ pub(crate) struct Domain {
 impl Domain {
     /// The server that listens by now.
     pub(crate) fn new(sockets: &Sockets, declarations: Rc<RefCell<Rc<Declarations>>>) -> Self {
-        Self { source: RemoteSource::unix(&sockets.server), declarations }
+        let admin = remote::admin(&sockets.server);
+        Self { source: RemoteSource::unix(&sockets.server), admin, declarations }
     }
 
     /// A JWT-SVID of a service, for `audience`.
@@ -60,6 +66,22 @@ impl Domain {
         let declarations = self.declarations.borrow().clone();
         let entry = declarations.part(part);
         self.token(entry.with_context(|| format!("{part} has no identity"))?, audience).await
+    }
+
+    /// The id of the key that signs now, by a token of a part of the platform.
+    pub(crate) async fn signing_key_id(&self, part: &str) -> anyhow::Result<String> {
+        let token = self.part_token(part, "holdfast").await?.token;
+        let token = SignedToken::parse(token.expose()).context("read a JWT-SVID")?;
+        token.key_id.context("a JWT-SVID without the id of its key")
+    }
+
+    /// Tells the server that all who verify tokens have the keys of these ids.
+    pub(crate) async fn acknowledge(&self, key_ids: &[String]) -> anyhow::Result<()> {
+        let request = wire::AcknowledgeJwtKeysRequest { key_ids: key_ids.to_vec() };
+        let mut admin = self.admin.clone();
+        let answer = timeout(LIMIT, admin.acknowledge_jwt_keys(request)).await;
+        let answer = answer.context("the SPIFFE server does not answer")?;
+        answer.map(drop).context("tell the SPIFFE server that its keys were brought")
     }
 
     async fn token(&self, entry: &Entry, audience: &str) -> anyhow::Result<JwtSvid> {
@@ -148,6 +170,12 @@ fn is_same(one: &Entry, other: &Entry) -> bool {
         ..entry.clone()
     };
     said(one) == said(other)
+}
+
+/// The ids of the keys of a trust domain that verify JWT-SVIDs.
+pub(crate) fn jwt_key_ids(snapshot: &Snapshot) -> Vec<String> {
+    let ids = snapshot.bundle.jwt_authorities.iter().map(|key| key.get("kid")?.as_str());
+    ids.flatten().map(str::to_owned).collect()
 }
 
 /// The keys of a trust domain that verify JWT-SVIDs, those that are yet to sign among them, as PEM.

@@ -92,6 +92,10 @@ impl Server {
         option("-webAddress", self.web.to_string().into());
         option("-dnsName", "localhost".into());
         option("-jwtIssuer", Self::issuer(self.web).into());
+        if !platform.vault.is_supervised() {
+            arguments.push("-jwtKeysAreBrought".into());
+        }
+        let mut option = |name: &str, value: OsString| arguments.extend([name.into(), value]);
         option("-auditLog", self.directory.join("audit.log").into());
         if let Some(lifetime) = root.authority_lifetime() {
             option("-caTTL", format!("{}s", lifetime.as_secs()).into());

@@ -197,6 +197,7 @@ async fn status(running: &Rc<Running>) -> anyhow::Result<Value> {
         certificates: certificates(running),
         leases: leases(running).await.unwrap_or_default(),
         secrets: secrets(running).await,
+        keys: running.keys.borrow().clone(),
         isolation: isolation::probe(
             Some(&running.secrets_directory),
             cgroup::of_platform(&running.state, &running.platform.name).is_some(),

@@ -270,28 +270,9 @@ pub(super) async fn apply(running: &Rc<Running>, mode: ApplyMode) -> anyhow::Res
     if !mode.plan {
         services::copy_templates(running)?;
         running.remember_login()?;
+        running.applied.notify_one();
     }
     Ok(report)
-}
-
-/// Has a secrets server of others know the keys of the trust domain as they are now; says whether it
-/// did not before.
-pub(super) async fn bring_keys(running: &Rc<Running>) -> anyhow::Result<bool> {
-    if running.platform.services.values().all(|service| service.policies.is_none()) {
-        return Ok(false);
-    }
-    let object = delivery::trust(&running.platform, &running.trust().await?);
-    let _turn = running.applying.lock().await;
-    let vault = running.vault.borrow().clone().context("there is no secrets server")?;
-    let applier = Applier {
-        engine: &running.log_in(&vault).await?,
-        record: &running.state.join("applied.json"),
-        hooks: &NoHooks,
-        shared: true,
-        adopt: false,
-        delete_data: false,
-    };
-    Ok(applier.refresh(&object).await?)
 }
 
 /// Has the SPIFFE server know who is to be who, or shows what would change.

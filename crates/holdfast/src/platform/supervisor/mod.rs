@@ -5,6 +5,7 @@
 
 mod answers;
 mod bootstrap;
+mod keys;
 mod renewal;
 mod services;
 
@@ -32,6 +33,7 @@ use super::postgres;
 use super::progress::{Listener, Progress};
 use super::seal::{SealKey, SealKind};
 use super::state::{Record, State};
+use super::status::KeysStatus;
 use super::{leftovers, spiffe, tmpfs};
 use crate::apply::Facts;
 
@@ -45,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) secrets: Secrets,
     /// The life of servers' certificates, where it is not the usual one.
     pub(crate) leaf_lifetime: Option<Duration>,
+    /// The same of the SPIFFE server's authorities.
+    pub(crate) authority_lifetime: Option<Duration>,
     pub(crate) listener: Listener,
 }
 
@@ -88,6 +92,10 @@ struct Running {
     tasks: RefCell<Vec<AbortHandle>>,
     /// Held by the apply that is at work.
     applying: tokio::sync::Mutex<()>,
+    /// Told of each that is done.
+    applied: tokio::sync::Notify,
+    /// Where the trust domain's keys are brought to the secrets server: how that stands.
+    keys: RefCell<Option<KeysStatus>>,
     /// Why the platform directory is not applied, if it is not.
     not_applied: RefCell<Option<String>>,
     ready: Cell<bool>,
@@ -149,7 +157,7 @@ async fn supervise(options: Options) -> anyhow::Result<()> {
         running.listener.tell(&Progress::Ready);
         let renewing = spawn_local(renewal::renew(running.clone()));
         if !running.platform.vault.is_supervised() {
-            let bringing = spawn_local(renewal::bring_keys(running.clone()));
+            let bringing = spawn_local(keys::bring(running.clone()));
             running.tasks.borrow_mut().push(bringing.abort_handle());
         }
         running.shutdown.cancelled().await;
@@ -172,7 +180,8 @@ async fn supervise(options: Options) -> anyhow::Result<()> {
 /// Opens what is locked, makes what is missing.
 fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Running> {
     super::space::check(state.directory())?;
-    let Options { seal_file, seal, secrets, leaf_lifetime, listener, .. } = options;
+    let Options { seal_file, seal, secrets, leaf_lifetime, authority_lifetime, .. } = options;
+    let listener = options.listener;
     let record = state.record()?;
     let seal_path = match (&record, seal_file) {
         (Some(record), None) => record.seal.clone(),
@@ -214,6 +223,9 @@ fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Ru
     if let Some(lifetime) = leaf_lifetime {
         root = root.with_leaf_lifetime(lifetime);
     }
+    if let Some(lifetime) = authority_lifetime {
+        root = root.with_authority_lifetime(lifetime);
+    }
     let identity = Identity::load(&state, &seal_key)?;
     let secrets_directory = tmpfs::prepare(&state, &platform.name)?;
     record.secrets = Some(secrets_directory.clone());
@@ -243,6 +255,8 @@ fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Ru
         facts: RefCell::default(),
         tasks: RefCell::default(),
         applying: tokio::sync::Mutex::default(),
+        applied: tokio::sync::Notify::default(),
+        keys: RefCell::default(),
         not_applied: RefCell::default(),
         ready: Cell::new(false),
         started: SystemClock.now(),

@@ -8,12 +8,10 @@ use nix::sys::signal::Signal;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::super::root::renew_at;
-use super::{Running, bootstrap};
+use super::Running;
 
 /// How often they are looked at, at least. By the wall clock, so that a machine that slept catches up.
 const EVERY: Duration = Duration::from_secs(60);
-/// How often keys are compared that nobody told of a change of.
-const HOUR: Duration = Duration::from_secs(3600);
 
 pub(super) async fn renew(running: Rc<Running>) {
     let mut tick = interval(EVERY.min(running.root.leaf_lifetime() / 60));
@@ -25,29 +23,6 @@ pub(super) async fn renew(running: Rc<Running>) {
             if let Some(handle) = handle {
                 handle.signal(Signal::SIGHUP).await;
             }
-        }
-    }
-}
-
-/// Brings the trust domain's keys to a secrets server of others, each long before its first use.
-pub(super) async fn bring_keys(running: Rc<Running>) {
-    let Ok(domain) = running.domain() else { return };
-    let mut seen = domain.watch();
-    loop {
-        let wait = match bootstrap::bring_keys(&running).await {
-            Ok(true) => {
-                tracing::info!("the secrets server knows the trust domain's keys");
-                HOUR
-            }
-            Ok(false) => HOUR,
-            Err(error) => {
-                tracing::error!("bring the trust domain's keys to the secrets server: {error:#}");
-                EVERY
-            }
-        };
-        tokio::select! {
-            Ok(()) = seen.changed() => {}
-            () = tokio::time::sleep(wait) => {}
         }
     }
 }

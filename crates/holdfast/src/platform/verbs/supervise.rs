@@ -26,6 +26,9 @@ pub(crate) struct Supervise {
     /// In seconds, for tests that cannot wait days for a renewal: `up` never gives it.
     #[arg(long)]
     leaf_lifetime: Option<u64>,
+    /// The same for the SPIFFE server's authorities; SVIDs live a sixth of that, and a twelfth.
+    #[arg(long)]
+    authority_lifetime: Option<u64>,
 }
 
 impl Supervise {
@@ -50,8 +53,9 @@ impl Supervise {
             Listener::Command.tell(&Progress::Failed(why.clone()));
             anyhow::anyhow!(why)
         })?;
-        let Self { platform, state, seal_file, seal, leaf_lifetime } = self;
+        let Self { platform, state, seal_file, seal, leaf_lifetime, authority_lifetime } = self;
         let leaf_lifetime = leaf_lifetime.map(Duration::from_secs);
+        let authority_lifetime = authority_lifetime.map(Duration::from_secs);
         let listener = Listener::Command;
         supervisor::run(Options {
             state,
@@ -60,6 +64,7 @@ impl Supervise {
             seal,
             secrets,
             leaf_lifetime,
+            authority_lifetime,
             listener,
         })
     }

@@ -63,6 +63,7 @@ impl Up {
                 seal,
                 secrets,
                 leaf_lifetime: None,
+                authority_lifetime: None,
                 listener: Listener::Person,
             });
         }

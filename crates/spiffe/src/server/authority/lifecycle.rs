@@ -32,6 +32,9 @@ pub(crate) struct Slot {
     pub(crate) not_before: Timestamp,
     pub(crate) not_after: Timestamp,
     pub(crate) state: State,
+    /// Not all who verify have it yet: it signs only where no other key can.
+    #[serde(default)]
+    pub(crate) is_awaited: bool,
 }
 
 /// What is to be done next.
@@ -80,7 +83,8 @@ impl Lifecycle {
     /// What is to be done now; none where there is nothing.
     ///
     /// The next key is prepared after half of the active one's life, and signs after five sixths of
-    /// it. Where no key can sign, both happen at once, one after the other.
+    /// it; one that is awaited signs when the active one has ended. Where no key can sign, both happen
+    /// at once, one after the other.
     pub(crate) fn due(&self, now: Timestamp) -> Option<Step> {
         let active = self.active(now);
         let prepared = self
@@ -92,7 +96,7 @@ impl Lifecycle {
             (None, None) => return Some(Step::Prepare),
             (None, Some(next)) => return Some(Step::Activate(next.id.clone())),
             (Some(active), None) if now >= active.after(3) => return Some(Step::Prepare),
-            (Some(active), Some(next)) if now >= active.after(5) => {
+            (Some(active), Some(next)) if now >= active.after(5) && !next.is_awaited => {
                 return Some(Step::Activate(next.id.clone()));
             }
             _ => {}
@@ -116,7 +120,19 @@ impl Lifecycle {
 
     /// A key was made, stored and published.
     pub(crate) fn prepared(&mut self, id: String, not_before: Timestamp, not_after: Timestamp) {
-        self.slots.push(Slot { id, not_before, not_after, state: State::Prepared });
+        let (state, is_awaited) = (State::Prepared, false);
+        self.slots.push(Slot { id, not_before, not_after, state, is_awaited });
+    }
+
+    /// The key of this id is to be acknowledged before it signs.
+    pub(crate) fn wait_for(&mut self, id: &str) {
+        self.slots.iter_mut().filter(|slot| slot.id == id).for_each(|slot| slot.is_awaited = true);
+    }
+
+    /// All who verify have the key of this id; says whether that is new.
+    pub(crate) fn acknowledge(&mut self, id: &str) -> bool {
+        let slot = self.slots.iter_mut().find(|slot| slot.id == id && slot.is_awaited);
+        slot.map(|slot| slot.is_awaited = false).is_some()
     }
 
     /// The key signs from now on, and the one before it no more.

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub(crate) use self::lifecycle::MAX_KEYS;
 use self::lifecycle::{Lifecycle, Step};
 use self::stored::{Damaged, Stored, StoredJwt, StoredX509};
 use self::upstream::{AuthorityRequest, Upstream, UpstreamError, authority_name};
@@ -41,6 +42,9 @@ pub struct AuthoritySettings {
     pub jwt_algorithm: Algorithm,
     /// Claim `iss`: where OIDC discovery finds the keys.
     pub jwt_issuer: Option<String>,
+    /// A key that signs tokens is brought to somebody who cannot fetch it: while another one can sign,
+    /// it waits for [`Authorities::acknowledge`].
+    pub jwt_keys_are_brought: bool,
     /// How often others should look at the bundle.
     pub refresh_hint: Duration,
 }
@@ -173,7 +177,10 @@ impl Authorities {
             let mut next = record.clone();
             match &step {
                 Step::Prepare => self.prepare_jwt(&mut next).await?,
-                Step::Activate(id) => next.jwt.activate(id),
+                Step::Activate(id) => {
+                    warn_of_awaited(&next.jwt, id);
+                    next.jwt.activate(id);
+                }
                 Step::Forget(id) => next.forget_jwt(id),
             }
             self.install(&mut record, next).await?;
@@ -190,6 +197,21 @@ impl Authorities {
             tell("x509", &step);
         }
         Ok(())
+    }
+
+    /// All who verify tokens have the keys of these ids. One that waited for that signs when it is due.
+    ///
+    /// # Errors
+    /// It cannot be stored, or what is due fails.
+    pub async fn acknowledge(&self, key_ids: &[String]) -> Result<(), AuthorityError> {
+        let mut record = self.record.lock().await;
+        let mut next = record.clone();
+        if key_ids.iter().filter(|id| next.jwt.acknowledge(id)).count() == 0 {
+            return Ok(());
+        }
+        self.install(&mut record, next).await?;
+        drop(record);
+        self.advance().await
     }
 
     /// Keeps the authorities up until shutdown.
@@ -255,6 +277,9 @@ impl Authorities {
         let (not_before, not_after) = self.validity();
         let id = self.random.base62(32);
         record.jwt.prepared(id.clone(), not_before, not_after);
+        if self.settings.jwt_keys_are_brought {
+            record.jwt.wait_for(&id);
+        }
         record.jwt_keys.insert(id, StoredJwt::new(algorithm, &pkcs8));
         Ok(())
     }
@@ -290,6 +315,14 @@ impl Authorities {
     fn validity(&self) -> (Timestamp, Timestamp) {
         let now = self.clock.now();
         (now - BACKDATED, now + self.settings.life)
+    }
+}
+
+/// The first key of all has nobody yet who would verify by another one.
+fn warn_of_awaited(keys: &Lifecycle, id: &str) {
+    let is_first = keys.slots().len() == 1;
+    if !is_first && keys.slots().iter().any(|slot| slot.id == id && slot.is_awaited) {
+        warn!(authority.id = id, "a key signs tokens that not all who verify them have");
     }
 }
 

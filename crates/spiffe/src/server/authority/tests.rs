@@ -55,17 +55,20 @@ impl Scene {
             life: DAY,
             jwt_algorithm: Algorithm::Es256,
             jwt_issuer: Some("https://spiffe.demo.local".to_owned()),
+            jwt_keys_are_brought: false,
             refresh_hint: Duration::from_secs(300),
         }
     }
 
     async fn open(&self) -> Authorities {
+        self.open_with(Self::settings()).await
+    }
+
+    async fn open_with(&self, settings: AuthoritySettings) -> Authorities {
         let store = View::new(self.entries.clone(), "");
         let upstream = self.upstream.clone();
         let random = Arc::new(SystemRandom);
-        Authorities::open(store, upstream, Self::settings(), self.clock.clone(), random)
-            .await
-            .unwrap()
+        Authorities::open(store, upstream, settings, self.clock.clone(), random).await.unwrap()
     }
 }
 
@@ -144,6 +147,43 @@ async fn a_verifier_that_looks_every_six_hours_is_never_behind() {
         assert_eq!(seen.x509_authorities.len(), 1, "the upstream's root alone is trusted");
     }
     assert!(keys.len() >= 6, "keys went and came: {}", keys.len());
+}
+
+#[tokio::test]
+async fn a_key_that_is_brought_signs_once_it_was_acknowledged_or_no_other_can() {
+    let settings = AuthoritySettings { jwt_keys_are_brought: true, ..Scene::settings() };
+    let scene = Scene::new();
+    let authorities = scene.open_with(settings.clone()).await;
+    let kid = |authorities: &Authorities| {
+        let svid = authorities.sign_jwt(&backend(), &[], Duration::from_secs(300)).unwrap();
+        SignedToken::parse(svid.token.expose()).unwrap().key_id.unwrap()
+    };
+    let published = |authorities: &Authorities| -> Vec<String> {
+        let bundle = authorities.bundle().borrow().clone();
+        bundle.jwt_authorities.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+    };
+    authorities.advance().await.unwrap();
+    let first = kid(&authorities);
+    scene.clock.advance(13 * HOUR);
+    authorities.advance().await.unwrap();
+    let [_, second] = published(&authorities).try_into().unwrap();
+    scene.clock.advance(9 * HOUR);
+    authorities.advance().await.unwrap();
+    assert_eq!(kid(&authorities), first, "the next one is due, and awaited");
+    authorities.acknowledge(&[first.clone(), "another".to_owned()]).await.unwrap();
+    assert_eq!(kid(&authorities), first);
+    authorities.acknowledge(std::slice::from_ref(&second)).await.unwrap();
+    assert_eq!(kid(&authorities), second);
+    drop(authorities);
+
+    // What waits is stored; a key that nobody brought is better than none.
+    let authorities = scene.open_with(settings).await;
+    for hour in 22..37 {
+        scene.clock.advance(HOUR);
+        authorities.advance().await.unwrap();
+        assert_eq!(kid(&authorities) == second, hour < 36, "at {hour} hours");
+    }
+    assert!(!published(&authorities).contains(&first));
 }
 
 #[tokio::test]

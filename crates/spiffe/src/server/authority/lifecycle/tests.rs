@@ -80,6 +80,8 @@ enum Event {
     Work(usize),
     /// Something is to be signed.
     Sign,
+    /// All keys are acknowledged.
+    Acknowledge,
     /// The process starts anew, from what it stored.
     Restart,
 }
@@ -91,6 +93,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (-60 * HOUR..0).prop_map(Event::Pass),
         4 => (0..6_usize).prop_map(Event::Work),
         4 => Just(Event::Sign),
+        1 => Just(Event::Acknowledge),
         1 => Just(Event::Restart),
     ]
 }
@@ -114,9 +117,15 @@ proptest! {
                                 made += 1;
                                 keys.prepared(made.to_string(), at(now - 10), at(now + LIFE));
                                 published.insert(made.to_string());
+                                if made % 2 == 0 {
+                                    keys.wait_for(&made.to_string());
+                                }
                             }
                             Some(Step::Activate(id)) => {
                                 prop_assert!(published.contains(&id));
+                                let of_id = |slot: &&Slot| slot.id == id;
+                                let is_awaited = keys.slots().iter().find(of_id).unwrap().is_awaited;
+                                prop_assert!(!is_awaited || keys.active(at(now)).is_none());
                                 keys.activate(&id);
                             }
                             Some(Step::Forget(id)) => {
@@ -131,6 +140,12 @@ proptest! {
                     prop_assert!(published.contains(&key.id));
                     prop_assert!(key.not_before <= at(now) && at(now) < key.not_after);
                 },
+                Event::Acknowledge => {
+                    let ids = keys.slots().iter().map(|slot| slot.id.clone()).collect::<Vec<_>>();
+                    for id in ids {
+                        keys.acknowledge(&id);
+                    }
+                }
                 Event::Restart => {
                     let stored = serde_json::to_vec(&keys).unwrap();
                     keys = serde_json::from_slice(&stored).unwrap();
