@@ -35,6 +35,9 @@ enum Proof {
     Rotation,
     /// The SPIFFE Workload API: the same questions to our agent and to SPIRE's
     WorkloadApi,
+    /// The tests that the published crates spiffe and spiffe-rustls carry, on our trust domains and on
+    /// SPIRE's
+    SpiffeCrates,
     /// Identities and logins with them: a day at 60 times its speed, 24 minutes, each part killed
     Identity,
     /// Connections: 50 rotations of a pool's credential under 5-second requests, server killed
@@ -91,6 +94,13 @@ impl Proof {
                 &["-p", "holdfast", "--test=server"],
                 "ours_and_spires_workload_api",
                 "HOLDFAST_PROVE_WORKLOAD_API",
+                1,
+            ),
+            // As well.
+            Self::SpiffeCrates => (
+                &["-p", "holdfast", "--test=server"],
+                "spiffe_crates",
+                "HOLDFAST_PROVE_SPIFFE_CRATES",
                 1,
             ),
             Self::Identity => (

@@ -10,5 +10,5 @@ mod trust_domain;
 pub use ca::{Ca, Leaf};
 pub use clock::FakeClock;
 pub use postgres::{Postgres, PostgresSettings};
-pub use stock::{Envoy, Spire, Stock, StockServer, install_go};
+pub use stock::{Envoy, PublishedCrate, PublishedOutcome, Spire, Stock, StockServer, install_go};
 pub use trust_domain::{Registration, SpiffeEngine, TrustDomain, TrustDomainSettings};

@@ -17,10 +17,12 @@ use tempfile::TempDir;
 
 mod envoy;
 mod go;
+mod published;
 mod spire;
 
 pub use envoy::Envoy;
 pub use go::install_go;
+pub use published::{PublishedCrate, PublishedOutcome};
 pub use spire::Spire;
 
 /// What is installed, and which versions: what passes today must not fail tomorrow.

@@ -40,6 +40,10 @@ impl SpiffeEngine {
 /// How long what the server signs lives, and what else it is told.
 #[derive(Debug, Clone)]
 pub struct TrustDomainSettings {
+    /// Its name.
+    pub name: String,
+    /// Whether the server's authorities sign themselves, instead of an authority of the test's.
+    pub self_signed: bool,
     /// Life of the server's authorities.
     pub ca_ttl: Duration,
     /// Life of X.509-SVIDs.
@@ -56,6 +60,8 @@ impl Default for TrustDomainSettings {
     /// What both have when nothing is said.
     fn default() -> Self {
         Self {
+            name: "example.org".to_owned(),
+            self_signed: false,
             ca_ttl: Duration::from_hours(24),
             x509_ttl: Duration::from_hours(1),
             jwt_ttl: Duration::from_mins(5),
@@ -76,6 +82,8 @@ pub struct Registration {
     pub hint: String,
     /// Names in its certificates.
     pub dns_names: Vec<String>,
+    /// Other trust domains whose bundles it is given.
+    pub federates_with: Vec<String>,
     /// The entry's own name; a random one where it is empty.
     pub entry_id: String,
 }
@@ -104,6 +112,13 @@ impl Registration {
         self
     }
 
+    /// With another trust domain's bundle.
+    #[must_use]
+    pub fn federates_with(mut self, name: &str) -> Self {
+        self.federates_with.push(name.to_owned());
+        self
+    }
+
     /// As an entry of this name.
     #[must_use]
     pub fn id(mut self, id: &str) -> Self {
@@ -124,9 +139,6 @@ pub struct TrustDomain {
 }
 
 impl TrustDomain {
-    /// The trust domain's name.
-    pub const NAME: &'static str = "example.org";
-
     /// Starts both, by an authority of their own.
     ///
     /// # Panics
@@ -159,7 +171,7 @@ impl TrustDomain {
         fs::write(at("upstream.key"), upstream.key_pem())?;
         fs::write(at("seal.key"), [7; 32])?;
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let agent_id = format!("spiffe://{}/spire/agent/local", Self::NAME);
+        let agent_id = format!("spiffe://{}/spire/agent/local", settings.name);
         let mut domain =
             Self { engine, settings, folder, port, agent_id, server: None, agent: None };
         if matches!(domain.engine, SpiffeEngine::Spire(_)) {
@@ -171,7 +183,8 @@ impl TrustDomain {
             generate.args(["token", "generate", "-ttl", "3600", "-socketPath"]);
             let told = output_of(generate.arg(domain.server_socket()))?;
             let token = told.split_whitespace().nth(1).context("a join token")?;
-            domain.agent_id = format!("spiffe://{}/spire/agent/join_token/{token}", Self::NAME);
+            domain.agent_id =
+                format!("spiffe://{}/spire/agent/join_token/{token}", domain.settings.name);
             fs::write(domain.path("agent.conf"), domain.spire_agent(token))?;
         }
         domain.try_start_agent()?;
@@ -181,6 +194,16 @@ impl TrustDomain {
     /// Whose it is.
     pub fn engine(&self) -> &SpiffeEngine {
         &self.engine
+    }
+
+    /// The trust domain's name.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// The SPIFFE ID of this path.
+    pub fn id(&self, path: &str) -> String {
+        format!("spiffe://{}{path}", self.settings.name)
     }
 
     /// A file of its folder.
@@ -224,13 +247,16 @@ impl TrustDomain {
     /// The server refuses.
     pub fn register(&self, registration: &Registration) -> String {
         let mut create = self.tool(&["entry", "create", "-output", "json"]);
-        create.arg("-spiffeID").arg(format!("spiffe://{}{}", Self::NAME, registration.path));
+        create.arg("-spiffeID").arg(self.id(&registration.path));
         create.args(["-parentID", &self.agent_id]);
         for selector in &registration.selectors {
             create.args(["-selector", selector]);
         }
         for name in &registration.dns_names {
             create.args(["-dns", name]);
+        }
+        for name in &registration.federates_with {
+            create.args(["-federatesWith", name]);
         }
         if !registration.entry_id.is_empty() {
             create.args(["-entryID", &registration.entry_id]);
@@ -242,6 +268,20 @@ impl TrustDomain {
         // Both say it first of the entry.
         let id = told.split("\"id\":").nth(1).and_then(|rest| rest.split('"').nth(1));
         id.unwrap_or_else(|| panic!("an entry's id in {told}")).to_owned()
+    }
+
+    /// Trusts another trust domain with the bundle that it has now.
+    ///
+    /// # Panics
+    /// One of them refuses.
+    pub fn trust(&self, other: &Self) {
+        let bundle = output_of(&mut other.tool(&["bundle", "show", "-format", "spiffe"]));
+        let bundle = bundle.unwrap_or_else(|error| panic!("show the bundle: {error:#}"));
+        let path = self.path("federated.json");
+        fs::write(&path, bundle).unwrap_or_else(|error| panic!("write the bundle: {error}"));
+        let mut set = self.tool(&["bundle", "set", "-format", "spiffe"]);
+        set.args(["-id", &other.id("")]).arg("-path").arg(path);
+        output_of(&mut set).unwrap_or_else(|error| panic!("set the bundle: {error:#}"));
     }
 
     /// Removes an entry.
@@ -331,12 +371,16 @@ impl TrustDomain {
         let mut command = match &self.engine {
             SpiffeEngine::Holdfast(binary) => {
                 let mut command = Command::new(binary);
-                command.args(["spiffe", "server", "-trustDomain", Self::NAME]);
+                command.args(["spiffe", "server", "-trustDomain", &self.settings.name]);
                 command.arg("-dataDir").arg(self.path("store"));
                 command.arg("-sealKey").arg(self.path("seal.key"));
                 command.arg("-socketPath").arg(self.server_socket());
-                command.arg("-upstreamCert").arg(self.path("upstream.pem"));
-                command.arg("-upstreamKey").arg(self.path("upstream.key"));
+                if self.settings.self_signed {
+                    command.arg("-selfSigned");
+                } else {
+                    command.arg("-upstreamCert").arg(self.path("upstream.pem"));
+                    command.arg("-upstreamKey").arg(self.path("upstream.key"));
+                }
                 for (flag, life) in [
                     ("-caTTL", self.settings.ca_ttl),
                     ("-x509SVIDTTL", self.settings.x509_ttl),
@@ -376,6 +420,16 @@ impl TrustDomain {
     /// log is as short as ours.
     fn spire_server(&self) -> String {
         let folder = self.folder.path().display();
+        let upstream = if self.settings.self_signed {
+            String::new()
+        } else {
+            format!(
+                r#"  UpstreamAuthority "disk" {{
+    plugin_data {{ cert_file_path = "{folder}/upstream.pem" key_file_path = "{folder}/upstream.key" }}
+  }}
+"#
+            )
+        };
         format!(
             r#"server {{
   bind_address = "127.0.0.1"
@@ -395,13 +449,10 @@ plugins {{
   }}
   NodeAttestor "join_token" {{ plugin_data {{}} }}
   KeyManager "disk" {{ plugin_data {{ keys_path = "{folder}/keys.json" }} }}
-  UpstreamAuthority "disk" {{
-    plugin_data {{ cert_file_path = "{folder}/upstream.pem" key_file_path = "{folder}/upstream.key" }}
-  }}
-}}
+{upstream}}}
 "#,
             port = self.port,
-            name = Self::NAME,
+            name = self.settings.name,
             ca = seconds(self.settings.ca_ttl),
             x509 = seconds(self.settings.x509_ttl),
             jwt = seconds(self.settings.jwt_ttl),
@@ -429,7 +480,7 @@ plugins {{
 }}
 "#,
             port = self.port,
-            name = Self::NAME,
+            name = self.settings.name,
             sync = seconds(self.settings.sync_interval),
         )
     }

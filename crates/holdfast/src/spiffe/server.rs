@@ -41,8 +41,9 @@ const UPSTREAM_LIMIT: Duration = Duration::from_secs(15);
 /// Run a SPIFFE server: the authorities of a trust domain, its entries and its agents.
 ///
 /// Its certificate authorities live a day and are signed by an upstream: a platform's root, an
-/// authority on disk, the pki engine of a secrets server, or else a root that the server makes itself and keeps. The next key is
-/// published long before it signs, and everything is kept in a store that only the seal key opens.
+/// authority on disk, the pki engine of a secrets server, or else a root that the server makes itself
+/// and keeps; or they sign themselves. The next key is published long before it signs, and everything
+/// is kept in a store that only the seal key opens.
 ///
 /// Operators and the agent on this machine use its Unix socket; the kernel says who they are.
 #[derive(Debug, Args)]
@@ -106,6 +107,11 @@ pub(super) struct Server {
     /// Its root, PEM, where it is none itself.
     #[arg(long = "upstreamBundle", value_name = "FILE", requires = "upstream_cert")]
     upstream_bundle: Option<PathBuf>,
+    /// Each authority signs itself and is in the bundle, as with SPIRE's server that has no upstream:
+    /// chains of one certificate, and a bundle that changes with every authority, so that all who
+    /// verify must follow it.
+    #[arg(long = "selfSigned", conflicts_with_all = ["upstream_cert", "upstream_vault"])]
+    self_signed: bool,
     /// A secrets server whose pki engine is the authority above the server's, such as
     /// `https://vault.local:8200`, ours or OpenBao.
     #[arg(
@@ -209,12 +215,14 @@ impl Server {
         let seal_key = SecretBytes::new(read(&self.seal_key, "the seal key")?.to_vec());
         let barrier =
             store::open_sealed(&self.data_dir, &seal_key, clock.clone(), random.clone()).await?;
-        let upstream: Arc<dyn Upstream> = match (self.upstream()?, self.upstream_vault()?) {
-            (Some(upstream), _) => Arc::new(upstream),
-            (None, Some(upstream)) => Arc::new(upstream),
+        let upstream: Option<Arc<dyn Upstream>> = match (self.upstream()?, self.upstream_vault()?) {
+            (Some(upstream), _) => Some(Arc::new(upstream)),
+            (None, Some(upstream)) => Some(Arc::new(upstream)),
+            (None, None) if self.self_signed => None,
             (None, None) => {
                 let entries = barrier.clone();
-                Arc::new(store::own_root(entries, &self.trust_domain, &*clock, &*random).await?)
+                let root = store::own_root(entries, &self.trust_domain, &*clock, &*random).await?;
+                Some(Arc::new(root))
             }
         };
         let audit =

@@ -177,7 +177,7 @@ async fn trust(root: &VaultClient, domain: &TrustDomain, web: u16, size: &Size) 
     let authority = std::fs::read_to_string(domain.path("upstream.pem")).unwrap();
     write("sys/auth/spiffe", json!({ "type": "spiffe" })).await;
     let config = json!({
-        "trust_domain": TrustDomain::NAME, "profile": "https_web_bundle", "audience": "vault",
+        "trust_domain": domain.name(), "profile": "https_web_bundle", "audience": "vault",
         "endpoint_url": format!("https://localhost:{web}/"),
         "endpoint_root_ca_truststore_pem": authority,
     });

@@ -21,6 +21,7 @@ mod refusals;
 mod rotation;
 mod routes;
 mod space;
+mod spiffe_crates;
 mod spiffe_server;
 mod transit;
 mod vaultrs_walk;

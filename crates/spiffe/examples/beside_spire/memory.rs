@@ -104,15 +104,16 @@ fn place(number: usize) -> (String, String) {
 
 async fn by_api(domain: &TrustDomain, numbers: std::ops::Range<usize>) {
     let admin = holdfast_spiffe::remote::admin(&domain.server_socket());
-    let parent = domain.agent_id().to_owned();
+    let (domain, parent) = (domain.id(""), domain.agent_id().to_owned());
     let mut tasks = JoinSet::new();
     for lane in 0..AT_ONCE.0 {
-        let (mut admin, parent, numbers) = (admin.clone(), parent.clone(), numbers.clone());
+        let (mut admin, numbers) = (admin.clone(), numbers.clone());
+        let (domain, parent) = (domain.clone(), parent.clone());
         tasks.spawn(async move {
             for number in numbers.skip(lane).step_by(AT_ONCE.0) {
                 let (path, value) = place(number);
                 let entry = Entry {
-                    spiffe_id: format!("spiffe://{}{path}", TrustDomain::NAME),
+                    spiffe_id: format!("{domain}{path}"),
                     parent_id: parent.clone(),
                     selectors: vec![Selector { r#type: "unix".to_owned(), value }],
                     ..Entry::default()
@@ -131,7 +132,7 @@ fn by_files(domain: &TrustDomain, numbers: std::ops::Range<usize>) {
         let entries = chunk.iter().map(|&number| {
             let (path, value) = place(number);
             json!({
-                "spiffe_id": format!("spiffe://{}{path}", TrustDomain::NAME),
+                "spiffe_id": domain.id(&path),
                 "parent_id": domain.agent_id(),
                 "selectors": [{ "type": "unix", "value": value }],
             })

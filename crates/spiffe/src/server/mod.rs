@@ -149,8 +149,8 @@ pub struct Server {
 pub struct Surroundings {
     /// The sealed store, open.
     pub entries: Arc<dyn Entries>,
-    /// Who signs its authorities.
-    pub upstream: Arc<dyn Upstream>,
+    /// Who signs its authorities; none: each signs itself.
+    pub upstream: Option<Arc<dyn Upstream>>,
     /// Its audit log.
     pub audit: Audit,
     /// Whose certificates let nodes join, if any do.

@@ -40,7 +40,8 @@ pub enum SignError {
 pub(crate) struct X509Signer {
     pub(crate) key: PrivateKey,
     pub(crate) certificate: Certificate,
-    /// What goes out behind the leaf, the authority's own certificate first.
+    /// What goes out behind the leaf, the authority's own certificate first; nothing where the
+    /// bundle holds that.
     pub(crate) chain: Vec<Vec<u8>>,
 }
 

@@ -89,7 +89,7 @@ impl Running {
         let log = self.directory.path().join("audit.log");
         let with = Surroundings {
             entries: self.entries.clone(),
-            upstream: Arc::new(DiskUpstream::from_pem(certificate, key, None).unwrap()),
+            upstream: Some(Arc::new(DiskUpstream::from_pem(certificate, key, None).unwrap())),
             audit: Audit::open(Some(&log), clock.clone()).unwrap(),
             x509pop: Some(X509Pop::new(vec![self.nodes_ca.der().to_vec()]).unwrap()),
             clock,

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use holdfast_barrier::{EntryError, View};
 use holdfast_keys::x509::{
-    Curve, Extension, GeneralName, Hash, KeyAlgorithm, PrivateKey, RequestTemplate, X509Error,
+    Certificate, Curve, Extension, GeneralName, Hash, KeyAlgorithm, PrivateKey, RequestTemplate,
+    X509Error,
 };
 use holdfast_keys::{Algorithm, SigningKey};
 use holdfast_types::{Clock, Random, SpiffeId, Timestamp, TrustDomain};
@@ -24,7 +25,9 @@ use tracing::{info, warn};
 pub(crate) use self::lifecycle::MAX_KEYS;
 use self::lifecycle::{Lifecycle, Step};
 use self::stored::{Damaged, Stored, StoredJwt, StoredX509};
-use self::upstream::{AuthorityRequest, Upstream, UpstreamError, authority_name};
+use self::upstream::{
+    AuthorityRequest, SignedAuthority, Upstream, UpstreamError, authority_name, self_signed,
+};
 use super::svid::{BACKDATED, JwtSigner, SignError, X509Signer, X509Subject};
 use crate::{Bundle, JwtSvid, X509Svid};
 
@@ -76,7 +79,8 @@ pub enum AuthorityError {
 pub struct Authorities {
     settings: AuthoritySettings,
     store: View,
-    upstream: Arc<dyn Upstream>,
+    /// None: each authority signs itself, and stands in the bundle.
+    upstream: Option<Arc<dyn Upstream>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     /// What signs; replaced as a whole.
@@ -96,13 +100,14 @@ struct Keys {
 }
 
 impl Authorities {
-    /// Reads what is stored. Nothing is made yet: see [`Authorities::advance`].
+    /// Reads what is stored. Nothing is made yet: see [`Authorities::advance`]. Without an upstream
+    /// the authorities sign themselves.
     ///
     /// # Errors
     /// The store fails, or what it holds is damaged.
     pub async fn open(
         store: View,
-        upstream: Arc<dyn Upstream>,
+        upstream: Option<Arc<dyn Upstream>>,
         settings: AuthoritySettings,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
@@ -228,7 +233,9 @@ impl Authorities {
                 }
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
-                    warn!(error, upstream = self.upstream.name(), "keep the authorities up");
+                    let upstream =
+                        self.upstream.as_ref().map_or("none", |upstream| upstream.name());
+                    warn!(error, upstream, "keep the authorities up");
                     retry = (retry * 2).min(LONGEST);
                     retry
                 }
@@ -285,22 +292,11 @@ impl Authorities {
     }
 
     async fn prepare_x509(&self, record: &mut Stored) -> Result<(), AuthorityError> {
-        let trust_domain = &self.settings.trust_domain;
         let key = PrivateKey::generate(KeyAlgorithm::Ec(Curve::P256))?;
-        let names = [GeneralName::Uri(trust_domain.id().to_string())];
-        let request = RequestTemplate {
-            subject: authority_name(trust_domain, "SPIFFE"),
-            extensions: Vec::from_iter(Extension::subject_alt_name(&names, false)),
+        let (signed, own) = match &self.upstream {
+            Some(upstream) => self.sign_by(&**upstream, &key).await?,
+            None => self.sign_itself(&key)?,
         };
-        let csr = request.sign(&key, key.signature_algorithm(Hash::Sha256, false))?;
-        let request = AuthorityRequest {
-            csr: &csr,
-            trust_domain,
-            life: self.settings.life,
-            now: self.clock.now(),
-        };
-        let signed = self.upstream.sign(request).await?;
-        let own = signed.check(&csr)?;
         let now = self.clock.now();
         if own.not_after <= now || own.not_before > now {
             let what = format!("a certificate valid from {} to {}", own.not_before, own.not_after);
@@ -310,6 +306,40 @@ impl Authorities {
         record.x509.prepared(id.clone(), own.not_before, own.not_after);
         record.x509_keys.insert(id, StoredX509::new(&key, &signed));
         Ok(())
+    }
+
+    async fn sign_by(
+        &self,
+        upstream: &dyn Upstream,
+        key: &PrivateKey,
+    ) -> Result<(SignedAuthority, Certificate), AuthorityError> {
+        let trust_domain = &self.settings.trust_domain;
+        let names = [GeneralName::Uri(trust_domain.id().to_string())];
+        let request = RequestTemplate {
+            subject: authority_name(trust_domain, "SPIFFE"),
+            extensions: Vec::from_iter(Extension::subject_alt_name(&names, false)),
+        };
+        let csr = request.sign(key, key.signature_algorithm(Hash::Sha256, false))?;
+        let request = AuthorityRequest {
+            csr: &csr,
+            trust_domain,
+            life: self.settings.life,
+            now: self.clock.now(),
+        };
+        let signed = upstream.sign(request).await?;
+        let own = signed.check(&csr)?;
+        Ok((signed, own))
+    }
+
+    fn sign_itself(
+        &self,
+        key: &PrivateKey,
+    ) -> Result<(SignedAuthority, Certificate), AuthorityError> {
+        let (trust_domain, life) = (&self.settings.trust_domain, self.settings.life);
+        let now = self.clock.now();
+        let der = self_signed(trust_domain, "SPIFFE", key, now, life, &*self.random)?;
+        let own = Certificate::from_der(&der)?;
+        Ok((SignedAuthority { chain: vec![der.clone()], roots: vec![der] }, own))
     }
 
     fn validity(&self) -> (Timestamp, Timestamp) {

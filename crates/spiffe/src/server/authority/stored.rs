@@ -59,8 +59,11 @@ impl StoredX509 {
 
     fn signer(&self) -> Option<X509Signer> {
         let key = PrivateKey::from_pem(self.key.expose()).ok()?;
-        let chain = decode(&self.chain)?;
+        let mut chain = decode(&self.chain)?;
         let certificate = Certificate::from_der(chain.first()?).ok()?;
+        // Everybody has what is in the bundle: an authority that signed itself is not sent along.
+        let roots = decode(&self.roots)?;
+        chain.retain(|der| !roots.contains(der));
         (certificate.public_key == *key.public_key()).then_some(X509Signer {
             key,
             certificate,

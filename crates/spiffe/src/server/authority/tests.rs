@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use holdfast_barrier::MemoryEntries;
 use holdfast_keys::{Jwks, SignedToken};
 use holdfast_testkit::FakeClock;
@@ -21,10 +23,7 @@ impl Upstream for Flaky {
         "flaky"
     }
 
-    async fn sign(
-        &self,
-        request: AuthorityRequest<'_>,
-    ) -> Result<upstream::SignedAuthority, UpstreamError> {
+    async fn sign(&self, request: AuthorityRequest<'_>) -> Result<SignedAuthority, UpstreamError> {
         if self.is_down.load(std::sync::atomic::Ordering::SeqCst) {
             return Err(UpstreamError::Answer("out of order".to_owned()));
         }
@@ -61,12 +60,15 @@ impl Scene {
     }
 
     async fn open(&self) -> Authorities {
-        self.open_with(Self::settings()).await
+        self.open_with(Self::settings(), Some(self.upstream.clone())).await
     }
 
-    async fn open_with(&self, settings: AuthoritySettings) -> Authorities {
+    async fn open_with(
+        &self,
+        settings: AuthoritySettings,
+        upstream: Option<Arc<dyn Upstream>>,
+    ) -> Authorities {
         let store = View::new(self.entries.clone(), "");
-        let upstream = self.upstream.clone();
         let random = Arc::new(SystemRandom);
         Authorities::open(store, upstream, settings, self.clock.clone(), random).await.unwrap()
     }
@@ -83,19 +85,17 @@ fn check(authorities: &Authorities, bundle: &Bundle, now: Timestamp) {
     let id = backend();
     let subject = X509Subject { spiffe_id: &id, dns_names: &[], public_key, ttl: HOUR };
     let svid = authorities.sign_x509(subject).unwrap();
-    let chain: Vec<_> = svid
-        .chain
-        .iter()
-        .map(|der| holdfast_keys::x509::Certificate::from_der(der).unwrap())
-        .collect();
+    let mut chain: Vec<_> =
+        svid.chain.iter().map(|der| Certificate::from_der(der).unwrap()).collect();
     assert!(chain.iter().all(|one| one.not_before <= now && now < one.not_after));
-    assert!(chain[0].not_after <= chain[1].not_after, "a leaf does not outlive its authority");
-    chain[0].check_signed_by(&chain[1]).unwrap();
-    let is_rooted = bundle.x509_authorities.iter().any(|root| {
-        let root = holdfast_keys::x509::Certificate::from_der(root).unwrap();
-        chain.last().unwrap().check_signed_by(&root).is_ok()
-    });
-    assert!(is_rooted, "the bundle verifies the chain");
+    let roots = bundle.x509_authorities.iter().map(|der| Certificate::from_der(der).unwrap());
+    let mut roots = roots.filter(|root| chain.last().unwrap().check_signed_by(root).is_ok());
+    let root = roots.next().expect("the bundle verifies the chain");
+    chain.push(root);
+    for pair in chain.windows(2) {
+        pair[0].check_signed_by(&pair[1]).unwrap();
+        assert!(pair[0].not_after <= pair[1].not_after, "none outlives its authority");
+    }
 
     let audiences = ["vault".to_owned()];
     let svid = authorities.sign_jwt(&id, &audiences, Duration::from_secs(300)).unwrap();
@@ -130,13 +130,33 @@ async fn nothing_is_signed_before_there_are_authorities() {
 async fn a_verifier_that_looks_every_six_hours_is_never_behind() {
     let scene = Scene::new();
     let authorities = scene.open().await;
+    let roots = follow_every_six_hours(&scene, &authorities).await;
+    assert_eq!(roots.len(), 1, "the upstream's root alone is trusted");
+}
+
+#[tokio::test]
+async fn nor_is_it_where_authorities_sign_themselves() {
+    let scene = Scene::new();
+    let authorities = scene.open_with(Scene::settings(), None).await;
+    let roots = follow_every_six_hours(&scene, &authorities).await;
+    assert!(roots.len() >= 6, "roots went and came: {}", roots.len());
+    let id = backend();
+    let key = PrivateKey::generate(KeyAlgorithm::Ec(Curve::P256)).unwrap();
+    let public_key = key.public_key().clone();
+    let subject = X509Subject { spiffe_id: &id, dns_names: &[], public_key, ttl: HOUR };
+    let svid = authorities.sign_x509(subject).unwrap();
+    assert_eq!(svid.chain.len(), 1, "what the bundle holds is not sent along");
+}
+
+/// Signs every hour for five days; gives the roots that were in the bundle.
+async fn follow_every_six_hours(scene: &Scene, authorities: &Authorities) -> BTreeSet<Vec<u8>> {
     authorities.advance().await.unwrap();
     let mut seen = authorities.bundle().borrow().clone();
-    let mut keys = std::collections::BTreeSet::new();
+    let (mut keys, mut roots) = (BTreeSet::new(), BTreeSet::new());
     for hour in 0..120_u32 {
         scene.clock.advance(HOUR);
         authorities.advance().await.unwrap();
-        check(&authorities, &seen, scene.clock.now());
+        check(authorities, &seen, scene.clock.now());
         if hour % 6 == 0 {
             let now = authorities.bundle().borrow().clone();
             assert!(now.sequence >= seen.sequence);
@@ -144,16 +164,19 @@ async fn a_verifier_that_looks_every_six_hours_is_never_behind() {
         }
         keys.extend(seen.jwt_authorities.iter().map(|key| key["kid"].to_string()));
         assert!(seen.jwt_authorities.len() <= 3, "ended keys are dropped");
-        assert_eq!(seen.x509_authorities.len(), 1, "the upstream's root alone is trusted");
+        roots.extend(seen.x509_authorities.iter().cloned());
+        assert!(seen.x509_authorities.len() <= 3, "so are ended roots");
     }
     assert!(keys.len() >= 6, "keys went and came: {}", keys.len());
+    roots
 }
 
 #[tokio::test]
 async fn a_key_that_is_brought_signs_once_it_was_acknowledged_or_no_other_can() {
     let settings = AuthoritySettings { jwt_keys_are_brought: true, ..Scene::settings() };
     let scene = Scene::new();
-    let authorities = scene.open_with(settings.clone()).await;
+    let upstream = || -> Option<Arc<dyn Upstream>> { Some(scene.upstream.clone()) };
+    let authorities = scene.open_with(settings.clone(), upstream()).await;
     let kid = |authorities: &Authorities| {
         let svid = authorities.sign_jwt(&backend(), &[], Duration::from_secs(300)).unwrap();
         SignedToken::parse(svid.token.expose()).unwrap().key_id.unwrap()
@@ -177,7 +200,7 @@ async fn a_key_that_is_brought_signs_once_it_was_acknowledged_or_no_other_can() 
     drop(authorities);
 
     // What waits is stored; a key that nobody brought is better than none.
-    let authorities = scene.open_with(settings).await;
+    let authorities = scene.open_with(settings, upstream()).await;
     for hour in 22..37 {
         scene.clock.advance(HOUR);
         authorities.advance().await.unwrap();

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use holdfast_keys::x509::{Certificate, X509Error};
 use holdfast_types::{Timestamp, TrustDomain};
 
-pub(crate) use disk::authority_name;
 pub use disk::{DiskError, DiskUpstream};
+pub(crate) use disk::{authority_name, self_signed};
 pub use vault::VaultUpstream;
 
 /// A certificate authority to be signed.

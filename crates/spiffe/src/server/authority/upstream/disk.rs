@@ -86,16 +86,7 @@ impl DiskUpstream {
     ) -> Result<(String, SecretString), X509Error> {
         let curve = holdfast_keys::x509::Curve::P256;
         let key = PrivateKey::generate(holdfast_keys::x509::KeyAlgorithm::Ec(curve))?;
-        let subject = authority_name(trust_domain, "root");
-        let template = CertificateTemplate {
-            serial: random_serial(random),
-            subject: subject.clone(),
-            not_before: now - BACKDATED,
-            not_after: now + life,
-            public_key: key.public_key().clone(),
-            extensions: extensions(trust_domain, key.public_key(), None),
-        };
-        let der = template.sign(&subject, &key, key.signature_algorithm(Hash::Sha256, false))?;
+        let der = self_signed(trust_domain, "root", &key, now, life, random)?;
         let pem = holdfast_keys::x509::encode_pem("CERTIFICATE", &der);
         Ok((pem.to_string(), key.to_pkcs8_pem()))
     }
@@ -133,6 +124,27 @@ impl Upstream for DiskUpstream {
         }
         Ok(SignedAuthority { chain, roots: self.roots.clone() })
     }
+}
+
+/// An authority's certificate, DER, that `key` itself signs.
+pub(crate) fn self_signed(
+    trust_domain: &TrustDomain,
+    kind: &str,
+    key: &PrivateKey,
+    now: Timestamp,
+    life: Duration,
+    random: &dyn holdfast_types::Random,
+) -> Result<Vec<u8>, X509Error> {
+    let subject = authority_name(trust_domain, kind);
+    let template = CertificateTemplate {
+        serial: random_serial(random),
+        subject: subject.clone(),
+        not_before: now - BACKDATED,
+        not_after: now + life,
+        public_key: key.public_key().clone(),
+        extensions: extensions(trust_domain, key.public_key(), None),
+    };
+    template.sign(&subject, key, key.signature_algorithm(Hash::Sha256, false))
 }
 
 /// The subject of an authority: not empty, as RFC 5280 wants it of issuers.
