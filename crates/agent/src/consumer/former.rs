@@ -233,10 +233,10 @@ mod tests {
         let pid = first.id().cast_signed();
         former.remember(pid).unwrap();
 
-        // Another process has the number by now.
+        // Another process has the number by now, as has all of its group.
         let mut record = former.read().unwrap();
         record.agent = Identity { pid: i32::MAX, started: 1 };
-        record.process.started += 1;
+        record.process.started += 1 << 32;
         fs::write(former.file(), serde_json::to_vec(&record).unwrap()).unwrap();
         former.end(GRACE).await;
         assert!(lives(pid) && lives(beside) && former.read().is_none());

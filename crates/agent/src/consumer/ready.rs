@@ -6,7 +6,7 @@
 //! began after the flip is not.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, setsockopt, sockopt::PassCred,
 };
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{Pid, getpgid};
+use nix::unistd::{Pid, close, getpgid};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::sync::watch;
@@ -24,6 +24,10 @@ use tracing::{debug, warn};
 const SOCKET: &str = "notify.sock";
 /// The longest that is listened to.
 const LONGEST: usize = 4096;
+/// So many descriptors can come along with what is said.
+///
+/// Source: unix(7), `SCM_MAX_FD`.
+const DESCRIPTORS: usize = 253;
 
 /// Where the process says it.
 #[derive(Debug)]
@@ -113,16 +117,24 @@ impl ReadySocket {
         loop {
             let mut bytes = [0; LONGEST];
             let heard = self.socket.async_io(Interest::READABLE, || {
-                let mut control = nix::cmsg_space!(nix::sys::socket::UnixCredentials);
+                // Room for all that can come: an answer that is cut short would not say who spoke.
+                let mut control =
+                    nix::cmsg_space!(nix::sys::socket::UnixCredentials, [RawFd; DESCRIPTORS]);
                 let mut parts = [IoSliceMut::new(&mut bytes)];
                 let socket = self.socket.as_raw_fd();
-                // Descriptors that come along are closed: there is no room for them.
                 let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
                 let message = recvmsg::<UnixAddr>(socket, &mut parts, Some(&mut control), flags)?;
-                let sender = message.cmsgs()?.find_map(|found| match found {
-                    ControlMessageOwned::ScmCredentials(who) => Some(who.pid()),
-                    _ => None,
-                });
+                let mut sender = None;
+                for found in message.cmsgs()? {
+                    match found {
+                        ControlMessageOwned::ScmCredentials(who) => sender = Some(who.pid()),
+                        // For systemd to keep; or a barrier, which waits until it is closed.
+                        ControlMessageOwned::ScmRights(descriptors) => {
+                            descriptors.into_iter().for_each(|one| _ = close(one));
+                        }
+                        _ => {}
+                    }
+                }
                 let whole = !message.flags.contains(MsgFlags::MSG_TRUNC);
                 Ok((sender.filter(|_| whole), message.bytes))
             });
@@ -156,8 +168,11 @@ pub fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::IoSlice;
     use std::os::unix::net::UnixDatagram as Plain;
     use std::time::Duration;
+
+    use nix::sys::socket::{ControlMessage, sendmsg};
 
     use super::*;
 
@@ -206,6 +221,23 @@ mod tests {
         send("READY=1");
         soon(wait(pid, asked)).await;
         assert!(at_once(wait(pid + 1, 0)).await.is_err(), "of another process");
+
+        // What comes along is not kept, and keeps nobody from being heard.
+        let (ours, theirs) = Plain::pair().unwrap();
+        for count in [1, DESCRIPTORS] {
+            let descriptors = vec![theirs.as_raw_fd(); count];
+            let along = [ControlMessage::ScmRights(&descriptors)];
+            let text = [IoSlice::new(b"BARRIER=1")];
+            let to = UnixAddr::new(&path).unwrap();
+            sendmsg(other.as_raw_fd(), &text, &along, MsgFlags::empty(), Some(&to)).unwrap();
+        }
+        drop(theirs);
+        let asked = now();
+        send(&format!("RELOADING=1\nMONOTONIC_USEC={asked}"));
+        send("READY=1");
+        soon(wait(pid, asked)).await;
+        let closed = ours.send(b"anybody?").unwrap_err().kind();
+        assert_eq!(closed, io::ErrorKind::ConnectionRefused);
 
         drop(said);
         drop(seen);
