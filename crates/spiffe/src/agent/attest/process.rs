@@ -3,7 +3,10 @@
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
+
+use nix::fcntl::OFlag;
 
 use super::executable::Program;
 use super::{AttestError, proc_path};
@@ -74,10 +77,11 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 /// Where the program lies, and whether that path can be believed.
 ///
-/// The kernel writes the path as the process sees it. A process that changed what it sees, which
-/// takes no rights (user namespaces), may show any path it likes. So the path counts only where it
-/// leads us to that very file, or where the process sees what we see, in which case the file may
-/// have been replaced meanwhile.
+/// The kernel writes the path by the mount that the program was executed from. Whoever changes what
+/// he sees, which takes no rights (user namespaces), may have it show any path. So the path counts
+/// only where it leads us to that very file; or where the file was replaced meanwhile, and the
+/// process sees what we see and executes from a mount of ours: a process that sees what we see can
+/// still execute from a mount of another namespace, through `/proc/<pid>/root`.
 fn executable_path(pid: i32, link: PathBuf, program: Program) -> (PathBuf, bool) {
     if Program::at(&link).is_ok_and(|at| at == program) {
         return (link, true);
@@ -92,9 +96,24 @@ fn executable_path(pid: i32, link: PathBuf, program: Program) -> (PathBuf, bool)
     // A file that was removed or replaced.
     let deleted = link.to_str().and_then(|path| path.strip_suffix(" (deleted)"));
     match deleted {
-        Some(path) => (path.into(), same("ns/mnt") && same("root")),
+        Some(path) => {
+            (path.into(), same("ns/mnt") && same("root") && is_mount_ours(pid).unwrap_or(false))
+        }
         None => (link, false),
     }
+}
+
+/// Whether the program was executed from a mount that we see.
+fn is_mount_ours(pid: i32) -> io::Result<bool> {
+    let mut options = fs::File::options();
+    let path = proc_path(pid, "exe");
+    // A handle alone: nothing of it is read.
+    let file = options.read(true).custom_flags(OFlag::O_PATH.bits()).open(path)?;
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
+    let mount = field(&text, "mnt_id").map(str::trim).ok_or(io::ErrorKind::InvalidData)?;
+    let ours = fs::read_to_string("/proc/self/mountinfo")?;
+    // The number of a mount is its own among those of all namespaces.
+    Ok(ours.lines().any(|line| line.split(' ').next() == Some(mount)))
 }
 
 /// The cgroup that systemd put it in: the line of systemd's own hierarchy, else the unified one.

@@ -1,4 +1,4 @@
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 
@@ -94,6 +94,62 @@ fn a_process_that_executes_another_program_is_noticed() {
     assert!(matches!(attestor.is_still(&peer, &attested), Err(AttestError::Executed)));
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn a_path_that_a_mount_of_another_namespace_gives_is_not_believed() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let (believed, own) = (directory.join("believed"), directory.join("own"));
+    for path in [&believed, &own] {
+        std::fs::copy("/bin/sh", path).unwrap();
+    }
+    let attestor = Attestor::new(None);
+    let claims = format!("unix:path:{}", believed.display());
+    let run = |program: &Path| {
+        let mut command = Command::new(program);
+        command.args(["-c", "echo; read -r line"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        child
+    };
+    let end = |mut child: Child| {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    };
+
+    // Somebody without rights puts his own program in the place of another, in a namespace of his
+    // own, and executes it from outside of that. Its path is the other's.
+    let script = "mount --bind \"$0\" \"$1\" && echo && read -r line";
+    let mut elsewhere = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+        .args([&own, &believed])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    if elsewhere.stdout.take().unwrap().read_exact(&mut [0]).is_err() {
+        // Where nobody may make a namespace, nobody can do that.
+        elsewhere.wait().unwrap();
+        return;
+    }
+    std::fs::remove_file(&own).unwrap();
+    let root = Path::new("/proc").join(elsewhere.id().to_string()).join("root");
+    let stranger = run(&root.join(believed.strip_prefix("/").unwrap()));
+    let link = std::fs::read_link(format!("/proc/{}/exe", stranger.id())).unwrap();
+    assert_eq!(link.to_str(), Some(&*format!("{} (deleted)", believed.display())));
+    let attested = attest(&attestor, stranger.id()).unwrap();
+    assert!(!has(&attested, &claims), "{attested:?}");
+    end(stranger);
+    end(elsewhere);
+
+    // The real one, whose file was replaced while it runs.
+    let replaced = run(&believed);
+    std::fs::remove_file(&believed).unwrap();
+    std::fs::copy("/bin/sh", &believed).unwrap();
+    let attested = attest(&attestor, replaced.id()).unwrap();
+    assert!(has(&attested, &claims), "{attested:?}");
+    end(replaced);
 }
 
 #[test]
