@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,6 +17,9 @@ use crate::{Ca, Spire};
 
 /// How long a start may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Starts an agent whose third descriptor is the socket that comes as its input.
+const INTRODUCED: &str = "exec 3<&0 </dev/null; \
+    LISTEN_FDS=1 LISTEN_FDNAMES=introductions exec \"$0\" \"$@\"";
 const POLL: Duration = Duration::from_millis(1);
 
 /// Whose server and agent.
@@ -52,6 +56,8 @@ pub struct TrustDomainSettings {
     pub jwt_ttl: Duration,
     /// More arguments of our own server.
     pub server_arguments: Vec<String>,
+    /// Who may ask the agent for others' identities, by SPIFFE ID.
+    pub authorized_delegates: Vec<String>,
     /// How often SPIRE's agent asks for changes; ours is told of them.
     pub sync_interval: Duration,
 }
@@ -66,6 +72,7 @@ impl Default for TrustDomainSettings {
             x509_ttl: Duration::from_hours(1),
             jwt_ttl: Duration::from_mins(5),
             server_arguments: Vec::new(),
+            authorized_delegates: Vec::new(),
             sync_interval: Duration::from_secs(5),
         }
     }
@@ -132,6 +139,10 @@ pub struct TrustDomain {
     engine: SpiffeEngine,
     settings: TrustDomainSettings,
     folder: TempDir,
+    /// For the agent's other socket, which SPIRE wants elsewhere.
+    operators: TempDir,
+    /// The end of a supervisor's that our agent inherits.
+    introductions: Option<OwnedFd>,
     port: u16,
     agent_id: String,
     server: Option<Child>,
@@ -152,8 +163,22 @@ impl TrustDomain {
     /// # Panics
     /// They do not start.
     pub fn start_under(engine: SpiffeEngine, settings: TrustDomainSettings, upstream: &Ca) -> Self {
+        Self::start_introduced(engine, settings, upstream, None)
+    }
+
+    /// Starts both, by this authority. Our agent inherits the socket on which a supervisor introduces
+    /// its children; SPIRE's has nothing like it.
+    ///
+    /// # Panics
+    /// They do not start.
+    pub fn start_introduced(
+        engine: SpiffeEngine,
+        settings: TrustDomainSettings,
+        upstream: &Ca,
+        introductions: Option<OwnedFd>,
+    ) -> Self {
         let name = engine.name();
-        match Self::try_start(engine, settings, upstream) {
+        match Self::try_start(engine, settings, upstream, introductions) {
             Ok(domain) => domain,
             Err(error) => panic!("start {name}'s server and agent: {error:#}"),
         }
@@ -163,8 +188,10 @@ impl TrustDomain {
         engine: SpiffeEngine,
         settings: TrustDomainSettings,
         upstream: &Ca,
+        introductions: Option<OwnedFd>,
     ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("holdfast-spiffe-").tempdir()?;
+        let operators = tempfile::Builder::new().prefix("holdfast-spiffe-").tempdir()?;
         let at = |name: &str| folder.path().join(name);
         fs::write(at("upstream.pem"), upstream.pem())?;
         // A test's keys guard a test's identities.
@@ -172,8 +199,18 @@ impl TrustDomain {
         fs::write(at("seal.key"), [7; 32])?;
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let agent_id = format!("spiffe://{}/spire/agent/local", settings.name);
-        let mut domain =
-            Self { engine, settings, folder, port, agent_id, server: None, agent: None };
+        let (server, agent) = (None, None);
+        let mut domain = Self {
+            engine,
+            settings,
+            folder,
+            operators,
+            introductions,
+            port,
+            agent_id,
+            server,
+            agent,
+        };
         if matches!(domain.engine, SpiffeEngine::Spire(_)) {
             fs::write(domain.path("server.conf"), domain.spire_server())?;
         }
@@ -214,6 +251,11 @@ impl TrustDomain {
     /// Where workloads connect.
     pub fn socket(&self) -> PathBuf {
         self.path("agent.sock")
+    }
+
+    /// Where the agent's operators connect, and delegates.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.operators.path().join("admin.sock")
     }
 
     /// What clients have in `SPIFFE_ENDPOINT_SOCKET`.
@@ -316,15 +358,27 @@ impl TrustDomain {
     pub fn spawn_agent(&mut self) -> Result<()> {
         let mut command = match &self.engine {
             SpiffeEngine::Holdfast(binary) => {
-                let mut command = Command::new(binary);
+                let mut command = match &self.introductions {
+                    Some(_) => Command::new("/bin/sh"),
+                    None => Command::new(binary),
+                };
+                command.stdin(Stdio::null());
+                if let Some(socket) = &self.introductions {
+                    command.args(["-c", INTRODUCED]).arg(binary);
+                    command.stdin(socket.try_clone()?);
+                }
                 command.args(["spiffe", "agent"]);
                 command.arg("-socketPath").arg(self.socket());
+                command.arg("-adminSocketPath").arg(self.admin_socket());
+                for delegate in &self.settings.authorized_delegates {
+                    command.args(["-authorizedDelegate", delegate]);
+                }
                 command.arg("-serverSocketPath").arg(self.server_socket());
                 command
             }
             SpiffeEngine::Spire(spire) => {
                 let mut command = Command::new(spire.agent());
-                command.args(["run", "-config"]).arg(self.path("agent.conf"));
+                command.args(["run", "-config"]).arg(self.path("agent.conf")).stdin(Stdio::null());
                 command
             }
         };
@@ -397,7 +451,7 @@ impl TrustDomain {
                 command
             }
         };
-        self.server = Some(self.spawn(&mut command, "server.log")?);
+        self.server = Some(self.spawn(command.stdin(Stdio::null()), "server.log")?);
         let socket = self.server_socket();
         let server = self.server.as_mut().context("the server was started")?;
         wait_for(server, &socket, &self.folder.path().join("server.log"))
@@ -406,13 +460,17 @@ impl TrustDomain {
     fn try_start_agent(&mut self) -> Result<()> {
         self.spawn_agent()?;
         let socket = self.socket();
-        let agent = self.agent.as_mut().context("the agent was started")?;
-        wait_for(agent, &socket, &self.folder.path().join("agent.log"))
+        // One after the other: SPIRE makes the second a moment later.
+        for socket in [socket, self.admin_socket()] {
+            let agent = self.agent.as_mut().context("the agent was started")?;
+            wait_for(agent, &socket, &self.folder.path().join("agent.log"))?;
+        }
+        Ok(())
     }
 
     fn spawn(&self, command: &mut Command, log: &str) -> Result<Child> {
         let log = File::options().create(true).append(true).open(self.path(log))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.stdout(log.try_clone()?).stderr(log);
         command.spawn().with_context(|| format!("run {command:?}"))
     }
 
@@ -471,6 +529,8 @@ plugins {{
   trust_domain = "{name}"
   insecure_bootstrap = true
   join_token = "{token}"
+  admin_socket_path = "{admin}"
+  authorized_delegates = {delegates:?}
   experimental {{ sync_interval = "{sync}" }}
 }}
 plugins {{
@@ -481,6 +541,8 @@ plugins {{
 "#,
             port = self.port,
             name = self.settings.name,
+            admin = self.admin_socket().display(),
+            delegates = self.settings.authorized_delegates,
             sync = seconds(self.settings.sync_interval),
         )
     }

@@ -12,7 +12,7 @@ use holdfast_spiffe::agent::attest::Introductions;
 use holdfast_spiffe::agent::{Agent as SpiffeAgent, AgentOptions};
 use holdfast_spiffe::proto::agent::agent_admin_client::AgentAdminClient;
 use holdfast_spiffe::remote::{RemoteSource, unix_channel};
-use holdfast_types::{SystemClock, SystemRandom};
+use holdfast_types::{SpiffeId, SystemClock, SystemRandom};
 use holdfast_vault::http::Inherited;
 use holdfast_vault::logs::{LogFormat, Logs};
 use nix::unistd::Uid;
@@ -56,6 +56,10 @@ pub(super) struct Agent {
         env = "HOLDFAST_SPIFFE_SOCKET"
     )]
     server_socket_path: PathBuf,
+    /// Who may ask for the identities of a supervisor's children, by SPIFFE ID; may be repeated. It
+    /// connects to the socket for operators, as SPIRE's delegates do.
+    #[arg(long = "authorizedDelegate", value_name = "ID")]
+    authorized_delegates: Vec<SpiffeId>,
     /// How much to log: trace, debug, info, warn or error.
     #[arg(long = "logLevel", value_name = "LEVEL", default_value = "info")]
     log_level: String,
@@ -134,6 +138,7 @@ impl Agent {
             listener,
             source,
             introductions,
+            authorized_delegates: self.authorized_delegates.into_iter().collect(),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
         })?;

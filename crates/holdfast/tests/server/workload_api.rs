@@ -12,6 +12,7 @@ use spiffe::{SpiffeId, WorkloadApiClient, X509Source};
 use spiffe_rustls::{authorizer, mtls_client, mtls_server};
 use tempfile::TempDir;
 
+mod delegated;
 mod envoy;
 mod side_by_side;
 

@@ -8,7 +8,7 @@ use holdfast_types::{Clock, Random, Timestamp, TrustDomain};
 use tokio::sync::{Semaphore, watch};
 use tonic::Status;
 
-use super::attest::{AttestError, Attested, Attestor};
+use super::attest::{AttestError, Attested, Attestor, Peer};
 use super::caller::{Caller, Place, Places};
 use super::denials::Denials;
 use super::registry::Registry;
@@ -90,7 +90,21 @@ impl Core {
         caller: &Caller,
         registry: &Registry,
     ) -> Result<Attested, Status> {
-        let peer = caller.peer.as_ref().map_err(unattested)?.clone();
+        self.attest_process(self.process(caller)?, registry).await
+    }
+
+    /// The process of a caller.
+    pub(super) fn process<'c>(&self, caller: &'c Caller) -> Result<&'c Peer, Status> {
+        caller.peer.as_ref().map_err(unattested)
+    }
+
+    /// What is to be known of a process.
+    pub(super) async fn attest_process(
+        &self,
+        process: &Peer,
+        registry: &Registry,
+    ) -> Result<Attested, Status> {
+        let peer = process.clone();
         let (attestor, with_hash) = (self.attestor.clone(), registry.wants_hash());
         let _look = self.looks.acquire().await;
         let look = tokio::task::spawn_blocking(move || attestor.attest(&peer, with_hash)).await;
@@ -106,7 +120,7 @@ impl Core {
 
     /// A place for another stream of this caller.
     pub(super) fn open_stream(&self, caller: &Caller) -> Result<Place, Status> {
-        let pid = caller.peer.as_ref().map_err(unattested)?.pid();
+        let pid = self.process(caller)?.pid();
         let place = self.streams.take(pid.unsigned_abs());
         place.ok_or_else(|| Status::resource_exhausted("too many open streams"))
     }
@@ -117,6 +131,12 @@ impl Core {
         registry: &Registry,
         attested: &Attested,
     ) -> Result<Vec<Arc<Entry>>, Status> {
+        let entries = self.identities(registry, attested);
+        if entries.is_empty() { Err(self.denied(attested)) } else { Ok(entries) }
+    }
+
+    /// The same, and none where there are none.
+    pub(super) fn identities(&self, registry: &Registry, attested: &Attested) -> Vec<Arc<Entry>> {
         let mut entries = registry.matching(&attested.selectors);
         let now = self.clock.now();
         let mut hints = BTreeSet::new();
@@ -124,10 +144,7 @@ impl Core {
             let is_over = entry.expires.is_some_and(|expires| expires <= now);
             !is_over && (entry.hint.is_empty() || hints.insert(entry.hint.clone()))
         });
-        if entries.is_empty() {
-            return Err(self.denied(attested));
-        }
-        Ok(entries)
+        entries
     }
 
     /// The refusal of a caller without identities. Clients look for its first three words.

@@ -9,15 +9,15 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
-use super::attest::Attested;
+use super::attest::{Attested, Peer};
 use super::caller::Caller;
 use super::core::{Core, View};
 
 /// How old what was seen of a caller may get. Sooner than that it is looked at again where it
 /// executes another program.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long to wait after a failure that may pass.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 /// The stream of answers that a call returns.
 pub(super) type Answers<T> = ReceiverStream<Result<T, Status>>;
@@ -63,6 +63,7 @@ async fn tell<T>(
     sender: mpsc::Sender<Result<T, Status>>,
 ) -> Result<(), Status> {
     core.registry().await?;
+    let process = core.process(caller)?;
     let mut changes = core.registry.clone();
     let mut seen = Seen::default();
     let mut sent: Option<View> = None;
@@ -70,7 +71,7 @@ async fn tell<T>(
         let Some(registry) = changes.borrow_and_update().clone() else {
             return Err(Status::unavailable("the agent has not heard from its server yet"));
         };
-        let attested = seen.look(core, caller, &registry).await?;
+        let attested = seen.look(core, process, &registry).await?;
         let entries = core.entries(&registry, attested)?;
         let wait = match core.view(&registry, &entries, kind.with_svids).await {
             Ok(view) => {
@@ -103,32 +104,38 @@ async fn tell<T>(
     }
 }
 
-/// What was seen of a caller, and when.
+/// What was seen of a process, and when.
 #[derive(Default)]
-struct Seen(Option<(Attested, Instant, bool)>);
+pub(super) struct Seen(Option<(Attested, Instant, bool)>);
 
 impl Seen {
     fn forget(&mut self) {
         self.0 = None;
     }
 
-    /// What is to be known of the caller; it is looked at where what is known may be old.
-    async fn look(
+    /// Whether the process still is what it was seen to be.
+    pub(super) fn is_still(&self, core: &Core, process: &Peer) -> bool {
+        let attested = self.0.as_ref().map(|(attested, ..)| attested);
+        attested.is_some_and(|attested| core.attestor.is_still(process, attested).is_ok())
+    }
+
+    /// What is to be known of the process; it is looked at where what is known may be old.
+    pub(super) async fn look(
         &mut self,
         core: &Core,
-        caller: &Caller,
+        process: &Peer,
         registry: &super::registry::Registry,
     ) -> Result<&Attested, Status> {
         let is_fresh = self.0.as_ref().is_some_and(|(attested, at, with_hash)| {
             at.elapsed() < LOOK_AGAIN
                 && (*with_hash || !registry.wants_hash())
-                && core.is_still(caller, attested)
+                && core.attestor.is_still(process, attested).is_ok()
         });
         if !is_fresh {
             self.0 = None;
         }
         if self.0.is_none() {
-            let attested = core.attest(caller, registry).await?;
+            let attested = core.attest_process(process, registry).await?;
             self.0 = Some((attested, Instant::now(), registry.wants_hash()));
         }
         let seen = self.0.as_ref().map(|(attested, ..)| attested);
@@ -136,7 +143,7 @@ impl Seen {
     }
 }
 
-fn until(now: Timestamp, next: Option<Timestamp>) -> Duration {
+pub(super) fn until(now: Timestamp, next: Option<Timestamp>) -> Duration {
     let Some(next) = next else { return LOOK_AGAIN };
     let milliseconds = next.as_millisecond().saturating_sub(now.as_millisecond());
     // A millisecond more, so that it is not a little too early.

@@ -2,14 +2,16 @@
 //!
 //! [`attest`] says who asks, [`registry`] what is theirs; [`svids`] and [`tokens`] have it signed and
 //! keep it while it is young. [`core`] puts these together for the services on the socket: the
-//! Workload API ([`workload`]), Envoy's ([`sds`]), and those for operators ([`admin`]).
+//! Workload API ([`workload`]), Envoy's ([`sds`]), and those on the other socket: for operators
+//! ([`admin`]), and for who acts for others ([`delegated`]).
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_types::{Clock, Random};
+use holdfast_types::{Clock, Random, SpiffeId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -18,12 +20,14 @@ use crate::Source;
 use crate::proto::agent::agent_admin_server::AgentAdminServer;
 use crate::proto::envoy::service::secret::v3::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use crate::proto::health::health_server::HealthServer;
+use crate::proto::spire::api::agent::delegatedidentity::v1::delegated_identity_server::DelegatedIdentityServer;
 use crate::proto::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
 
 mod admin;
 pub mod attest;
 mod caller;
 mod core;
+mod delegated;
 mod denials;
 mod follow;
 mod health;
@@ -46,6 +50,7 @@ pub use listen::ListenError;
 use admin::Admin;
 use attest::{Attestor, Introductions};
 use core::Core;
+use delegated::Delegated;
 use health::HealthService;
 use listen::Socket;
 use sds::Secrets;
@@ -55,6 +60,8 @@ use workload::Workload;
 const SOCKET_MODE: u32 = 0o777;
 /// Root and the agent's own user.
 const ADMIN_MODE: u32 = 0o600;
+/// Everybody may connect, of whom delegates are told by what they are, and operators by their user.
+const ADMIN_MODE_WITH_DELEGATES: u32 = 0o666;
 /// Requests that a connection may have open at once.
 const REQUESTS: u32 = 1024;
 /// The longest message that is read. Envoy's first is about 61 KB.
@@ -70,12 +77,14 @@ pub struct AgentOptions {
     pub socket: PathBuf,
     /// The socket itself, where somebody else made it for the agent.
     pub listener: Option<OwnedFd>,
-    /// Where operators connect.
+    /// Where operators connect, and delegates.
     pub admin_socket: PathBuf,
     /// The server.
     pub source: Arc<dyn Source>,
     /// The supervisor's children, where there is a supervisor.
     pub introductions: Option<Introductions>,
+    /// Who may ask for the identities of the supervisor's children.
+    pub authorized_delegates: BTreeSet<SpiffeId>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -89,6 +98,7 @@ pub struct Agent {
     source: Arc<dyn Source>,
     registry: watch::Sender<Option<Arc<registry::Registry>>>,
     core: Arc<Core>,
+    delegated: Delegated,
 }
 
 impl Agent {
@@ -97,17 +107,22 @@ impl Agent {
     /// # Errors
     /// The socket cannot be made.
     pub fn build(options: AgentOptions) -> Result<Self, ListenError> {
-        let AgentOptions { socket, listener, admin_socket, source, introductions, clock, random } =
-            options;
+        let AgentOptions { socket, listener, admin_socket, source, introductions, .. } = options;
+        let AgentOptions { authorized_delegates, clock, random, .. } = options;
         let socket = match listener {
             Some(listener) => Socket::inherited(listener)?,
             None => Socket::bind(&socket, SOCKET_MODE)?,
         };
-        let admin = Socket::bind(&admin_socket, ADMIN_MODE)?;
+        let admin_mode = match authorized_delegates.is_empty() {
+            true => ADMIN_MODE,
+            false => ADMIN_MODE_WITH_DELEGATES,
+        };
+        let admin = Socket::bind(&admin_socket, admin_mode)?;
         let (registry, known) = watch::channel(None);
         let attestor = Attestor::new(introductions);
         let core = Core::new(source.clone(), attestor, known, clock, random);
-        Ok(Self { socket, admin, source, registry, core })
+        let delegated = Delegated::new(core.clone(), authorized_delegates);
+        Ok(Self { socket, admin, source, registry, core, delegated })
     }
 
     /// Answers until `shutdown`.
@@ -115,7 +130,7 @@ impl Agent {
     /// # Errors
     /// The transport failed.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), tonic::transport::Error> {
-        let Self { socket, admin, source, registry, core } = self;
+        let Self { socket, admin, source, registry, core, delegated } = self;
         let follow = tokio::spawn(registry::follow(source.watch(), registry));
         let attestor = core.attestor.clone();
         let introduced = tokio::spawn(async move { attestor.keep_reading().await });
@@ -139,6 +154,7 @@ impl Agent {
             });
         let operators = limited()
             .add_service(AgentAdminServer::new(Admin::new(core)))
+            .add_service(DelegatedIdentityServer::new(delegated))
             .serve_with_incoming_shutdown(admin.connections(), shutdown.cancelled());
         tokio::select! {
             outcome = async { tokio::try_join!(workloads, operators) } => outcome.map(|_| ()),

@@ -10,6 +10,9 @@ use holdfast_types::{SystemClock, SystemRandom};
 
 use super::testing::{Rows, TestServer};
 use super::*;
+
+mod delegated;
+
 use crate::proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use crate::proto::workload::*;
 
@@ -23,6 +26,16 @@ struct World {
 
 impl World {
     fn start(rows: &Rows<'_>) -> Self {
+        Self::start_beside(rows, None, &[])
+    }
+
+    /// With a supervisor, and who may ask for its children's identities.
+    fn start_beside(
+        rows: &Rows<'_>,
+        introductions: Option<Introductions>,
+        delegates: &[&str],
+    ) -> Self {
+        let delegates = delegates.iter().map(|id| SpiffeId::parse(id).unwrap());
         let server = TestServer::new(rows);
         let directory = tempfile::tempdir().unwrap();
         let agent = Agent::build(AgentOptions {
@@ -30,7 +43,8 @@ impl World {
             admin_socket: directory.path().join("admin.sock"),
             listener: None,
             source: server.clone(),
-            introductions: None,
+            introductions,
+            authorized_delegates: delegates.collect(),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
         });
@@ -41,6 +55,12 @@ impl World {
 
     fn socket(&self) -> PathBuf {
         self.directory.path().join("agent.sock")
+    }
+
+    /// Waits until there is an entry for this process: the agent hears of one a moment later.
+    async fn knows_the_caller(&self) {
+        let known = async { while self.x509().await.unwrap().message().await.is_err() {} };
+        tokio::time::timeout(Duration::from_secs(60), known).await.expect("the entry to be known");
     }
 
     async fn client(&self) -> SpiffeWorkloadApiClient<Channel> {
@@ -152,6 +172,7 @@ async fn refusals_are_spires() {
         with_header(JwtsvidRequest { audience, spiffe_id: spiffe_id.to_owned() })
     };
     world.server.register(&[("a", "/a", &[&own])]);
+    world.knows_the_caller().await;
     let many: Vec<_> = vec!["a"; 65];
     for (request, code, words) in [
         (jwt(&[], ""), Code::InvalidArgument, "audience must be specified"),
@@ -259,9 +280,7 @@ async fn a_refusal_is_explained_to_operators() {
     assert_eq!(explained.nearest[0].missing, ["unix:path:/usr/bin/other"]);
 
     world.server.register(&[("a", "/a", &[&own])]);
-    // The agent hears of it a moment later.
-    let known = async { while world.x509().await.unwrap().message().await.is_err() {} };
-    tokio::time::timeout(Duration::from_secs(60), known).await.expect("the entry to be known");
+    world.knows_the_caller().await;
     let pid = ExplainRequest { subject: Some(Subject::Pid(std::process::id() as i32)) };
     let explained = admin.explain(pid).await.unwrap().into_inner();
     assert_eq!(explained.matching[0].spiffe_id, "spiffe://example.org/a");

@@ -61,6 +61,17 @@ pub(super) fn caller_of<T>(request: &Request<T>) -> Result<Arc<Caller>, Status> 
     caller.ok_or_else(|| Status::internal("the connection has no caller"))
 }
 
+/// Whether a token can be for this audience.
+pub(super) fn check_audience(audience: &[String]) -> Result<(), Status> {
+    if audience.is_empty() || audience.iter().any(String::is_empty) {
+        return Err(Status::invalid_argument("audience must be specified"));
+    }
+    if audience.len() > AUDIENCES.0 || audience.iter().any(|one| one.len() > AUDIENCES.1) {
+        return Err(Status::invalid_argument("too many audiences, or too long ones"));
+    }
+    Ok(())
+}
+
 #[tonic::async_trait]
 impl SpiffeWorkloadApi for Workload {
     type FetchX509SVIDStream = Answers<X509svidResponse>;
@@ -93,12 +104,7 @@ impl SpiffeWorkloadApi for Workload {
     ) -> Result<Response<JwtsvidResponse>, Status> {
         let caller = caller(&request)?;
         let JwtsvidRequest { audience, spiffe_id } = request.get_ref();
-        if audience.is_empty() || audience.iter().any(String::is_empty) {
-            return Err(Status::invalid_argument("audience must be specified"));
-        }
-        if audience.len() > AUDIENCES.0 || audience.iter().any(|one| one.len() > AUDIENCES.1) {
-            return Err(Status::invalid_argument("too many audiences, or too long ones"));
-        }
+        check_audience(audience)?;
         let wanted = match spiffe_id.as_str() {
             "" => None,
             text => Some(SpiffeId::parse(text).map_err(|error| {
@@ -181,7 +187,7 @@ fn x509_svids(view: &View) -> Result<X509svidResponse, Status> {
 }
 
 /// All bundles of a view, by the SPIFFE IDs of their trust domains.
-fn bundles(view: &View, form: fn(&Bundle) -> Vec<u8>) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn bundles(view: &View, form: fn(&Bundle) -> Vec<u8>) -> BTreeMap<String, Vec<u8>> {
     let all = std::iter::once(&view.bundle).chain(view.federated.values());
     all.map(|bundle| (bundle.trust_domain.id().to_string(), form(bundle))).collect()
 }

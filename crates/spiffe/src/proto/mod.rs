@@ -54,5 +54,26 @@ pub mod envoy {
     }
 }
 
+/// The part of SPIRE's API that its delegated identity service needs.
+pub mod spire {
+    /// SPIRE's services.
+    pub mod api {
+        /// What they have in common.
+        pub mod types {
+            include!("spire.api.types.rs");
+        }
+        /// Those of its agent.
+        pub mod agent {
+            /// SVIDs of workloads, for another process that acts for them.
+            pub mod delegatedidentity {
+                /// Version 1.
+                pub mod v1 {
+                    include!("spire.api.agent.delegatedidentity.v1.rs");
+                }
+            }
+        }
+    }
+}
+
 /// The descriptors of what everybody may call, for clients that ask what there is.
 pub(crate) const PUBLIC: &[u8] = include_bytes!("public.bin");

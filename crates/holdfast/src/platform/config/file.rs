@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use holdfast_types::SpiffeId;
 use serde::Deserialize;
 
 use super::problems::ConfigError;
@@ -40,6 +41,8 @@ struct SpiffeFile {
     /// Where services find the Workload API, such as `/run/spire/sockets/agent.sock`. Default: a
     /// path of this platform's own, which services are told.
     socket: Option<PathBuf>,
+    /// The SPIFFE IDs of the services that may ask the agent for other services' identities.
+    authorized_delegates: Vec<String>,
 }
 
 /// `[vault]`.
@@ -144,7 +147,7 @@ impl PlatformFile {
         check_names("domain", std::slice::from_ref(&domain), &mut problems);
 
         let vault = self.vault.resolve(directory, &mut problems);
-        let spiffe = self.spiffe.resolve(&mut problems);
+        let spiffe = self.spiffe.resolve(&trust_domain, &mut problems);
         let postgres = self.postgres.map(|file| file.resolve(&mut problems));
         let mut parts = vec!["vault".to_owned()];
         parts.extend(postgres.is_some().then(|| "postgres".to_owned()));
@@ -173,7 +176,7 @@ impl PlatformFile {
 }
 
 impl SpiffeFile {
-    fn resolve(self, problems: &mut Problems) -> Spiffe {
+    fn resolve(self, trust_domain: &str, problems: &mut Problems) -> Spiffe {
         let namespace = self.namespace.unwrap_or_else(|| "default".to_owned());
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let is_ended = |c: Option<char>| c.is_some_and(|c| c != '-' && plain(c));
@@ -187,7 +190,17 @@ impl SpiffeFile {
         if self.socket.as_ref().is_some_and(|path| !is_fit(path)) {
             problems.add("spiffe.socket", "must be an absolute path of at most 107 bytes");
         }
-        Spiffe { namespace, socket: self.socket }
+        let mut authorized_delegates = Vec::new();
+        for (index, text) in self.authorized_delegates.iter().enumerate() {
+            match SpiffeId::parse(text) {
+                Ok(id) if id.trust_domain() == trust_domain => authorized_delegates.push(id),
+                _ => problems.add(
+                    format!("spiffe.authorized_delegates.{index}"),
+                    format!("must be a SPIFFE ID of {trust_domain}"),
+                ),
+            }
+        }
+        Spiffe { namespace, socket: self.socket, authorized_delegates }
     }
 }
 

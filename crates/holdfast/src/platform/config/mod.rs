@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use holdfast_types::SpiffeId;
 
 pub(crate) use file::PlatformFile;
 pub(crate) use problems::{ConfigError, Problems, known};
@@ -59,6 +60,8 @@ pub(crate) struct Spiffe {
     pub(crate) namespace: String,
     /// Where services find the Workload API, where that is not on the platform's tmpfs.
     pub(crate) socket: Option<PathBuf>,
+    /// Who may ask the agent for other services' identities.
+    pub(crate) authorized_delegates: Vec<SpiffeId>,
 }
 
 /// The secrets server.

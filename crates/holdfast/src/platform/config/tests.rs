@@ -72,6 +72,17 @@ fn every_problem_is_named_by_its_key() {
 }
 
 #[test]
+fn delegates_are_ids_of_the_trust_domain() {
+    let text = "trust_domain = \"d\"\n[spiffe]\nauthorized_delegates = [\"spiffe://d/proxy\"]";
+    let platform = resolve(text).unwrap();
+    assert_eq!(platform.spiffe.authorized_delegates[0].as_str(), "spiffe://d/proxy");
+    for wrong in ["proxy", "spiffe://other/proxy", "spiffe://d/pro xy"] {
+        let problems = resolve(&text.replace("spiffe://d/proxy", wrong)).unwrap_err();
+        assert_eq!(problems[0].0, "spiffe.authorized_delegates.0", "{wrong}");
+    }
+}
+
+#[test]
 fn an_unknown_key_is_met_with_the_nearest_known_one() {
     let problems = resolve("trust_domain = \"d\"\n[vault]\nengin = \"managed\"").unwrap_err();
     assert!(problems[0].1.ends_with("did you mean `engine`?"), "{problems:?}");

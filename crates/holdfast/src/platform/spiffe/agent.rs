@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use tokio::net::UnixStream;
 
 use super::super::account::Account;
+use super::super::config::Platform;
 use super::super::launch::{Launch, MARK};
 use super::super::part::PartPlan;
 use super::super::state::State;
@@ -20,6 +21,7 @@ const INTRODUCTIONS: &str = "introductions";
 
 /// How it is run: as the supervisor's own user, for it looks at the processes of all others.
 pub(crate) fn plan(
+    platform: &Platform,
     state: &State,
     sockets: &Sockets,
     introductions: Introductions,
@@ -33,6 +35,9 @@ pub(crate) fn plan(
         ("-serverSocketPath", &sockets.server),
     ] {
         arguments.extend([option.into(), path.into()]);
+    }
+    for delegate in &platform.spiffe.authorized_delegates {
+        arguments.extend(["-authorizedDelegate".into(), delegate.as_str().into()]);
     }
     let launch = Launch {
         program: std::env::current_exe().context("find our own program")?,

@@ -172,7 +172,8 @@ async fn start_spiffe(running: &Rc<Running>, server: PartPlan) -> anyhow::Result
     *running.domain.borrow_mut() = Some(Rc::new(domain));
     let socket = running.introduced.take().context("an agent runs already")?;
     let introductions = running.introductions.clone();
-    let plan = spiffe::agent_plan(&running.state, &running.sockets, introductions, socket)?;
+    let (platform, state) = (&running.platform, &running.state);
+    let plan = spiffe::agent_plan(platform, state, &running.sockets, introductions, socket)?;
     running.start(plan)?.wait_ready(READY_LIMIT).await
 }
 

@@ -44,21 +44,26 @@ async fn ours_and_spires_workload_api_say_the_same() {
     let theirs = SpiffeEngine::Spire(Spire::install());
     let theirs = TrustDomain::start_under(theirs, settings, &upstream);
     let (ours, theirs) = tokio::join!(walk(&ours), walk(&theirs));
+    compare(&ours, &theirs, DIFFERENCES);
+}
+
+/// Holds that both say the same, but for what is known to be otherwise.
+pub(super) fn compare(ours: &Outcomes, theirs: &Outcomes, differences: &[&str]) {
     assert_eq!(ours.len(), theirs.len());
     let mut differing = Vec::new();
     let mut told = String::new();
-    for ((name, ours), (_, theirs)) in ours.iter().zip(&theirs) {
+    for ((name, ours), (_, theirs)) in ours.iter().zip(theirs) {
         if ours != theirs {
             differing.push(*name);
             let _ = writeln!(told, "{name}\n  Holdfast: {ours}\n  SPIRE:    {theirs}");
         }
     }
-    assert_eq!(differing, DIFFERENCES, "\n{told}");
+    assert_eq!(differing, differences, "\n{told}");
     println!("{} questions, {} answered otherwise:\n{told}", ours.len(), differing.len());
 }
 
 type Client = SpiffeWorkloadApiClient<Channel>;
-type Outcomes = Vec<(&'static str, String)>;
+pub(super) type Outcomes = Vec<(&'static str, String)>;
 
 /// Asks everything of one side.
 async fn walk(domain: &TrustDomain) -> Outcomes {
@@ -323,7 +328,7 @@ impl Streams {
 }
 
 /// The first word of a stream.
-async fn first<T>(
+pub(super) async fn first<T>(
     answer: Result<Response<Streaming<T>>, Status>,
     tell: impl FnOnce(T) -> String,
 ) -> String {
@@ -339,12 +344,15 @@ async fn first<T>(
     }
 }
 
-fn one<T>(answer: Result<Response<T>, Status>, tell: impl FnOnce(T) -> String) -> String {
+pub(super) fn one<T>(
+    answer: Result<Response<T>, Status>,
+    tell: impl FnOnce(T) -> String,
+) -> String {
     answer.map_or_else(|status| refusal(&status), |response| tell(response.into_inner()))
 }
 
 /// A code and its words, without what ours adds for operators.
-fn refusal(status: &Status) -> String {
+pub(super) fn refusal(status: &Status) -> String {
     let words = status.message();
     let mut words = words.split(" (explain ").next().unwrap_or(words).to_owned();
     // After these comes what the reader of IDs or of tokens says in words of its own.
@@ -456,7 +464,7 @@ fn extensions_of(certificate: &X509Certificate<'_>) -> Vec<String> {
 }
 
 /// The subjects of certificates one after another.
-fn certificates(mut der: &[u8]) -> Vec<String> {
+pub(super) fn certificates(mut der: &[u8]) -> Vec<String> {
     let mut subjects = Vec::new();
     while !der.is_empty() {
         let (after, certificate) = X509Certificate::from_der(der).unwrap();
@@ -467,7 +475,7 @@ fn certificates(mut der: &[u8]) -> Vec<String> {
 }
 
 /// The keys of a set, by what is known of each.
-fn key_set(jwks: &[u8]) -> Vec<String> {
+pub(super) fn key_set(jwks: &[u8]) -> Vec<String> {
     let set: Value = serde_json::from_slice(jwks).unwrap();
     let others: Vec<&String> = set.as_object().unwrap().keys().collect();
     let keys = set["keys"].as_array().unwrap().iter().map(|key| {

@@ -131,6 +131,12 @@ impl Introductions {
             .map(|known| known.process.clone())
     }
 
+    /// The process of this number, where that very process was introduced and lives.
+    pub(super) fn process(&mut self, pid: i32) -> Option<Peer> {
+        self.read();
+        self.known.iter().map(|known| &known.process).find(|process| process.pid() == pid).cloned()
+    }
+
     /// The agent's end once more, to wait on.
     ///
     /// # Errors

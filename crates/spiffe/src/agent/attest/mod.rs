@@ -162,6 +162,12 @@ impl Attestor {
         }
     }
 
+    /// The process of this number, where a supervisor introduced that very process and it lives.
+    pub fn introduced(&self, pid: i32) -> Option<Peer> {
+        let introduced = self.introduced.as_ref()?;
+        introduced.lock().unwrap_or_else(PoisonError::into_inner).process(pid)
+    }
+
     /// The process that a supervisor introduced as this service, while it lives.
     pub fn service(&self, name: &str) -> Option<Peer> {
         let introduced = self.introduced.as_ref()?;
