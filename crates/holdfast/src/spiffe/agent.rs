@@ -21,6 +21,7 @@ use tonic::transport::Channel;
 
 use super::connection::{DEFAULT_SOCKET, OfPlatform};
 use super::join::Join;
+use super::kubelet::Kubernetes;
 use crate::resident;
 use crate::vault::{log_level, stop_on_signal};
 
@@ -68,6 +69,8 @@ pub(super) struct Agent {
     log_format: Format,
     #[command(flatten)]
     join: Join,
+    #[command(flatten)]
+    kubernetes: Kubernetes,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -132,12 +135,14 @@ impl Agent {
             Some(joined) => Arc::new(joined),
             None => Arc::new(RemoteSource::unix(&self.server_socket_path)),
         };
+        let kubelet = self.kubernetes.kubelet()?;
         let agent = SpiffeAgent::build(AgentOptions {
             admin_socket: self.admin_socket_path.unwrap_or_else(|| beside(&socket)),
             socket: socket.clone(),
             listener,
             source,
             introductions,
+            kubelet,
             authorized_delegates: self.authorized_delegates.into_iter().collect(),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),

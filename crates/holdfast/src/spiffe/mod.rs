@@ -9,6 +9,7 @@ mod entry;
 mod explain;
 mod federation;
 mod join;
+mod kubelet;
 mod node;
 mod server;
 mod show;

@@ -119,6 +119,7 @@ impl AgentAdmin for Admin {
 impl Admin {
     async fn look(&self, peer: Peer) -> Result<Looked, Status> {
         let attestor = self.core.attestor.clone();
+        attestor.prepare(&peer).await;
         // With the hash, whoever asks: a rule to come may need it.
         let look = tokio::task::spawn_blocking(move || attestor.attest(&peer, true)).await;
         let attested = look.map_err(|_| Status::internal("the look failed"))?.map_err(not_seen)?;

@@ -104,6 +104,8 @@ impl Core {
         process: &Peer,
         registry: &Registry,
     ) -> Result<Attested, Status> {
+        // Before there is a look: others can be looked at meanwhile.
+        self.attestor.prepare(process).await;
         let peer = process.clone();
         let (attestor, with_hash) = (self.attestor.clone(), registry.wants_hash());
         let _look = self.looks.acquire().await;

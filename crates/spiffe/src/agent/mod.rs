@@ -48,7 +48,7 @@ mod workload;
 pub use listen::ListenError;
 
 use admin::Admin;
-use attest::{Attestor, Introductions};
+use attest::{Attestor, Introductions, Kubelet};
 use core::Core;
 use delegated::Delegated;
 use health::HealthService;
@@ -83,6 +83,8 @@ pub struct AgentOptions {
     pub source: Arc<dyn Source>,
     /// The supervisor's children, where there is a supervisor.
     pub introductions: Option<Introductions>,
+    /// The kubelet, where this machine is a node of Kubernetes.
+    pub kubelet: Option<Kubelet>,
     /// Who may ask for the identities of the supervisor's children.
     pub authorized_delegates: BTreeSet<SpiffeId>,
     /// The time.
@@ -108,7 +110,7 @@ impl Agent {
     /// The socket cannot be made.
     pub fn build(options: AgentOptions) -> Result<Self, ListenError> {
         let AgentOptions { socket, listener, admin_socket, source, introductions, .. } = options;
-        let AgentOptions { authorized_delegates, clock, random, .. } = options;
+        let AgentOptions { kubelet, authorized_delegates, clock, random, .. } = options;
         let socket = match listener {
             Some(listener) => Socket::inherited(listener)?,
             None => Socket::bind(&socket, SOCKET_MODE)?,
@@ -119,7 +121,7 @@ impl Agent {
         };
         let admin = Socket::bind(&admin_socket, admin_mode)?;
         let (registry, known) = watch::channel(None);
-        let attestor = Attestor::new(introductions);
+        let attestor = Attestor::new(introductions, kubelet);
         let core = Core::new(source.clone(), attestor, known, clock, random);
         let delegated = Delegated::new(core.clone(), authorized_delegates);
         Ok(Self { socket, admin, source, registry, core, delegated })

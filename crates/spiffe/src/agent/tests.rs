@@ -44,6 +44,7 @@ impl World {
             listener: None,
             source: server.clone(),
             introductions,
+            kubelet: None,
             authorized_delegates: delegates.collect(),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),

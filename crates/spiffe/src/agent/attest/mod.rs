@@ -16,6 +16,7 @@ use crate::Selector;
 
 mod executable;
 mod introduced;
+mod kubernetes;
 mod peer;
 mod process;
 mod unit;
@@ -23,9 +24,11 @@ mod unix;
 
 pub use executable::Program;
 pub use introduced::{Introducer, Introductions};
+pub use kubernetes::{Kubelet, KubeletError, KubeletSettings};
 pub use peer::{Ending, Peer};
 
 use executable::Hashes;
+use kubernetes::Seen;
 use process::Facts;
 
 /// Why nothing certain is known of a process.
@@ -41,6 +44,9 @@ pub enum AttestError {
     /// protected from it.
     #[error("read {0} of the process")]
     Unreadable(&'static str, #[source] io::Error),
+    /// It is in a pod, and nobody says which.
+    #[error("the kubelet does not say which pod the process is in")]
+    NoPods,
 }
 
 /// What is known of a process.
@@ -66,12 +72,23 @@ const ATTEMPTS: usize = 3;
 pub struct Attestor {
     hashes: Hashes,
     introduced: Option<Mutex<Introductions>>,
+    kubelet: Option<Kubelet>,
 }
 
 impl Attestor {
-    /// An attestor that knows the children of a supervisor from `introduced`.
-    pub fn new(introduced: Option<Introductions>) -> Arc<Self> {
-        Arc::new(Self { hashes: Hashes::default(), introduced: introduced.map(Mutex::new) })
+    /// An attestor that knows the children of a supervisor from `introduced`, and pods from
+    /// `kubelet`.
+    pub fn new(introduced: Option<Introductions>, kubelet: Option<Kubelet>) -> Arc<Self> {
+        let introduced = introduced.map(Mutex::new);
+        Arc::new(Self { hashes: Hashes::default(), introduced, kubelet })
+    }
+
+    /// Waits until all is there that a look at `peer` needs and that is not on this machine's disk:
+    /// its pod may not be listed yet.
+    pub async fn prepare(&self, peer: &Peer) {
+        if let Some(kubelet) = &self.kubelet {
+            kubelet.list(peer).await;
+        }
     }
 
     /// All that is to be known of `peer`, with its program's SHA-256 where `with_hash` asks for it.
@@ -117,6 +134,12 @@ impl Attestor {
             }
         }
         selectors.extend(unit::selectors(&facts.cgroup));
+        match self.kubelet.as_ref().map(|kubelet| kubelet.seen(&facts.cgroups)) {
+            None | Some(Seen::NoPod) => {}
+            Some(Seen::Selectors(seen)) => selectors.extend(seen),
+            Some(Seen::Gap(gap)) => gaps.push(gap),
+            Some(Seen::Silent) => return Err(unless_gone(peer, AttestError::NoPods)),
+        }
         let service = self.introduced.as_ref().and_then(|introduced| {
             let mut introduced = introduced.lock().unwrap_or_else(PoisonError::into_inner);
             introduced.service(peer, &facts)

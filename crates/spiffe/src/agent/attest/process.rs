@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub(super) is_path_ours: bool,
     /// Its place in the hierarchy that systemd uses, such as `/system.slice/web.service`.
     pub(super) cgroup: String,
+    /// Its place in all hierarchies, as the kernel lists them.
+    pub(super) cgroups: String,
 }
 
 impl Facts {
@@ -36,14 +38,14 @@ impl Facts {
         let status = Status::parse(&status).ok_or_else(|| {
             AttestError::Unreadable("the status", io::ErrorKind::InvalidData.into())
         })?;
-        let cgroups = read(pid, "cgroup").map_err(unreadable("the cgroup"))?;
+        let cgroups = cgroups(pid).map_err(unreadable("the cgroup"))?;
         let executable = unreadable("the executable");
         let program = Program::of(pid).map_err(executable)?;
         let link = fs::read_link(proc_path(pid, "exe")).map_err(unreadable("the executable"))?;
         let (path, is_path_ours) = executable_path(pid, link, program);
         let Status { uid, gid, groups } = status;
         let cgroup = cgroup_path(&cgroups).to_owned();
-        Ok(Self { uid, gid, groups, executable: path, program, is_path_ours, cgroup })
+        Ok(Self { uid, gid, groups, executable: path, program, is_path_ours, cgroup, cgroups })
     }
 }
 
@@ -129,6 +131,11 @@ fn cgroup_path(text: &str) -> &str {
         .filter(|path| *path != "/")
         .or_else(|| of(&|number, controllers| number == "0" && controllers.is_empty()))
         .unwrap_or("/")
+}
+
+/// Its place in all hierarchies of cgroups: lines of `number:controllers:path`.
+pub(super) fn cgroups(pid: i32) -> io::Result<String> {
+    read(pid, "cgroup")
 }
 
 /// When it started, in ticks since the machine did.

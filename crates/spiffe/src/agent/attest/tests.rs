@@ -31,7 +31,7 @@ fn a_peer_is_who_connected() {
     let peer = Peer::of(&server).unwrap();
     assert_eq!(peer.pid(), std::process::id() as i32);
 
-    let attested = Attestor::new(None).attest(&peer, true).unwrap();
+    let attested = Attestor::new(None, None).attest(&peer, true).unwrap();
     let uid = nix::unistd::geteuid();
     let path = std::env::current_exe().unwrap();
     assert!(has(&attested, &format!("unix:uid:{uid}")), "{attested:?}");
@@ -47,7 +47,7 @@ fn a_process_that_ended_is_not_attested_and_its_end_is_told() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut child = waiting("");
     let peer = Peer::open(child.id() as i32).unwrap();
-    let attestor = Attestor::new(None);
+    let attestor = Attestor::new(None, None);
     let attested = attestor.attest(&peer, false).unwrap();
     attestor.is_still(&peer, &attested).unwrap();
     runtime.block_on(async {
@@ -65,7 +65,7 @@ fn a_process_that_ended_is_not_attested_and_its_end_is_told() {
 #[test]
 fn a_number_that_went_to_another_process_is_nobodys() {
     let (mut first, mut second) = (waiting(""), waiting(""));
-    let attestor = Attestor::new(None);
+    let attestor = Attestor::new(None, None);
     let peer = Peer::open(first.id() as i32).unwrap().renumbered(second.id() as i32);
     first.kill().unwrap();
     first.wait().unwrap();
@@ -80,7 +80,7 @@ fn a_number_that_went_to_another_process_is_nobodys() {
 fn a_process_that_executes_another_program_is_noticed() {
     let mut child = waiting("echo; exec sleep 1000");
     let peer = Peer::open(child.id() as i32).unwrap();
-    let attestor = Attestor::new(None);
+    let attestor = Attestor::new(None, None);
     // It may still be this test's own program.
     let sleep =
         Program::at(Path::new("/usr/bin/sleep")).or_else(|_| Program::at(Path::new("/bin/sleep")));
@@ -104,7 +104,7 @@ fn a_path_that_a_mount_of_another_namespace_gives_is_not_believed() {
     for path in [&believed, &own] {
         std::fs::copy("/bin/sh", path).unwrap();
     }
-    let attestor = Attestor::new(None);
+    let attestor = Attestor::new(None, None);
     let claims = format!("unix:path:{}", believed.display());
     let run = |program: &Path| {
         let mut command = Command::new(program);
@@ -155,7 +155,7 @@ fn a_path_that_a_mount_of_another_namespace_gives_is_not_believed() {
 #[test]
 fn services_are_who_the_supervisor_introduces_and_their_descendants() {
     let (introducer, theirs) = Introducer::pair().unwrap();
-    let attestor = Attestor::new(Some(Introductions::new(theirs)));
+    let attestor = Attestor::new(Some(Introductions::new(theirs)), None);
     let mut service = waiting("");
     let mut stranger = waiting("");
     let sh = std::fs::canonicalize("/bin/sh").unwrap();
@@ -183,7 +183,7 @@ fn services_are_who_the_supervisor_introduces_and_their_descendants() {
 #[test]
 fn a_child_of_a_service_is_the_service_while_it_lives() {
     let (introducer, theirs) = Introducer::pair().unwrap();
-    let attestor = Attestor::new(Some(Introductions::new(theirs)));
+    let attestor = Attestor::new(Some(Introductions::new(theirs)), None);
     let own = pidfd_open(Pid::from_raw(std::process::id() as i32).unwrap(), PidfdFlags::empty());
     let exe = std::env::current_exe().unwrap();
     let mut child = waiting("");
@@ -197,7 +197,7 @@ fn a_child_of_a_service_is_the_service_while_it_lives() {
 #[test]
 fn what_is_no_introduction_is_passed_over() {
     let (introducer, theirs) = Introducer::pair().unwrap();
-    let attestor = Attestor::new(Some(Introductions::new(theirs)));
+    let attestor = Attestor::new(Some(Introductions::new(theirs)), None);
     let file = tempfile::tempfile().unwrap();
     introducer.introduce("web", &file, Path::new("/bin/sh"), None).unwrap();
     let own = pidfd_open(Pid::from_raw(std::process::id() as i32).unwrap(), PidfdFlags::empty());
