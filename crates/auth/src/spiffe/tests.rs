@@ -147,6 +147,11 @@ async fn every_refusal_has_one_answer_and_a_reason_of_its_own() {
     });
     let by_stranger = stranger.svid(ID);
     let by_gone = gone.svid(ID);
+    let early = ca.client_with(|params| {
+        params.subject_alt_names.push(rcgen::SanType::URI(ID.try_into().unwrap()));
+        params.not_before = rcgen::date_time_ymd(2090, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2091, 1, 1);
+    });
     let elsewhere = ca.svid("spiffe://elsewhere.local/ns/apps/sa/backend");
     let domain = ca.svid("spiffe://demo.local");
     let wrong_path = ca.svid("spiffe://demo.local/ns/other/sa/backend");
@@ -159,6 +164,7 @@ async fn every_refusal_has_one_answer_and_a_reason_of_its_own() {
             "an authority of that name is trusted, but another key signed the certificate",
         ),
         (&by_gone.certificate_der, "the certificate was not issued by a trusted authority"),
+        (&early.certificate_der, "the certificate is not valid yet"),
         (
             &elsewhere.certificate_der,
             "spiffe://elsewhere.local/ns/apps/sa/backend is of another trust domain",

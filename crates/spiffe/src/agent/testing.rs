@@ -114,6 +114,23 @@ impl TestServer {
         self.say(self.sequence() + 1, entries);
     }
 
+    /// All entries federate with this trust domain from now on, whose bundle is known.
+    pub(crate) fn federate(&self, other: Bundle) {
+        let mut snapshot = (**self.snapshot.borrow().as_ref().unwrap()).clone();
+        for entry in &mut snapshot.entries {
+            Arc::make_mut(entry).federates_with.insert(other.trust_domain.clone());
+        }
+        snapshot.federated.insert(other.trust_domain.clone(), Arc::new(other));
+        self.snapshot.send_replace(Some(Arc::new(snapshot)));
+    }
+
+    /// A bundle that nobody's entry federates with.
+    pub(crate) fn know(&self, other: Bundle) {
+        let mut snapshot = (**self.snapshot.borrow().as_ref().unwrap()).clone();
+        snapshot.federated.insert(other.trust_domain.clone(), Arc::new(other));
+        self.snapshot.send_replace(Some(Arc::new(snapshot)));
+    }
+
     fn sequence(&self) -> u64 {
         self.snapshot.borrow().as_ref().unwrap().bundle.sequence
     }

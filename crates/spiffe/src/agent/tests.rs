@@ -12,6 +12,8 @@ use super::testing::{Rows, TestServer};
 use super::*;
 
 mod delegated;
+mod federated;
+mod processes;
 
 use crate::proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use crate::proto::workload::*;

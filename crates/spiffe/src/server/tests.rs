@@ -437,6 +437,37 @@ async fn a_machine_joins_by_its_certificate_and_its_key() {
     until(&elsewhere.source, |now| now.entries.is_empty()).await;
 }
 
+#[tokio::test]
+async fn an_agent_whose_svid_ended_while_it_slept_joins_again_by_its_certificate() {
+    let running = Running::start().await;
+    let machine = running.nodes_ca.client("db1");
+    // Half of the SVID's life is two seconds away.
+    let clock = Arc::new(holdfast_testkit::FakeClock::at(SystemClock.now().as_second() + 3596));
+    let mut settings = joining(&running, "a", None);
+    let key = machine.key_pem.as_str().into();
+    settings.proof = Some(crate::join::Proof::Certificate(vec![machine.certificate_der], key));
+    let joined = crate::join::join(settings, clock.clone()).await.unwrap();
+    let attestations = || running.audited().matches("\"agent attest\"").count();
+    assert_eq!(attestations(), 1, "{}", running.audited());
+    clock.advance(Duration::from_secs(12 * 3600));
+    let again = async {
+        while attestations() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), again).await.expect("it joins again");
+    // It goes on as the same agent, and nobody renewed what had ended.
+    let mut operator = admin(&running.socket());
+    let agents = operator.list_agents(wire::ListAgentsRequest {}).await.unwrap().into_inner();
+    let ids: Vec<_> = agents.agents.iter().map(|agent| agent.spiffe_id.as_str()).collect();
+    assert_eq!(ids, [joined.spiffe_id.as_str()]);
+    assert!(!running.audited().contains("agent SVID renew"), "{}", running.audited());
+    let mut entry = wanted("postgres", 26);
+    entry.parent_id = joined.spiffe_id.clone();
+    operator.create_entry(entry).await.unwrap();
+    until(&joined.source, |now| now.entries.len() == 1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_domains_bundle_reaches_the_agents_whose_entries_federate_with_it() {
     use wire::delete_bundle_request::Mode;
