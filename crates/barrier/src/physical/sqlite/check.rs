@@ -50,7 +50,13 @@ impl Check {
                 (Some(record), Some(file)) => compare(&path, file, record),
                 _ => inspect(|| connect(&path)).map(|found| found.damaged),
             }));
-            let verdict = checked.unwrap_or_else(|_| Err("it cannot be checked".to_owned()));
+            let mut verdict = checked.unwrap_or_else(|_| Err("it cannot be checked".to_owned()));
+            // Before the log is copied into the file, which is what it was until then.
+            if verdict.is_ok()
+                && let Err(error) = StopRecord::remove(&path)
+            {
+                verdict = Err(format!("the record of the last stop stays ({error})"));
+            }
             for key in verdict.iter().flatten() {
                 tracing::error!(key, "this entry is damaged: what it held cannot be read");
             }

@@ -15,7 +15,9 @@ use super::check::{Suspicion, compare};
 use super::files::{check_directory, check_links, has_content, holder, wal_of};
 use super::format::{Contents, Formats};
 use super::inspect::inspect;
-use super::open::{check_log, damage, find_record, immutable_uri, in_words, io as while_doing};
+use super::open::{
+    check_log, damage, find_kept, find_record, immutable_uri, in_words, io as while_doing,
+};
 
 /// What a look at a store shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +132,8 @@ fn stand(path: &Path, file: &File, has_entries: bool) -> Result<Standing, OpenEr
         Some(record) => compare(path, file, record),
         None => {
             check_log(path)?;
+            let kept = find_kept(path)?.map(|record| compare(path, file, record));
+            let kept = kept.transpose().map_err(|what| damage(path, what))?;
             let log = wal_of(path);
             if has_content(&log).map_err(while_doing("look at the store's log"))? {
                 return Ok(Standing::Unfinished);
@@ -137,7 +141,10 @@ fn stand(path: &Path, file: &File, has_entries: bool) -> Result<Standing, OpenEr
             if !has_entries {
                 return Ok(Standing::Checked(Vec::new()));
             }
-            inspect(|| connect(path)).map(|inspection| inspection.damaged)
+            match kept {
+                Some(damaged) => Ok(damaged),
+                None => inspect(|| connect(path)).map(|inspection| inspection.damaged),
+            }
         }
     };
     damaged.map(Standing::Checked).map_err(|what| damage(path, what))

@@ -146,9 +146,15 @@ fn open_locked(
     if let Some(found) = Suspicion::of(path).read().map_err(&read)? {
         return Err(damage(path, found));
     }
-    let record = find_record(path)?;
+    let record = match find_record(path)? {
+        Some(record) => Some(record),
+        None => {
+            check_log(path)?;
+            find_kept(path)?
+        }
+    };
     let compared = match record {
-        None => check_log(path).map(|()| None)?,
+        None => None,
         Some(_) if is_beside => None,
         Some(record) => Some(compare(path, &file, record).map_err(|what| damage(path, what))?),
     };
@@ -167,7 +173,11 @@ fn open_locked(
     };
 
     // From here on the store is accepted, and may change.
-    StopRecord::remove(path).map_err(io("remove the record of the last stop"))?;
+    let settled = match check.verdict() {
+        Some(_) => StopRecord::remove(path),
+        None => StopRecord::keep(path),
+    };
+    settled.map_err(io("remove the record of the last stop"))?;
     configure(&connection)?;
     connection.pragma_update(None, "secure_delete", true)?;
     formats.bring_up_to_date(path, &mut connection, contents)?;
@@ -185,18 +195,31 @@ fn open_locked(
 
 /// The record of the last clean stop, if there was one, and nobody wrote to the store since.
 pub(super) fn find_record(path: &Path) -> Result<Option<StopRecord>, OpenError> {
-    let record = match StopRecord::find(path).map_err(io("read the record of the last stop"))? {
-        Found::Record(record) => record,
-        Found::Nothing => return Ok(None),
-        Found::Illegible => {
-            tracing::warn!(path = %path.display(), "the record of the last stop is damaged");
-            return Ok(None);
-        }
-    };
+    let Some(record) = legible(path, StopRecord::find)? else { return Ok(None) };
     if files::has_content(&files::wal_of(path)).map_err(io("look at the store's log"))? {
         return Err(damage(path, "another program wrote to it after its last clean stop"));
     }
     Ok(Some(record))
+}
+
+/// The record of the last clean stop where a start after it was killed before it had compared the
+/// file. Only the log may hold more.
+pub(super) fn find_kept(path: &Path) -> Result<Option<StopRecord>, OpenError> {
+    legible(path, StopRecord::find_kept)
+}
+
+fn legible(
+    path: &Path,
+    find: fn(&Path) -> io::Result<Found>,
+) -> Result<Option<StopRecord>, OpenError> {
+    match find(path).map_err(io("read the record of the last stop"))? {
+        Found::Record(record) => Ok(Some(record)),
+        Found::Nothing => Ok(None),
+        Found::Illegible => {
+            tracing::warn!(path = %path.display(), "the record of the last stop is damaged");
+            Ok(None)
+        }
+    }
 }
 
 /// Refuses a log from which SQLite would silently forget what was acknowledged.

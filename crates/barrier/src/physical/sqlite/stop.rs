@@ -2,6 +2,10 @@
 //!
 //! It holds a digest of the whole file. The next start compares it, then removes it before it
 //! changes the store; so a store that has no record was not stopped cleanly.
+//!
+//! A start that compares beside its first requests keeps the record until then, as
+//! `<store>.checking`: the file itself is not changed before, only its log. So the start after a kill
+//! compares, too.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -10,6 +14,10 @@ use std::path::Path;
 use aws_lc_rs::digest::{Context, SHA256, digest};
 
 use super::files::{beside, private, sync_directory};
+
+/// What the name of a record ends in; and of one that is yet to be compared.
+const CLEAN: &str = ".clean";
+const CHECKING: &str = ".checking";
 
 /// What a clean stop writes down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +42,16 @@ pub(super) enum Found {
 impl StopRecord {
     /// Reads the record of the store at `path`.
     pub(super) fn find(path: &Path) -> io::Result<Found> {
-        let text = match fs::read(beside(path, ".clean")) {
+        Self::find_at(&beside(path, CLEAN))
+    }
+
+    /// Reads the record that an earlier start had yet to compare.
+    pub(super) fn find_kept(path: &Path) -> io::Result<Found> {
+        Self::find_at(&beside(path, CHECKING))
+    }
+
+    fn find_at(record: &Path) -> io::Result<Found> {
+        let text = match fs::read(record) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => return Err(error),
@@ -47,7 +64,7 @@ impl StopRecord {
         let store = File::open(path)?;
         store.sync_all()?;
         let record = Self { file: hash(&store)?, rows };
-        let (partial, clean) = (beside(path, ".clean.partial"), beside(path, ".clean"));
+        let (partial, clean) = (beside(path, ".clean.partial"), beside(path, CLEAN));
         let mut file =
             private(OpenOptions::new().write(true).create(true).truncate(true)).open(&partial)?;
         file.write_all(record.encode().as_bytes())?;
@@ -56,10 +73,22 @@ impl StopRecord {
         sync_directory(path)
     }
 
-    /// Removes the record: from now on the store may differ from it.
+    /// Removes the record, compared or not: from now on the store may differ from it.
     pub(super) fn remove(path: &Path) -> io::Result<()> {
-        match fs::remove_file(beside(path, ".clean")) {
+        for suffix in [CLEAN, CHECKING] {
+            match fs::remove_file(beside(path, suffix)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        sync_directory(path)
+    }
+
+    /// Keeps the record for the check that goes on: from now on the store's log may hold more.
+    pub(super) fn keep(path: &Path) -> io::Result<()> {
+        match fs::rename(beside(path, CLEAN), beside(path, CHECKING)) {
             Ok(()) => sync_directory(path),
+            // It is kept from an earlier start.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }

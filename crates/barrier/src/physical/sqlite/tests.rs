@@ -135,6 +135,52 @@ async fn what_is_not_ours_to_open_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_start_that_is_killed_before_it_has_compared_the_store_takes_nothing_from_the_next() {
+    let (_directory, path) = new_store();
+    let store = Sqlite::open(&path).unwrap();
+    store.commit(vec![put("a", b"1"), put("b", b"1")]).await.unwrap();
+    store.close().await.unwrap();
+    let (clean, kept) = (files::beside(&path, ".clean"), files::beside(&path, ".checking"));
+
+    // One that comes to its end leaves no record, as from now on the file changes.
+    let store = open::open(&path, &FORMATS, 0).unwrap();
+    assert!(store.check.wait().is_ok() && !clean.exists() && !kept.exists());
+    store.close().await.unwrap();
+    let before = fs::read(&path).unwrap();
+
+    // One that was killed has kept it; there are commits in its log.
+    stop::StopRecord::keep(&path).unwrap();
+    assert!(!clean.exists() && kept.exists());
+    let record = fs::read(&kept).unwrap();
+    let store = Sqlite::open(&path).unwrap();
+    store.commit(vec![put("a", b"2")]).await.unwrap();
+    drop(store);
+    while files::holder(&path).unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fs::read(&path).unwrap(), before, "all that is new is in the log");
+    fs::write(&kept, &record).unwrap();
+    for small in [u64::MAX, 0] {
+        let store = open::open(&path, &FORMATS, small).unwrap();
+        assert!(store.check.wait().is_ok());
+        assert_eq!(store.get("a").await.unwrap().as_deref(), Some(&b"2"[..]));
+        store.close().await.unwrap();
+        stop::StopRecord::keep(&path).unwrap();
+    }
+
+    // Every row of this one is sound, but one is gone since the clean stop.
+    let connection = Connection::open(&path).unwrap();
+    connection.execute("DELETE FROM entry WHERE key = 'b'", []).unwrap();
+    drop(connection);
+    let wanted = "it is not as it was at its last clean stop";
+    assert!(refusal(&path).contains(wanted), "{}", refusal(&path));
+    assert!(matches!(Sqlite::look(&path), Err(OpenError::Damaged { .. })));
+    let store = open::open(&path, &FORMATS, 0).unwrap();
+    assert_eq!(store.check.wait().as_ref().unwrap_err(), wanted);
+    assert!(kept.exists(), "for the next start");
+}
+
+#[tokio::test]
 async fn an_older_store_is_copied_and_then_migrated() {
     const LATER: Formats = Formats {
         migrations: &[
