@@ -3,16 +3,23 @@
 //! Between making a socket and giving it its mode, whoever owns the directory can put something else
 //! in its place, such as a link to a file of root's. So mode and owner are given to what a handle
 //! holds, once it is seen to be the socket that was made here.
+//!
+//! A dead socket is looked at and replaced by one process at a time, so that of two that start at once
+//! neither takes the other's.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Gid, Uid, fchownat, geteuid};
@@ -59,6 +66,8 @@ pub enum UnixError {
 /// Something else is there, or the system refuses.
 pub fn unix(path: &Path, access: Access) -> Result<UnixListener, UnixError> {
     let failed = |source| UnixError::Io { path: path.to_owned(), source };
+    let _turn =
+        Turn::take(path).map_err(failed)?.ok_or_else(|| UnixError::InUse(path.to_owned()))?;
     match fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(UnixError::NotASocket(path.to_owned()));
@@ -77,6 +86,59 @@ pub fn unix(path: &Path, access: Access) -> Result<UnixListener, UnixError> {
     let made = made_here(path)?;
     allow(&made, access).map_err(failed)?;
     Ok(listener)
+}
+
+/// How long another process may be at the same place, which takes it no time.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The turn to look at what is at a path, and to put a socket there: the lock of a file beside it,
+/// which is there for as long.
+struct Turn {
+    file: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Turn {
+    /// None: others do not come to an end.
+    fn take(path: &Path) -> io::Result<Option<Self>> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let file = PathBuf::from(name);
+        let mut options = File::options();
+        let options = options.write(true).create(true).truncate(false).mode(0o600);
+        let options = options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits());
+        let begun = Instant::now();
+        loop {
+            let lock = options.open(&file)?;
+            match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+                // Whoever had it before may have removed it meanwhile: then the file is another.
+                Ok(lock) if is_at(&file, &lock)? => return Ok(Some(Self { file, _lock: lock })),
+                Ok(_) | Err((_, Errno::EWOULDBLOCK)) => {}
+                Err((_, error)) => return Err(error.into()),
+            }
+            if begun.elapsed() >= PATIENCE {
+                return Ok(None);
+            }
+            thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+/// Whether `path` leads to what is open.
+fn is_at(path: &Path, open: &File) -> io::Result<bool> {
+    let open = open.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether a process has the socket at `path`: also one of another kind than ours, or one whose
@@ -117,8 +179,9 @@ fn allow(handle: &OwnedFd, access: Access) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt as _, symlink};
+    use std::os::unix::fs::symlink;
     use std::os::unix::net::{UnixDatagram, UnixStream};
+    use std::sync::Barrier;
 
     use super::*;
 
@@ -140,6 +203,29 @@ mod tests {
             unix(&path, Access { mode: 0o600, user: Some(65534), group: Some(65533) }).unwrap();
             let status = fs::symlink_metadata(&path).unwrap();
             assert_eq!((status.uid(), status.gid()), (65534, 65533));
+        }
+    }
+
+    #[test]
+    fn of_those_that_start_at_once_one_has_the_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..200 {
+            let path = folder.path().join(round.to_string());
+            drop(UnixListener::bind(&path).unwrap());
+            let start = Barrier::new(4);
+            let each = || {
+                start.wait();
+                unix(&path, ACCESS)
+            };
+            let outcomes: Vec<_> = thread::scope(|scope| {
+                let threads = [(); 4].map(|()| scope.spawn(each));
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let (have, others): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+            let refused = others.iter().all(|outcome| matches!(outcome, Err(UnixError::InUse(_))));
+            assert!(have.len() == 1 && refused, "{have:?} {others:?}");
+            UnixStream::connect(&path).unwrap();
+            assert!(!folder.path().join(format!("{round}.lock")).exists());
         }
     }
 
