@@ -22,7 +22,7 @@ use crate::consumer::{Former, Guard, Launcher, ReadySocket};
 use crate::files;
 use crate::generation::{self, Destination, GenerationError, Owner, Place, Publisher};
 use crate::session::Session;
-use crate::status::{Listener, StatePlace};
+use crate::status::StatePlace;
 use crate::store::{self, Core, events};
 
 /// How many changes wait to be looked at; the stream of events waits beyond that.
@@ -109,8 +109,7 @@ impl Delivery {
             clock: Arc::clone(&clock),
         })?;
 
-        state.make().map_err(failed)?;
-        let listener = Listener::bind(&state.socket()).map_err(failed)?;
+        let listener = state.listen().map_err(failed)?;
         let (ask, questions) = mpsc::channel(16);
         let (events, event_config) = watch::channel(None);
         let (tell, heard) = mpsc::channel(EVENTS);

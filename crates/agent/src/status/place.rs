@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Uid;
 
+use super::socket::{Listener, remove_dead};
 use crate::consumer::Former;
 use crate::files;
 use crate::generation::Folder;
@@ -43,7 +44,7 @@ impl StatePlace {
     ///
     /// # Errors
     /// It cannot be made, or is somebody else's.
-    pub fn make(&self) -> io::Result<()> {
+    fn make(&self) -> io::Result<()> {
         files::private_directory(&self.directory)?;
         if self.well_known == self.directory {
             return Ok(());
@@ -52,6 +53,26 @@ impl StatePlace {
         let link = self.well_known.join(SOCKET);
         let _ = fs::remove_file(&link);
         symlink(std::path::absolute(self.socket())?, link)
+    }
+
+    /// Makes the directory and listens there; what killed agents left is removed.
+    ///
+    /// # Errors
+    /// The directory cannot be made, or is somebody else's; or the socket cannot be bound.
+    pub fn listen(&self) -> io::Result<Listener> {
+        sweep(&base());
+        self.make()?;
+        let listener = match Listener::bind(&self.socket()) {
+            // Somebody just took the directory for a dead agent's.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make()?;
+                Listener::bind(&self.socket())?
+            }
+            bound => bound?,
+        };
+        // Now nobody takes the way to it for a dead agent's any more.
+        self.make()?;
+        Ok(listener)
     }
 
     /// The socket.
@@ -77,10 +98,41 @@ impl StatePlace {
     }
 }
 
+/// Where the agent itself listens whom others find by `socket`.
+pub(super) fn followed(base: &Path, socket: &Path) -> io::Result<PathBuf> {
+    match is_looked_for(base, socket) && fs::symlink_metadata(socket)?.is_symlink() {
+        true => fs::read_link(socket),
+        false => Ok(socket.to_owned()),
+    }
+}
+
+/// Whether it is where agents are looked for, which nobody else writes to.
+fn is_looked_for(base: &Path, socket: &Path) -> bool {
+    socket.parent().and_then(Path::parent) == Some(base)
+}
+
+/// Removes what tells of agents that were killed.
+fn sweep(base: &Path) {
+    for socket in entries_below(base) {
+        let Ok(target) = fs::read_link(&socket) else {
+            let _ = remove_dead(base, &socket);
+            continue;
+        };
+        // One that starts has its directory, and yet no socket.
+        match target.parent().is_some_and(Path::exists) {
+            true => _ = remove_dead(base, &socket),
+            false => {
+                let _ = fs::remove_file(&socket);
+                forget(base, &socket);
+            }
+        }
+    }
+}
+
 /// Removes the directory of a socket that is no more, where agents are looked for and nothing else
 /// is kept there.
-pub(super) fn forget(socket: &Path) {
-    if let Some(directory) = socket.parent().filter(|path| path.parent() == Some(&base())) {
+pub(super) fn forget(base: &Path, socket: &Path) {
+    if let Some(directory) = socket.parent().filter(|_| is_looked_for(base, socket)) {
         let _ = fs::remove_dir(directory);
     }
 }
@@ -96,7 +148,11 @@ pub fn sockets() -> Vec<PathBuf> {
 /// # Errors
 /// There is no place for that.
 pub fn announce(name: &str, socket: &Path) -> io::Result<()> {
-    let place = base().join(name);
+    let base = base();
+    sweep(&base);
+    // Else others take the agent that is about to start for the dead one.
+    let _ = remove_dead(&base, socket);
+    let place = base.join(name);
     files::private_directory(&place)?;
     let link = place.join(SOCKET);
     let _ = fs::remove_file(&link);
@@ -120,6 +176,13 @@ pub fn withdraw(prefix: &str) {
 }
 
 fn sockets_below(base: &Path) -> Vec<PathBuf> {
+    let mut sockets = entries_below(base);
+    sockets.retain(|socket| socket.exists());
+    sockets
+}
+
+/// The places of sockets below `base`, in order.
+fn entries_below(base: &Path) -> Vec<PathBuf> {
     // What somebody else made there, before the caller did, speaks for no agent of the caller's.
     let ours = |folder: io::Result<Folder>| {
         let ours = folder.and_then(|folder| folder.check_ours().map(|()| folder));
@@ -129,13 +192,12 @@ fn sockets_below(base: &Path) -> Vec<PathBuf> {
     let names = folder.names().unwrap_or_default();
     let agents = names.iter().filter(|name| ours(folder.folder(name)).is_some());
     let mut sockets: Vec<_> = agents.map(|name| base.join(name).join(SOCKET)).collect();
-    sockets.retain(|socket| socket.exists());
     sockets.sort();
     sockets
 }
 
 /// Where agents of this user are looked for.
-fn base() -> PathBuf {
+pub(super) fn base() -> PathBuf {
     let uid = Uid::effective();
     if uid.is_root() {
         return PathBuf::from("/run/holdfast/agent");
@@ -212,6 +274,36 @@ mod tests {
         assert_eq!(sockets_below(&base), [own]);
         std::os::unix::fs::chown(&base, Some(65534), None).unwrap();
         assert_eq!(sockets_below(&base), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn what_killed_agents_left_goes_and_those_that_live_or_start_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("base");
+        let state = |name: &str| folder.path().join(name);
+        let link = |name: &str| base.join(name).join(SOCKET);
+        let dead = |path: &Path| drop(std::os::unix::net::UnixListener::bind(path).unwrap());
+        for name in ["own", "killed", "gone", "starts", "lives"] {
+            fs::create_dir_all(base.join(name)).unwrap();
+            if name != "own" {
+                fs::create_dir(state(name)).unwrap();
+                symlink(state(name).join(SOCKET), link(name)).unwrap();
+            }
+        }
+        dead(&link("own"));
+        dead(&state("killed").join(SOCKET));
+        fs::remove_dir(state("gone")).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _entered = runtime.enter();
+        let _lives = Listener::bind(&state("lives").join(SOCKET)).unwrap();
+        sweep(&base);
+        let left = |name: &str| fs::symlink_metadata(link(name)).is_ok();
+        let left: Vec<_> = ["own", "killed", "gone", "starts", "lives"]
+            .into_iter()
+            .filter(|name| left(name))
+            .collect();
+        assert_eq!(left, ["starts", "lives"]);
+        assert!(!base.join("gone").exists() && !state("killed").join(SOCKET).exists());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::place::base;
 use super::{Status, plain};
 
 /// A reader that takes longer is not waited for, nor is an agent.
@@ -110,7 +111,7 @@ pub async fn read(socket: &Path) -> Result<Status, StatusError> {
         timeout(PATIENCE, ask).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let text = asked.map_err(|source| {
         let refused = source.kind() == io::ErrorKind::ConnectionRefused;
-        match refused && remove_dead(socket).is_ok() {
+        match refused && remove_dead(&base(), socket).is_ok() {
             true => StatusError::Gone(socket.to_owned()),
             false => StatusError::Io { socket: socket.to_owned(), source },
         }
@@ -118,15 +119,23 @@ pub async fn read(socket: &Path) -> Result<Status, StatusError> {
     plain::parse(&text).ok_or_else(|| StatusError::Malformed(socket.to_owned()))
 }
 
-/// Removes the socket of an agent that lives no more, and the way to it.
-fn remove_dead(socket: &Path) -> io::Result<()> {
-    let real = fs::canonicalize(socket)?;
-    let directory = File::open(real.parent().ok_or(io::ErrorKind::InvalidFilename)?)?;
+/// Removes the socket of an agent that lives no more, and the way to it from `base`.
+///
+/// The agent's directory may be somebody else's, who can put anything in the socket's place, such as
+/// a link to a file that he may not touch: nothing but a socket goes, and nothing elsewhere.
+pub(super) fn remove_dead(base: &Path, socket: &Path) -> io::Result<()> {
+    let real = super::place::followed(base, socket)?;
+    let (directory, short) = short(&real)?;
     let alone = Flock::lock(directory, FlockArg::LockExclusiveNonblock);
     let _alone = alone.map_err(|(_, error)| error)?;
-    let _ = fs::remove_file(&real);
-    let _ = fs::remove_file(socket);
-    super::place::forget(socket);
+    if !fs::symlink_metadata(&short)?.file_type().is_socket() {
+        return Err(io::Error::other("it is no socket"));
+    }
+    fs::remove_file(&short)?;
+    if real != socket {
+        let _ = fs::remove_file(socket);
+    }
+    super::place::forget(base, socket);
     Ok(())
 }
 
@@ -137,4 +146,36 @@ fn short(path: &Path) -> io::Result<(File, PathBuf)> {
     let directory = File::open(parent)?;
     let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
     Ok((directory, short))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_in_the_place_of_a_socket_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (elsewhere, state) = (folder.path().join("elsewhere"), folder.path().join("state"));
+        fs::create_dir(&elsewhere).unwrap();
+        fs::create_dir(&state).unwrap();
+        let (file, dead) = (elsewhere.join("file"), elsewhere.join("socket"));
+        fs::write(&file, "precious").unwrap();
+        drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+        let socket = state.join("control.sock");
+        for other in [&file, &dead] {
+            std::os::unix::fs::symlink(other, &socket).unwrap();
+            let error = read(&socket).await.unwrap_err();
+            assert!(matches!(error, StatusError::Io { .. }), "{error}");
+            assert!(fs::symlink_metadata(other).is_ok(), "{error}");
+            fs::remove_file(&socket).unwrap();
+        }
+        fs::write(&socket, "").unwrap();
+        assert!(matches!(read(&socket).await, Err(StatusError::Io { .. })));
+        assert!(socket.exists());
+        fs::remove_file(&socket).unwrap();
+        // An agent that was killed.
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        assert!(matches!(read(&socket).await, Err(StatusError::Gone(_))));
+        assert!(!socket.exists());
+    }
 }
