@@ -243,8 +243,8 @@ mod tests {
         for path in [other, busy] {
             let (sender, receiver) = std::sync::mpsc::channel();
             let asked = path.clone();
-            std::thread::spawn(move || sender.send(unix(&asked, ACCESS).map(drop)));
-            let answer = receiver.recv_timeout(std::time::Duration::from_secs(30));
+            thread::spawn(move || sender.send(unix(&asked, ACCESS).map(drop)));
+            let answer = receiver.recv_timeout(Duration::from_secs(30));
             assert!(matches!(answer, Ok(Err(UnixError::InUse(_)))), "{path:?}: {answer:?}");
             assert!(fs::symlink_metadata(&path).is_ok(), "{path:?}");
         }

@@ -1,14 +1,15 @@
 //! The socket that workloads connect to.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
+use holdfast_listen::{Access, UnixError};
 use tokio::net::UnixListener;
 
 use super::caller::{Connection, Places};
@@ -71,19 +72,15 @@ impl Socket {
             let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
             made.map_err(|error| ListenError::Directory(directory.to_owned(), error))?;
         }
-        match fs::symlink_metadata(path) {
-            Ok(found) if !found.file_type().is_socket() => {
-                return Err(ListenError::NotASocket(own()));
-            }
-            Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-                return Err(ListenError::InUse(own()));
-            }
-            Ok(_) => fs::remove_file(path).map_err(|error| ListenError::Bind(own(), error))?,
-            Err(_) => {}
-        }
-        let listener = UnixListener::bind(path).map_err(|error| ListenError::Bind(own(), error))?;
-        fs::set_permissions(path, Permissions::from_mode(mode))
-            .map_err(|error| ListenError::Bind(own(), error))?;
+        let access = Access { mode, user: None, group: None };
+        let listener = holdfast_listen::unix(path, access).map_err(|error| match error {
+            UnixError::InUse(path) => ListenError::InUse(path),
+            UnixError::NotASocket(path) => ListenError::NotASocket(path),
+            UnixError::Io { path, source } => ListenError::Bind(path, source),
+            other @ UnixError::Replaced(_) => ListenError::Bind(own(), io::Error::other(other)),
+        })?;
+        let listener = UnixListener::from_std(listener);
+        let listener = listener.map_err(|error| ListenError::Bind(own(), error))?;
         Ok(Self { listener, path: Some(own()) })
     }
 

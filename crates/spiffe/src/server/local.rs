@@ -1,12 +1,12 @@
 //! The Unix socket: operators, and the agent on the same machine.
 
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
+use holdfast_listen::Access;
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -38,11 +38,10 @@ impl LocalListener {
     /// who they are.
     pub(super) fn bind(settings: &ServerSettings) -> io::Result<Self> {
         let path = &settings.socket;
-        remove_dead(path)?;
-        let listener = UnixListener::bind(path)?;
         let mode = if settings.agent_uids.is_empty() { 0o600 } else { 0o666 };
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-        Ok(Self { listener, path: path.clone() })
+        let access = Access { mode, user: None, group: None };
+        let listener = holdfast_listen::unix(path, access).map_err(io::Error::other)?;
+        Ok(Self { listener: UnixListener::from_std(listener)?, path: path.clone() })
     }
 
     /// Serves until shutdown.
@@ -67,21 +66,6 @@ impl LocalListener {
         }
         let _ = std::fs::remove_file(path);
     }
-}
-
-fn remove_dead(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is there and no socket"));
-        }
-        Ok(_) => {}
-    }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another server answers there"));
-    }
-    std::fs::remove_file(path)
 }
 
 /// Connections of whom the kernel told something.
