@@ -4,14 +4,14 @@
 #
 #   run   what `make up` needs: a C compiler for two crates, PostgreSQL 15 or later
 #   test  the same, and what the tests drive and watch: Python, OpenSSL and its headers, strace,
-#         iproute2
+#         iproute2, patchelf
 #
 # At a terminal it shows the list and asks first. Without one it goes on.
 set -eu
 
 case "${1:-run}" in
 run) wanted='gcc libc6-dev make ca-certificates postgresql postgresql-client' ;;
-test) wanted='gcc libc6-dev make ca-certificates postgresql postgresql-client python3 python3-venv openssl libssl-dev pkg-config strace iproute2 procps util-linux' ;;
+test) wanted='gcc libc6-dev make ca-certificates postgresql postgresql-client python3 python3-venv openssl libssl-dev pkg-config strace iproute2 procps util-linux patchelf' ;;
 *)
     echo "usage: $0 run|test" >&2
     exit 2

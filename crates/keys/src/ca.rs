@@ -123,6 +123,31 @@ impl CertificateAuthority {
         now: Timestamp,
         random: &dyn Random,
     ) -> Result<Self, CaError> {
+        let key = Key(KeyPair::generate().map_err(CaError::Sign)?);
+        Self::signed_by_itself(key, request, now, random)
+    }
+
+    /// The same authority with another certificate: whoever trusts either verifies what the key signed,
+    /// then and now, if `request` has the name that it had.
+    ///
+    /// # Errors
+    /// The request cannot be put into a certificate.
+    pub fn renewed_root(
+        &self,
+        request: &CaRequest,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Self, CaError> {
+        let key = Key(KeyPair::from_pem(self.key_pem().expose()).map_err(CaError::Key)?);
+        Self::signed_by_itself(key, request, now, random)
+    }
+
+    fn signed_by_itself(
+        key: Key,
+        request: &CaRequest,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Self, CaError> {
         let mut params = parameters(now, request.lifetime, random)?;
         params.distinguished_name.push(DnType::CommonName, request.common_name.as_str());
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -134,7 +159,6 @@ impl CertificateAuthority {
                 excluded_subtrees: Vec::new(),
             });
         }
-        let key = Key(KeyPair::generate().map_err(CaError::Sign)?);
         let certificate = params.self_signed(&key.0).map_err(CaError::Sign)?;
         let info = CertificateInfo::from_der(certificate.der())?;
         let certificate_pem = certificate.pem();

@@ -1,9 +1,10 @@
-//! The platform's certificate authority: every client's only trust anchor, forever the same file.
+//! The platform's certificate authority: every client's only trust anchor. Its key is forever the same, and
+//! so is its certificate, but for a year before that ends.
 
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail};
 use holdfast_keys::ca::TEN_YEARS;
 use holdfast_keys::{CaRequest, CertificateAuthority, CertificateInfo, LeafRequest, Name, Usage};
 use holdfast_types::{Clock, SecretString, SystemClock, SystemRandom, Timestamp};
@@ -19,6 +20,10 @@ const LEAF_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 /// that it was not.
 const RENEW_AT: f64 = 2.0 / 3.0;
 
+/// With less than this left the authority has another certificate made for its key, at the next start: so
+/// that who has a copy of the old one has a year to get the new one, and both verify meanwhile.
+const LEAST_LEFT: Duration = Duration::from_secs(365 * 86_400);
+
 const SEALED_NAME: &str = "platform-root";
 const KEY_STARTS: &str = "-----BEGIN PRIVATE KEY-----";
 
@@ -27,34 +32,56 @@ pub(crate) struct PlatformRoot {
     authority: CertificateAuthority,
     leaf_lifetime: Duration,
     authority_lifetime: Option<Duration>,
+    is_renewed: bool,
 }
 
 impl PlatformRoot {
-    /// Opens the authority, or makes it at the first start.
+    /// Opens the authority, or makes it at the first start. Where its certificate is not valid, or not for
+    /// long, it gets another one.
     ///
     /// # Errors
-    /// The key does not open, or the certificate is gone that belongs to it.
+    /// The key does not open, or another certificate than its own is where that should be.
     pub(crate) fn load(state: &State, trust_domain: &str, seal: &SealKey) -> anyhow::Result<Self> {
+        Self::load_at(state, trust_domain, seal, SystemClock.now())
+    }
+
+    fn load_at(
+        state: &State,
+        trust_domain: &str,
+        seal: &SealKey,
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
+        let request = CaRequest {
+            common_name: format!("{trust_domain} platform root"),
+            lifetime: TEN_YEARS,
+            permitted_dns: Vec::new(),
+        };
         let (key_path, ca_path) = (state.join("root.sealed"), state.ca_file());
         // The sealed file holds both, so that no crash can leave a key without its certificate.
-        let root = match files::read(&key_path)? {
+        let found = match files::read(&key_path)? {
             Some(sealed) => {
                 let opened = seal.open(SEALED_NAME, &sealed)?;
                 let both = std::str::from_utf8(opened.expose()).ok();
                 let (certificate, key) = both
                     .and_then(|both| Some(both.split_at(both.find(KEY_STARTS)?)))
                     .with_context(|| format!("{} is damaged", key_path.display()))?;
-                CertificateAuthority::from_pem(certificate, &SecretString::from(key))
-                    .with_context(|| format!("read {}", key_path.display()))?
+                let read = CertificateAuthority::from_pem(certificate, &SecretString::from(key));
+                Some(read.with_context(|| format!("read {}", key_path.display()))?)
             }
-            None => {
-                let request = CaRequest {
-                    common_name: format!("{trust_domain} platform root"),
-                    lifetime: TEN_YEARS,
-                    permitted_dns: Vec::new(),
+            None => None,
+        };
+        let lasts = |root: &CertificateAuthority| {
+            let info = root.info();
+            info.not_before <= now && now + LEAST_LEFT < info.not_after
+        };
+        let is_renewed = found.as_ref().is_some_and(|root| !lasts(root));
+        let root = match found {
+            Some(root) if !is_renewed => root,
+            found => {
+                let root = match found {
+                    Some(root) => root.renewed_root(&request, now, &SystemRandom)?,
+                    None => CertificateAuthority::new_root(&request, now, &SystemRandom)?,
                 };
-                let root =
-                    CertificateAuthority::new_root(&request, SystemClock.now(), &SystemRandom)?;
                 let mut both = root.certificate_pem().to_owned();
                 both.push_str(root.key_pem().expose());
                 let both = SecretString::new(both);
@@ -64,16 +91,28 @@ impl PlatformRoot {
                 root
             }
         };
+        let pem = root.certificate_pem().as_bytes();
         match files::read(&ca_path)? {
-            Some(there) => ensure!(
-                there == root.certificate_pem().as_bytes(),
+            Some(there) if there == pem => {}
+            Some(there) if !is_own(&there, &root) => bail!(
                 "{} is not the platform's certificate any more; remove it, and the next start writes it again",
                 ca_path.display()
             ),
-            None => files::write(&ca_path, root.certificate_pem().as_bytes(), 0o644, None)
+            // None, or the one before: a renewal may have been cut short.
+            _ => files::write(&ca_path, pem, 0o644, None)
                 .with_context(|| format!("write {}", ca_path.display()))?,
         }
-        Ok(Self { authority: root, leaf_lifetime: LEAF_LIFETIME, authority_lifetime: None })
+        Ok(Self {
+            authority: root,
+            leaf_lifetime: LEAF_LIFETIME,
+            authority_lifetime: None,
+            is_renewed,
+        })
+    }
+
+    /// Whether its certificate is another one since just now.
+    pub(crate) fn is_renewed(&self) -> bool {
+        self.is_renewed
     }
 
     /// The same, whose servers' certificates live for `lifetime`.
@@ -143,6 +182,12 @@ impl PlatformRoot {
     }
 }
 
+/// Whether `pem` is a certificate for the authority's key.
+fn is_own(pem: &[u8], root: &CertificateAuthority) -> bool {
+    let text = std::str::from_utf8(pem);
+    text.is_ok_and(|text| CertificateAuthority::from_pem(text, &root.key_pem()).is_ok())
+}
+
 /// When a certificate is to be replaced.
 pub(crate) fn renew_at(info: &CertificateInfo) -> Timestamp {
     let life = info.not_after.duration_since(info.not_before).as_secs_f64();
@@ -175,6 +220,35 @@ mod tests {
         std::fs::write(state.ca_file(), "another").unwrap();
         let error = PlatformRoot::load(&state, "demo.local", &seal).err().unwrap().to_string();
         assert!(error.contains("is not the platform's certificate"), "{error}");
+    }
+
+    #[test]
+    fn the_root_has_another_certificate_for_its_key_when_the_one_it_has_does_not_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::create(&directory.path().join("s")).unwrap();
+        let seal = seal::create(&directory.path().join("k"), SealKind::File, None).unwrap();
+        let day = Duration::from_secs(86_400);
+        let start = Timestamp::from_second(1_800_000_000).unwrap();
+        let load = |now| PlatformRoot::load_at(&state, "demo.local", &seal, now).unwrap();
+        let key = load(start).key_pem();
+        for (days, is_renewed) in [(8 * 365, false), (9 * 365 + 10, true), (9 * 365 + 10, false)] {
+            let root = load(start + days * day);
+            assert_eq!(root.is_renewed(), is_renewed, "after {days} days");
+            assert_eq!(root.key_pem().expose(), key.expose());
+        }
+        // Off for ever so long; then the clock is set right again; then it stops between the two files.
+        let before = std::fs::read(state.ca_file()).unwrap();
+        for now in [start + 100 * 365 * day, start] {
+            let root = load(now);
+            assert!(root.is_renewed() && !load(now).is_renewed());
+            std::fs::write(state.ca_file(), &before).unwrap();
+            let again = load(now);
+            assert!(!again.is_renewed());
+            assert_eq!(again.certificate_pem(), root.certificate_pem());
+            let ca = std::fs::read_to_string(state.ca_file()).unwrap();
+            assert_eq!(ca, root.certificate_pem());
+            assert!(root.info().not_before <= now && now + 9 * 365 * day < root.info().not_after);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod bootstrap_kill;
 mod canary;
 mod database_user;
+mod days_off;
 mod delivery;
 mod external;
 mod faults;

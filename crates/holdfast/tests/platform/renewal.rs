@@ -69,11 +69,13 @@ fn tls(world: &World, part: &str) -> Command {
     command
 }
 
-/// The certificate that a part serves with now, in PEM.
-fn served(world: &World, part: &str) -> String {
+/// The certificate that a part serves with now, in PEM; it is verified.
+pub(crate) fn served(world: &World, part: &str) -> String {
     let mut command = tls(world, part);
     command.stdin(Stdio::null()).stderr(Stdio::null());
-    let output = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{part}: {output:?}");
+    let output = String::from_utf8(output.stdout).unwrap();
     let from = output.find("-----BEGIN CERTIFICATE").unwrap_or_else(|| panic!("{part}: {output}"));
     let end = output[from..].find("-----END").unwrap();
     output[from..from + end].to_owned()

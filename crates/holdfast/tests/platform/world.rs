@@ -76,6 +76,17 @@ impl World {
         world
     }
 
+    /// From now on the platform's own programs take it to be `seconds` later than it is; 0 is the
+    /// system's time again.
+    pub(crate) fn live(&self, seconds: i64) {
+        let program = self.path("bin/holdfast");
+        fs::remove_file(&program).unwrap();
+        link(Path::new(env!("CARGO_BIN_EXE_holdfast")), &program);
+        if seconds != 0 {
+            holdfast_testkit::move_clock(&program, seconds);
+        }
+    }
+
     /// The managed engine.
     pub(crate) fn managed(who: Who) -> Self {
         Self::new(who, "engine = \"managed\"\nlisten = \"127.0.0.1:0\"\nbinary = \"BAO\"")

@@ -59,6 +59,24 @@ fn openssl(
 }
 
 #[test]
+fn a_root_and_its_renewal_verify_what_either_signed() {
+    let first = root(&[]);
+    let request = CaRequest {
+        common_name: "demo.local platform root".to_owned(),
+        lifetime: TEN_YEARS,
+        permitted_dns: Vec::new(),
+    };
+    let renewed = first.renewed_root(&request, now() + DAY, &SystemRandom).unwrap();
+    assert_eq!(renewed.info().not_after, first.info().not_after + DAY);
+    assert_ne!(renewed.certificate_pem(), first.certificate_pem());
+    let later = (now() + 2 * DAY).as_second().to_string();
+    for (signer, anchor) in [(&first, &renewed), (&renewed, &first)] {
+        let leaf = signer.issue(&leaf(&["vault"]), now() + DAY * 3 / 2, &SystemRandom).unwrap();
+        openssl(anchor, &leaf.certificate_pem, &["-attime", &later]).unwrap();
+    }
+}
+
+#[test]
 fn openssl_accepts_what_is_issued_for_its_names_alone() {
     let root = root(&[]);
     let names = ["localhost", "127.0.0.1", "::1", "*.demo.local", "spiffe://demo.local/vault"];

@@ -220,6 +220,13 @@ fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Ru
     let (seal_key, seal_kind) = seal_key(&record, &state, seal, &secrets)?;
     super::files::directory(&state.join("logs"), 0o700, None)?;
     let mut root = super::root::PlatformRoot::load(&state, &platform.trust_domain, &seal_key)?;
+    if root.is_renewed() {
+        listener.tell(&Progress::Notice(format!(
+            "the platform root's certificate is renewed until {}: who has a copy of {} needs a new one",
+            root.info().not_after,
+            state.ca_file().display()
+        )));
+    }
     if let Some(lifetime) = leaf_lifetime {
         root = root.with_leaf_lifetime(lifetime);
     }
