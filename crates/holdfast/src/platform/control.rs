@@ -191,6 +191,16 @@ impl Caller {
     pub(crate) fn name(&self) -> String {
         super::files::user_name(self.uid)
     }
+
+    /// The same as a segment of a SPIFFE ID; by the number where the name cannot be one.
+    ///
+    /// Source: SPIFFE-ID standard, section 2.2.
+    pub(crate) fn path_segment(&self) -> String {
+        let name = self.name();
+        let is_segment = !matches!(&*name, "" | "." | "..")
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        if is_segment { name } else { format!("uid-{}", self.uid) }
+    }
 }
 
 /// Asks the supervisor of `state`. `None` when there is none.

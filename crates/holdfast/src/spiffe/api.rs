@@ -16,15 +16,15 @@ use holdfast_spiffe::proto::workload::{
     JwtBundlesRequest, JwtsvidRequest, ValidateJwtsvidRequest, X509svidRequest, X509svidResponse,
 };
 use holdfast_spiffe::remote::unix_channel;
-use holdfast_types::{Timestamp, Ttl};
+use holdfast_types::Timestamp;
 use prost_types::value::Kind;
 use serde_json::{Map, Value, json};
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use super::Output;
 use super::agent::default_socket;
+use super::{Output, duration};
 
 /// Ask the agent what a workload would: as this very process.
 #[derive(Debug, Subcommand)]
@@ -72,10 +72,6 @@ struct Agent {
     /// How long to wait.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     timeout: Duration,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    Ttl::parse(text).map(|ttl| ttl.0).map_err(|error| error.to_string())
 }
 
 impl Agent {

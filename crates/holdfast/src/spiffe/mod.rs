@@ -9,6 +9,7 @@ mod entry;
 mod explain;
 mod federation;
 mod join;
+mod jwt;
 mod kubelet;
 mod node;
 mod server;
@@ -16,8 +17,11 @@ mod show;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use holdfast_types::Ttl;
 
 use crate::vault::argv;
 
@@ -50,6 +54,9 @@ enum Command {
     /// Make join tokens.
     #[command(subcommand)]
     Token(node::Token),
+    /// Have tokens signed.
+    #[command(subcommand)]
+    Jwt(jwt::Jwt),
     /// Look at agents on other machines, and end them.
     #[command(subcommand)]
     Agents(node::Agents),
@@ -67,6 +74,11 @@ enum Output {
     Pretty,
     /// As programs do.
     Json,
+}
+
+/// A value of flags that are times, such as `90s` or `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    Ttl::parse(text).map(|ttl| ttl.0).map_err(|error| error.to_string())
 }
 
 /// Runs what `arguments` ask for, which follow `holdfast spiffe`. Flags are read as `spire-server`
@@ -106,6 +118,7 @@ fn call(command: Command) -> anyhow::Result<()> {
             Command::Bundle(command) => command.run().await,
             Command::Federation(command) => command.run().await,
             Command::Token(command) => command.run().await,
+            Command::Jwt(command) => command.run().await,
             Command::Agents(command) => command.run().await,
             Command::Explain(command) => command.run().await,
             Command::Show(command) => command.run().await,

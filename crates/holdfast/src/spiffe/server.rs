@@ -23,13 +23,14 @@ use holdfast_spiffe::server::{
     Audit, DeclaredIn, Server as SpiffeServer, ServerSettings, Surroundings, X509Pop, local_agent,
     store,
 };
-use holdfast_types::{Clock, Random, SecretBytes, SystemClock, SystemRandom, TrustDomain, Ttl};
+use holdfast_types::{Clock, Random, SecretBytes, SystemClock, SystemRandom, TrustDomain};
 use holdfast_vault::logs::{LogFormat, Logs};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::connection::DEFAULT_SOCKET;
+use super::duration;
 use crate::resident;
 use crate::vault::{log_level, stop_on_signal};
 
@@ -373,10 +374,6 @@ pub(super) fn read(path: &Path, what: &str) -> anyhow::Result<Zeroizing<Vec<u8>>
     file.take(LARGEST + 1).read_to_end(&mut bytes).with_context(context)?;
     ensure!(bytes.len() as u64 <= LARGEST, "{} is too long", context());
     Ok(bytes)
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    Ttl::parse(text).map(|ttl| ttl.0).map_err(|error| error.to_string())
 }
 
 /// A user by name or number.

@@ -138,6 +138,8 @@ fn walk(world: &World, who: Who) {
     world.succeed(&mut world.bao(&["kv", "put", "secret/hello", &format!("word={CANARY}")]));
     let token = data(&world.succeed(&mut world.bao(&["token", "lookup", "-format=json"])));
     assert_eq!(token["policies"], serde_json::json!(["default", "operator"]));
+    let id = token["meta"]["spiffe_id"].as_str().unwrap();
+    assert!(id.starts_with("spiffe://demo.local/holdfast/operator/"), "{token}");
     assert!((28_700..=28_800).contains(&token["ttl"].as_i64().unwrap()), "eight hours");
     world.fail(&mut world.bao(&["policy", "delete", "operator"]));
 

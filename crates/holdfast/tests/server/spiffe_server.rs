@@ -3,12 +3,16 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use holdfast_client::vault::{Trust, VaultClient, VaultConfig};
-use holdfast_testkit::{Ca, Stock, StockServer};
+use holdfast_keys::SignedToken;
+use holdfast_testkit::{
+    Ca, SpiffeEngine, Spire, Stock, StockServer, TrustDomain, TrustDomainSettings,
+};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -420,6 +424,67 @@ async fn a_secrets_server_signs_the_authorities() {
 }
 
 /// As a service manager starts it: the socket is descriptor 3, and is there before the agent.
+/// What a token says of itself, without moments; or in which words it is refused.
+fn minted(domain: &TrustDomain, flags: &[&str]) -> Result<serde_json::Value, String> {
+    let output = domain.tool(&["jwt", "mint"]).args(flags).output().unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8(output.stderr).unwrap());
+    }
+    let token = String::from_utf8(output.stdout).unwrap();
+    let token = SignedToken::parse(token.trim()).unwrap();
+    assert!(token.key_id.is_some());
+    let mut claims = token.claims().unwrap();
+    let moment = |name: &str| claims[name].as_i64().unwrap();
+    let life = moment("exp") - moment("iat");
+    claims.insert("life".to_owned(), life.into());
+    for name in ["exp", "iat", "jti"] {
+        claims.remove(name);
+    }
+    Ok(claims.into())
+}
+
+#[test]
+fn tokens_are_minted_for_operators_as_by_spire() {
+    let ours = SpiffeEngine::Holdfast(PathBuf::from(env!("CARGO_BIN_EXE_holdfast")));
+    let [ours, theirs] = [ours, SpiffeEngine::Spire(Spire::install())]
+        .map(|engine| TrustDomain::start(engine, TrustDomainSettings::default()));
+    for flags in [
+        &["-spiffeID", "spiffe://example.org/ci", "-audience", "vault"][..],
+        &[
+            "-spiffeID",
+            "spiffe://example.org/ci",
+            "-audience",
+            "a",
+            "-audience",
+            "b",
+            "-ttl",
+            "90s",
+        ],
+    ] {
+        assert_eq!(minted(&ours, flags), minted(&theirs, flags), "{flags:?}");
+        assert!(minted(&ours, flags).is_ok(), "{flags:?}");
+    }
+    for flags in [
+        &["-spiffeID", "spiffe://example.com/ci", "-audience", "vault"][..],
+        &["-spiffeID", "spiffe://example.org", "-audience", "vault"],
+        &["-spiffeID", "spiffe://example.org/ci"],
+        &["-spiffeID", "example.org/ci", "-audience", "vault"],
+    ] {
+        let (ours, theirs) = (minted(&ours, flags), minted(&theirs, flags));
+        assert!(ours.is_err() && theirs.is_err(), "{flags:?}: {ours:?}, {theirs:?}");
+    }
+    // SPIRE signs this one, and whoever holds it passes for an agent.
+    let agent = ["-spiffeID", "spiffe://example.org/spire/agent/a", "-audience", "vault"];
+    assert!(minted(&ours, &agent).unwrap_err().contains("reserved"));
+
+    let path = ours.path("ci.jwt");
+    let mut mint = ours.tool(&["jwt", "mint"]);
+    mint.args(["-spiffeID", "spiffe://example.org/ci", "-audience", "vault", "-write"]).arg(&path);
+    assert!(mint.output().unwrap().status.success());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    SignedToken::parse(&fs::read_to_string(&path).unwrap()).unwrap();
+}
+
 #[test]
 fn a_socket_is_passed_on_and_outlives_the_agent() {
     const START: &str = r#"exec 3<&0 </dev/null; LISTEN_FDS=1 exec "$0" "$@""#;

@@ -224,6 +224,17 @@ pub struct AcknowledgeJwtKeysRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AcknowledgeJwtKeysResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MintJwtSvidRequest {
+    /// An ID of the server's trust domain, for which there need not be an entry.
+    #[prost(string, tag = "1")]
+    pub spiffe_id: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub audience: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Seconds; 0: the server's default.
+    #[prost(uint32, tag = "3")]
+    pub ttl: u32,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListBundlesRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1227,6 +1238,30 @@ pub mod admin_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        pub async fn mint_jwt_svid(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MintJwtSvidRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MintJwtResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.spiffe.v1.Admin/MintJwtSvid",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.spiffe.v1.Admin", "MintJwtSvid"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn list_bundles(
             &mut self,
             request: impl tonic::IntoRequest<super::ListBundlesRequest>,
@@ -1497,6 +1532,10 @@ pub mod admin_server {
             tonic::Response<super::AcknowledgeJwtKeysResponse>,
             tonic::Status,
         >;
+        async fn mint_jwt_svid(
+            &self,
+            request: tonic::Request<super::MintJwtSvidRequest>,
+        ) -> std::result::Result<tonic::Response<super::MintJwtResponse>, tonic::Status>;
         async fn list_bundles(
             &self,
             request: tonic::Request<super::ListBundlesRequest>,
@@ -1925,6 +1964,49 @@ pub mod admin_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AcknowledgeJwtKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.spiffe.v1.Admin/MintJwtSvid" => {
+                    #[allow(non_camel_case_types)]
+                    struct MintJwtSvidSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::MintJwtSvidRequest>
+                    for MintJwtSvidSvc<T> {
+                        type Response = super::MintJwtResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MintJwtSvidRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::mint_jwt_svid(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MintJwtSvidSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -11,10 +11,10 @@ use tonic::{Request, Response, Status};
 use super::Shared;
 use super::authority::MAX_KEYS;
 use super::federation::{FederationError, Profile, Relationship};
-use super::node::NodeError;
+use super::node::{NodeError, check_audiences, token_details, token_to_wire};
 use super::peer::Peer;
 use super::registrar::{Parting, RegistrarError};
-use super::registry::Filter;
+use super::registry::{Filter, check_workload};
 use crate::Bundle;
 use crate::proto::node as wire;
 use crate::wire::{
@@ -293,6 +293,31 @@ impl wire::admin_server::Admin for AdminService {
             Status::unavailable(error.to_string())
         });
         self.end(&caller, ACTION, outcome.map(|()| wire::AcknowledgeJwtKeysResponse {}))
+    }
+
+    async fn mint_jwt_svid(
+        &self,
+        request: Request<wire::MintJwtSvidRequest>,
+    ) -> Result<Response<wire::MintJwtResponse>, Status> {
+        const ACTION: &str = "jwt mint";
+        let caller = self.caller(&request, ACTION)?;
+        let asked = request.into_inner();
+        let mint = || {
+            let shared = &*self.0;
+            let id = SpiffeId::parse(&asked.spiffe_id).map_err(invalid)?;
+            check_workload(&id, &shared.settings.trust_domain).map_err(invalid)?;
+            check_audiences(&asked.audience)?;
+            let ttl = match asked.ttl {
+                0 => shared.settings.jwt_ttl,
+                seconds => Duration::from_secs(seconds.into()),
+            };
+            let svid = shared.authorities.sign_jwt(&id, &asked.audience, ttl);
+            let svid = svid.map_err(|error| Status::unavailable(Chain(&error).to_string()))?;
+            self.begin(&caller, ACTION, &token_details(&id, &asked.audience, &svid))?;
+            Ok(token_to_wire(&svid))
+        };
+        let outcome = mint();
+        self.end(&caller, ACTION, outcome)
     }
 
     async fn list_bundles(

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::account::Account;
 use super::super::config::{Engine, FILE_NAME, Platform};
-use super::super::spiffe::{Declarations, Domain};
+use super::super::spiffe::{self, Declarations, Domain};
 use super::super::{files, identity};
 use super::Place;
 use crate::apply::{Object, POLICIES};
@@ -28,6 +28,12 @@ pub(super) const EVERY: Duration = Duration::from_secs(60);
 const TOKEN_PERIOD: &str = "1h";
 /// The role by which the supervisor logs in as the part it is.
 pub(crate) const SUPERVISOR_ROLE: &str = "holdfast-supervisor";
+/// The same for operators, each under an ID of their own.
+pub(crate) const OPERATOR_ROLE: &str = "holdfast-operator";
+/// What an operator may do; the platform directory says that.
+pub(crate) const OPERATOR_POLICY: &str = "operator";
+/// How long an operator's token lives.
+pub(crate) const OPERATOR_TTL: &str = "8h";
 
 /// What every agent may do beside what the service's policies say.
 const AGENT_POLICY: &str = "\
@@ -134,6 +140,7 @@ pub(crate) fn objects(
         role["token_max_ttl"] = json!(ttl);
         role["token_no_default_policy"] = json!(true);
         objects.push(object(format!("auth/{mount}/role/{SUPERVISOR_ROLE}"), role));
+        objects.push(object(format!("auth/{mount}/role/{OPERATOR_ROLE}"), operators(platform)));
     }
     let certificates = certificate_mount(platform);
     let root = match (&platform.vault.engine, trusted) {
@@ -168,6 +175,21 @@ pub(crate) fn objects(
         }
     }
     Ok(objects)
+}
+
+/// Whoever has an operator's ID, which the supervisor alone has signed.
+fn operators(platform: &Platform) -> Value {
+    json!({
+        "role_type": "jwt",
+        "user_claim": "sub",
+        "bound_claims_type": "glob",
+        "bound_claims": { "sub": format!("{}*", spiffe::operators(&platform.trust_domain)) },
+        "bound_audiences": [AUDIENCE],
+        "claim_mappings": { "sub": "spiffe_id" },
+        "token_policies": [OPERATOR_POLICY],
+        "token_ttl": OPERATOR_TTL,
+        "token_explicit_max_ttl": OPERATOR_TTL,
+    })
 }
 
 fn object(path: String, fields: Value) -> Object {

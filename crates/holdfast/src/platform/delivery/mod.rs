@@ -26,8 +26,8 @@ use super::status::DeliveryStatus;
 
 pub(crate) use agent::{Agent, copy_templates, keep_login};
 pub(crate) use login::{
-    AUDIENCE, SUPERVISOR_ROLE, Trust, certificate_mount, mount, objects, trust,
-    write as write_login,
+    AUDIENCE, OPERATOR_POLICY, OPERATOR_ROLE, OPERATOR_TTL, SUPERVISOR_ROLE, Trust,
+    certificate_mount, mount, objects, trust, write as write_login,
 };
 pub(crate) use reload::follow;
 

@@ -15,6 +15,7 @@ use holdfast_spiffe::proto::node as wire;
 use holdfast_spiffe::proto::node::admin_client::AdminClient;
 use holdfast_spiffe::remote::{self, RemoteSource};
 use holdfast_spiffe::{Entry, JwtSvid, Snapshot, Source};
+use holdfast_types::SecretString;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -66,6 +67,25 @@ impl Domain {
         let declarations = self.declarations.borrow().clone();
         let entry = declarations.part(part);
         self.token(entry.with_context(|| format!("{part} has no identity"))?, audience).await
+    }
+
+    /// A JWT-SVID of an operator, by the name of their user, for `audience`.
+    pub(crate) async fn operator_token(
+        &self,
+        trust_domain: &str,
+        user: &str,
+        audience: &str,
+    ) -> anyhow::Result<SecretString> {
+        let request = wire::MintJwtSvidRequest {
+            spiffe_id: format!("{}{user}", operators(trust_domain)),
+            audience: vec![audience.to_owned()],
+            ttl: 0,
+        };
+        let mut admin = self.admin.clone();
+        let answer = timeout(LIMIT, admin.mint_jwt_svid(request)).await;
+        let answer = answer.context("the SPIFFE server does not answer")?;
+        let minted = answer.with_context(|| format!("have a JWT-SVID of {user} signed"))?;
+        Ok(SecretString::new(minted.into_inner().token))
     }
 
     /// The id of the key that signs now, by a token of a part of the platform.
@@ -154,6 +174,11 @@ impl Domain {
         let found = timeout(LIMIT, found).await.context("the SPIFFE server does not answer")??;
         found.clone().context("a snapshot")
     }
+}
+
+/// What operators' SPIFFE IDs begin with; a user's name follows.
+pub(crate) fn operators(trust_domain: &str) -> String {
+    format!("spiffe://{trust_domain}/holdfast/operator/")
 }
 
 /// What files declare, and no operator made by hand.

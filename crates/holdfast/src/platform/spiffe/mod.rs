@@ -20,7 +20,7 @@ use super::files;
 
 pub(crate) use agent::plan as agent_plan;
 pub(crate) use declared::Declarations;
-pub(crate) use domain::{Domain, jwt_key_ids, jwt_keys};
+pub(crate) use domain::{Domain, jwt_key_ids, jwt_keys, operators};
 pub(crate) use introductions::Introductions;
 pub(crate) use server::Server;
 

@@ -11,17 +11,13 @@ use tokio::task::spawn_local;
 
 use super::super::config;
 use super::super::control::{self, ApplyMode, Asked, Caller, Request};
-use super::super::delivery::{self, Agent};
+use super::super::delivery::{self, Agent, OPERATOR_POLICY, OPERATOR_TTL};
 use super::super::part::{PartHandle, PartState};
 use super::super::seal::{self, SealKind};
 use super::super::status::{self, CertificateStatus, DeliveryStatus, LeaseStatus, Part, Status};
 use super::super::{cgroup, isolation, postgres, spiffe, vault};
 use super::{Running, bootstrap, services};
 
-/// How long an operator's token lives.
-const OPERATOR_TTL: &str = "8h";
-/// What it may do; the platform directory says that.
-const OPERATOR_POLICY: &str = "operator";
 /// How many leases are looked at for the next to expire.
 const MOST_LEASES: usize = 50;
 
@@ -95,7 +91,7 @@ async fn login(
     }
     let vault = running.vault()?;
     let supervisor = running.log_in(&vault).await?;
-    let result = operator_token(&supervisor, caller).await;
+    let result = operator_token(running, &vault, &supervisor, caller).await;
     // Orphans outlive it.
     let _ = supervisor.token_revoke_self().await;
     let token = result?;
@@ -105,13 +101,24 @@ async fn login(
     )
 }
 
-async fn operator_token(supervisor: &VaultClient, caller: &Caller) -> anyhow::Result<SecretString> {
+/// By the operator's own SPIFFE ID; where the SPIFFE server does not answer, a token that the
+/// supervisor makes.
+async fn operator_token(
+    running: &Running,
+    vault: &VaultClient,
+    supervisor: &VaultClient,
+    caller: &Caller,
+) -> anyhow::Result<SecretString> {
     let policy = format!("sys/policies/acl/{OPERATOR_POLICY}");
     let found = supervisor.read(&policy, &[]).await?;
     ensure!(
         found.is_some(),
         "operators have no policy yet: write policies/{OPERATOR_POLICY}.hcl, then run `holdfast apply`"
     );
+    match operator_login(running, vault, caller).await {
+        Ok(token) => return Ok(token),
+        Err(error) => tracing::warn!("make an operator's token without their SVID: {error:#}"),
+    }
     let name = caller.name();
     let body = json!({
         "policies": [OPERATOR_POLICY],
@@ -123,6 +130,18 @@ async fn operator_token(supervisor: &VaultClient, caller: &Caller) -> anyhow::Re
     });
     let reply = supervisor.write("auth/token/create-orphan", &body).await?;
     Ok(reply.auth.context("the secrets server gave no token")?.client_token)
+}
+
+async fn operator_login(
+    running: &Running,
+    vault: &VaultClient,
+    caller: &Caller,
+) -> anyhow::Result<SecretString> {
+    let (domain, platform) = (running.domain()?, &running.platform);
+    let name = caller.path_segment();
+    let token = domain.operator_token(&platform.trust_domain, &name, delivery::AUDIENCE).await?;
+    let mount = delivery::mount(platform);
+    Ok(vault.login_jwt(&mount, delivery::OPERATOR_ROLE, &token).await?.client_token)
 }
 
 async fn apply(running: &Rc<Running>, caller: &Caller, mode: ApplyMode) -> anyhow::Result<Value> {

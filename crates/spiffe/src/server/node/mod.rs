@@ -23,7 +23,7 @@ use super::registry::NodeFacts;
 use super::svid::{SignError, X509Subject};
 use crate::proto::node as wire;
 use crate::wire::{bundle_to_wire, snapshot_to_wire};
-use crate::{Entry, X509Svid};
+use crate::{Entry, JwtSvid, X509Svid};
 
 const MAX_REQUEST: usize = 16 << 10;
 const MAX_AUDIENCES: usize = 32;
@@ -282,26 +282,44 @@ impl wire::node_server::Node for NodeService {
         let request = request.into_inner();
         let entry = self.entry(&node, &request.entry_id)?;
         let audiences = &request.audience;
-        let is_wrong = |audience: &String| audience.is_empty() || audience.len() > MAX_AUDIENCE;
-        if audiences.is_empty() || audiences.len() > MAX_AUDIENCES || audiences.iter().any(is_wrong)
-        {
-            return Err(Status::invalid_argument("audience must be specified"));
-        }
+        check_audiences(audiences)?;
         let ttl = entry.jwt_ttl.unwrap_or(self.0.settings.jwt_ttl);
         let svid = self.0.authorities.sign_jwt(&entry.spiffe_id, audiences, ttl);
         let svid = svid.map_err(|error| unsigned(&error))?;
-        let hash = digest(&SHA256, svid.token.expose().as_bytes());
-        let details = serde_json::json!({
-            "spiffe_id": entry.spiffe_id, "entry_id": entry.id, "audience": audiences,
-            "token_sha256": hex::encode(hash),
-            "ttl": seconds_until(svid.issued_at, svid.expires_at),
-        });
+        let mut details = token_details(&entry.spiffe_id, audiences, &svid);
+        details["entry_id"] = entry.id.as_str().into();
         self.issued(&node, "JWT-SVID issue", &details)?;
-        Ok(Response::new(wire::MintJwtResponse {
-            token: svid.token.expose().clone(),
-            issued_at: svid.issued_at.as_second(),
-            expires_at: svid.expires_at.as_second(),
-        }))
+        Ok(Response::new(token_to_wire(&svid)))
+    }
+}
+
+/// Sees that a token is for somebody, and not for more than one can mean.
+pub(super) fn check_audiences(audiences: &[String]) -> Result<(), Status> {
+    let is_wrong = |audience: &String| audience.is_empty() || audience.len() > MAX_AUDIENCE;
+    if audiences.is_empty() || audiences.len() > MAX_AUDIENCES || audiences.iter().any(is_wrong) {
+        return Err(Status::invalid_argument("audience must be specified"));
+    }
+    Ok(())
+}
+
+/// What is audited of a token.
+pub(super) fn token_details(
+    id: &SpiffeId,
+    audiences: &[String],
+    svid: &JwtSvid,
+) -> serde_json::Value {
+    let hash = digest(&SHA256, svid.token.expose().as_bytes());
+    serde_json::json!({
+        "spiffe_id": id, "audience": audiences, "token_sha256": hex::encode(hash),
+        "ttl": seconds_until(svid.issued_at, svid.expires_at),
+    })
+}
+
+pub(super) fn token_to_wire(svid: &JwtSvid) -> wire::MintJwtResponse {
+    wire::MintJwtResponse {
+        token: svid.token.expose().clone(),
+        issued_at: svid.issued_at.as_second(),
+        expires_at: svid.expires_at.as_second(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_types::TrustDomain;
+use holdfast_types::{SpiffeId, TrustDomain};
 
 use crate::Entry;
 
@@ -52,21 +52,8 @@ pub enum InvalidEntry {
 
 /// Checks an entry against the rules that hold for all.
 pub(crate) fn check(entry: &Entry, trust_domain: &TrustDomain) -> Result<(), InvalidEntry> {
-    for (what, id) in [("SPIFFE ID", &entry.spiffe_id), ("parent ID", &entry.parent)] {
-        if !trust_domain.holds(id) {
-            return Err(InvalidEntry::OtherTrustDomain {
-                what,
-                id: id.to_string(),
-                trust_domain: trust_domain.to_string(),
-            });
-        }
-        if id.path().is_empty() {
-            return Err(InvalidEntry::NoPath(what));
-        }
-    }
-    if entry.spiffe_id.path().starts_with(RESERVED) || entry.spiffe_id.path() == "/spire" {
-        return Err(InvalidEntry::Reserved(entry.spiffe_id.to_string()));
-    }
+    check_workload(&entry.spiffe_id, trust_domain)?;
+    check_member("parent ID", &entry.parent, trust_domain)?;
     if entry.selectors.is_empty() {
         return Err(InvalidEntry::NoSelectors);
     }
@@ -105,4 +92,31 @@ fn is_dns_name(name: &str) -> bool {
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
         })
+}
+
+/// Checks that an id can be a workload's of the trust domain.
+pub(crate) fn check_workload(
+    id: &SpiffeId,
+    trust_domain: &TrustDomain,
+) -> Result<(), InvalidEntry> {
+    check_member("SPIFFE ID", id, trust_domain)?;
+    if id.path().starts_with(RESERVED) || id.path() == "/spire" {
+        return Err(InvalidEntry::Reserved(id.to_string()));
+    }
+    Ok(())
+}
+
+fn check_member(
+    what: &'static str,
+    id: &SpiffeId,
+    trust_domain: &TrustDomain,
+) -> Result<(), InvalidEntry> {
+    if !trust_domain.holds(id) {
+        let (id, trust_domain) = (id.to_string(), trust_domain.to_string());
+        return Err(InvalidEntry::OtherTrustDomain { what, id, trust_domain });
+    }
+    if id.path().is_empty() {
+        return Err(InvalidEntry::NoPath(what));
+    }
+    Ok(())
 }

@@ -11,7 +11,7 @@ use holdfast_types::{SpiffeId, Timestamp, TrustDomain};
 
 pub use check::InvalidEntry;
 use check::SERVER_PATH;
-pub(crate) use check::check;
+pub(crate) use check::{check, check_workload};
 
 use crate::{Entry, Selector};
 
