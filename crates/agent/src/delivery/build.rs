@@ -142,6 +142,7 @@ impl Delivery {
             threshold: config.templating.lease_renewal_threshold,
         });
         let server = Server {
+            cluster: None,
             reachable: true,
             answered: None,
             problem: None,

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_client::vault::{VaultClient, VaultConfig};
+use holdfast_client::vault::{Health, VaultClient, VaultConfig};
 use holdfast_types::{Clock, Random, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch as channel};
 use tokio::task::{JoinHandle, JoinSet};
@@ -100,6 +100,7 @@ pub struct Delivery {
 /// How it stands with the server, as far as requests tell.
 #[derive(Debug, Clone)]
 struct Server {
+    cluster: Option<String>,
     reachable: bool,
     answered: Option<Timestamp>,
     problem: Option<String>,
@@ -110,7 +111,7 @@ struct Server {
 /// Something that was asked of the server.
 enum Finished {
     Task(u64, Result<Done, Failure>, u64),
-    Probe(Result<(), Failure>),
+    Probe(Result<Health, Failure>),
     Revoked(RetiredLease, Result<(), Failure>),
 }
 
@@ -230,6 +231,7 @@ impl Delivery {
         let client = self.anonymous.with_token(token.clone());
         self.client = Some((login.generation, client));
         self.core.logged_in(login.generation, self.moment());
+        self.probe();
         match self.config.server.client_config() {
             Ok(mut config) => {
                 config.token = token;
@@ -266,7 +268,13 @@ impl Delivery {
                     self.changed.get_or_insert(now.at);
                 }
             }
-            Finished::Probe(outcome) => self.note(outcome.as_ref().err()),
+            Finished::Probe(outcome) => {
+                self.note(outcome.as_ref().err());
+                // Another one may have the address by now; one that is sealed does not say.
+                if let Some(cluster) = outcome.ok().and_then(|health| health.cluster_id) {
+                    self.server.cluster = Some(cluster);
+                }
+            }
             Finished::Revoked(lease, outcome) => match outcome {
                 Ok(()) => info!(path = lease.path, "revoked the credential before"),
                 Err(failure) => {
@@ -361,12 +369,17 @@ impl Delivery {
         self.watch();
         if self.client.is_none() && self.probed.is_none_or(|at| at + PROBE <= now) {
             self.probed = Some(now);
-            let client = self.anonymous.clone();
-            self.tasks.spawn(async move {
-                let asked = client.health().await;
-                Finished::Probe(asked.map(drop).map_err(|error| Failure::of(&error, None)))
-            });
+            self.probe();
         }
+    }
+
+    /// Asks the server how it is, and which one it is.
+    fn probe(&mut self) {
+        let client = self.anonymous.clone();
+        self.tasks.spawn(async move {
+            let asked = client.health().await;
+            Finished::Probe(asked.map_err(|error| Failure::of(&error, None)))
+        });
     }
 
     /// Lets go of what no consumer uses any more: generations, and the credentials in them.

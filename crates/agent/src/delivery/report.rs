@@ -36,9 +36,11 @@ impl Delivery {
 
     fn server_status(&self) -> ServerStatus {
         let login = self.session.current();
-        let Server { reachable, answered, problem, told, polling_because } = self.server.clone();
+        let Server { cluster, reachable, answered, problem, told, polling_because } =
+            self.server.clone();
         ServerStatus {
             address: self.config.server.address.to_string(),
+            cluster,
             reachable,
             answered,
             problem,

@@ -42,6 +42,9 @@ pub struct Status {
 pub struct ServerStatus {
     /// Where it is.
     pub address: String,
+    /// Which one that is, by the id of its cluster; none where it did not say.
+    #[serde(default)]
+    pub cluster: Option<String>,
     /// Whether it answered when it was last asked.
     pub reachable: bool,
     /// When it last answered.

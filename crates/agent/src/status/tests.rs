@@ -9,6 +9,7 @@ fn status() -> Status {
         pid: 7,
         started: now,
         server: ServerStatus {
+            cluster: None,
             address: "http://127.0.0.1:8200".into(),
             reachable: true,
             answered: Some(now),

@@ -209,6 +209,7 @@ pub(super) mod tests {
             pid: 4123,
             started: at(-11_000),
             server: ServerStatus {
+                cluster: None,
                 address: "http://127.0.0.1:8200".into(),
                 reachable: true,
                 answered: Some(at(-3)),

@@ -53,6 +53,13 @@ pub(crate) fn delivers(status: &Status, path: &str) -> bool {
     sources.any(|sources| of(sources, path).is_some())
 }
 
+/// Whether the agent is of another secrets server than the one of this `cluster`, where a secret of
+/// that path is another one. Where it is not known, it is not.
+pub(crate) fn is_elsewhere(status: &Status, cluster: Option<&str>) -> bool {
+    let its = status.server.cluster.as_deref();
+    its.zip(cluster).is_some_and(|(its, ours)| its != ours)
+}
+
 /// The agent as it is written down.
 pub(crate) fn watched(status: &Status, socket: PathBuf) -> Watched {
     Watched { name: status.name.clone(), socket }

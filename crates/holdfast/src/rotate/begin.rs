@@ -58,6 +58,7 @@ pub(crate) async fn begin<'a>(
         (Some(found), _) => bail!("the rotation of {path} is over: {}", found.phase.name()),
         (None, _) => bail!("no rotation of {path} is known"),
     };
+    let cluster = client.health().await.ok().and_then(|health| health.cluster_id);
     let mut rotation = Rotation {
         client,
         store,
@@ -65,6 +66,7 @@ pub(crate) async fn begin<'a>(
         record,
         owner,
         version,
+        cluster,
         given,
         named,
         teller,

@@ -49,6 +49,8 @@ pub(crate) struct Rotation<'a> {
     pub(crate) owner: Owner,
     /// The version of the record that was last written or read.
     pub(crate) version: u64,
+    /// Which secrets server this is, by the id of its cluster, where it says so.
+    pub(crate) cluster: Option<String>,
     /// A value that the operator gave.
     pub(crate) given: Option<SecretString>,
     /// The agents that the operator named.

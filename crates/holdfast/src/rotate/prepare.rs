@@ -152,6 +152,12 @@ impl Rotation<'_> {
             if !agents::delivers(&status, &path) {
                 continue;
             }
+            let is_named = self.named.sockets.contains(&socket);
+            if !is_named && agents::is_elsewhere(&status, self.cluster.as_deref()) {
+                let text = "is of another secrets server, and does not count";
+                self.teller.note(&format!("the agent {} {text}", status.name));
+                continue;
+            }
             let standing = agents::standing(&status, &path, Mark::Any);
             if let Some(one) = standing.files.iter().chain(&standing.consumers).next() {
                 let text = format!("before anything was changed, {}", behind(one, 1));

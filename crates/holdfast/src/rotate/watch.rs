@@ -26,6 +26,11 @@ impl Rotation<'_> {
         for (socket, answer) in agents::ask(&sockets).await {
             let known = self.record.agents.iter().find(|agent| agent.socket == socket);
             match answer {
+                // Of another secrets server, and not named by an operator.
+                Ok(status)
+                    if known.is_none()
+                        && !self.named.sockets.contains(&socket)
+                        && agents::is_elsewhere(&status, self.cluster.as_deref()) => {}
                 Ok(status) => {
                     let standing = agents::standing(&status, &path, mark);
                     files.extend(standing.files);

@@ -47,6 +47,7 @@ fn status(files: Vec<FileStatus>, consumers: Vec<ConsumerStatus>) -> Status {
         pid: 1,
         started: at(0),
         server: ServerStatus {
+            cluster: None,
             address: String::new(),
             reachable: true,
             answered: None,
@@ -62,6 +63,22 @@ fn status(files: Vec<FileStatus>, consumers: Vec<ConsumerStatus>) -> Status {
         variables: Vec::new(),
         consumers,
         notices: Vec::new(),
+    }
+}
+
+#[test]
+fn an_agent_of_another_secrets_server_does_not_count() {
+    let mut status = status(vec![file(1, 1)], Vec::new());
+    for (its, ours, elsewhere) in [
+        (Some("a"), Some("a"), false),
+        (Some("b"), Some("a"), true),
+        // Rather one too many is waited for.
+        (None, Some("a"), false),
+        (Some("b"), None, false),
+        (None, None, false),
+    ] {
+        status.server.cluster = its.map(str::to_owned);
+        assert_eq!(is_elsewhere(&status, ours), elsewhere, "{its:?} {ours:?}");
     }
 }
 
