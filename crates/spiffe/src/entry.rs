@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use holdfast_types::{SpiffeId, Timestamp, TrustDomain};
@@ -65,6 +66,9 @@ pub struct Entry {
     pub jwt_ttl: Option<Duration>,
     /// DNS names in X.509-SVIDs, the first one as their common name, too.
     pub dns_names: Vec<String>,
+    /// Addresses in X.509-SVIDs, for clients who dial those.
+    #[serde(default)]
+    pub ip_addresses: Vec<IpAddr>,
     /// What tells a workload its identities apart; empty for none.
     pub hint: String,
     /// Whose bundles the workload gets besides its own trust domain's.

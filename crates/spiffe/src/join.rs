@@ -11,9 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_keys::x509::{
-    Certificate, Curve, Hash, KeyAlgorithm, PrivateKey, RequestTemplate, Subject, X509Error,
-};
+use holdfast_keys::x509::{Certificate, Hash, PrivateKey, X509Error};
 use holdfast_types::{Clock, Random as _, SecretString, SystemRandom, Timestamp, TrustDomain};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -31,6 +29,7 @@ use crate::pop::{NONCE, message};
 use crate::proto::node as wire;
 use crate::proto::node::node_client::NodeClient;
 use crate::remote::RemoteSource;
+use crate::source::key_and_request;
 use crate::tls::knowing;
 use crate::{JwtSvid, MintError, Snapshot, Source, X509Svid};
 
@@ -211,18 +210,11 @@ pub(crate) fn anonymous(settings: JoinSettings) -> Channel {
     channel(&settings.server, Arc::new(identity))
 }
 
-fn request() -> Result<(PrivateKey, Vec<u8>), X509Error> {
-    let key = PrivateKey::generate(KeyAlgorithm::Ec(Curve::P256))?;
-    let request = RequestTemplate { subject: Subject::default().to_name(), extensions: vec![] };
-    let csr = request.sign(&key, key.signature_algorithm(Hash::Sha256, false))?;
-    Ok((key, csr))
-}
-
 async fn attest(channel: Channel, proof: &Proof, now: i64) -> Result<Kept, JoinError> {
     use wire::attest_request::Step;
     use wire::attest_response::Step as Answer;
 
-    let (key, csr) = request()?;
+    let (key, csr) = key_and_request()?;
     let (kind, payload) = match proof {
         Proof::Token(token) => ("join_token", token.expose().clone().into_bytes()),
         Proof::Certificate(chain, _) => ("x509pop", chain.concat()),
@@ -342,7 +334,7 @@ async fn renew_once(
     path: &Path,
     now: Timestamp,
 ) -> Result<(), JoinError> {
-    let (key, csr) = request()?;
+    let (key, csr) = key_and_request()?;
     let mut client = NodeClient::new(channel);
     let call = client.renew(wire::RenewRequest { csr });
     let answer = tokio::time::timeout(CALL_LIMIT, call).await;

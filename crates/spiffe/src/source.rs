@@ -5,6 +5,9 @@ use std::error::Error;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use holdfast_keys::x509::{
+    Curve, Hash, KeyAlgorithm, PrivateKey, RequestTemplate, Subject, X509Error,
+};
 use holdfast_types::{SecretString, Timestamp, TrustDomain};
 use tokio::sync::watch;
 
@@ -78,4 +81,15 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// See [`MintError`].
     async fn mint_jwt(&self, entry: &str, audiences: &[String]) -> Result<JwtSvid, MintError>;
+}
+
+/// A new key on P-256, and what [`Source::mint_x509`] is to be asked with for it (PKCS #10, DER).
+///
+/// # Errors
+/// The cryptographic library refuses.
+pub fn key_and_request() -> Result<(PrivateKey, Vec<u8>), X509Error> {
+    let key = PrivateKey::generate(KeyAlgorithm::Ec(Curve::P256))?;
+    let request = RequestTemplate { subject: Subject::default().to_name(), extensions: vec![] };
+    let request = request.sign(&key, key.signature_algorithm(Hash::Sha256, false))?;
+    Ok((key, request))
 }

@@ -24,6 +24,9 @@ pub enum WireError {
     /// A half of a selector is missing.
     #[error("a selector has a type and a value")]
     Selector,
+    /// Not an address.
+    #[error("{0:?} is no IP address")]
+    Address(String),
     /// A time that there is not.
     #[error("{0} is no time")]
     Time(i64),
@@ -87,6 +90,7 @@ pub fn entry_to_wire(entry: &Entry) -> wire::Entry {
         x509_svid_ttl: seconds(entry.x509_ttl),
         jwt_svid_ttl: seconds(entry.jwt_ttl),
         dns_names: entry.dns_names.clone(),
+        ip_addresses: entry.ip_addresses.iter().map(ToString::to_string).collect(),
         hint: entry.hint.clone(),
         federates_with: entry.federates_with.iter().map(ToString::to_string).collect(),
         created_at: entry.created.as_second(),
@@ -119,6 +123,11 @@ pub fn entry_from_wire(entry: wire::Entry) -> Result<Entry, WireError> {
         },
         id: entry.id,
         dns_names: entry.dns_names,
+        ip_addresses: entry
+            .ip_addresses
+            .iter()
+            .map(|text| text.parse().map_err(|_| WireError::Address(text.clone())))
+            .collect::<Result<_, _>>()?,
         hint: entry.hint,
         revision: entry.revision,
         origin: entry.origin,

@@ -250,6 +250,7 @@ fn as_text(entry: &wire::Entry) -> String {
     }
     entry.federates_with.iter().for_each(|domain| line("FederatesWith", domain));
     entry.dns_names.iter().for_each(|name| line("DNS name", name));
+    entry.ip_addresses.iter().for_each(|address| line("IP address", address));
     if !entry.hint.is_empty() {
         line("Hint", &entry.hint);
     }
@@ -280,6 +281,7 @@ fn as_json(entry: &wire::Entry) -> Value {
         "jwt_svid_ttl": entry.jwt_svid_ttl,
         "federates_with": entry.federates_with,
         "dns_names": entry.dns_names,
+        "ip_addresses": entry.ip_addresses,
         "hint": entry.hint,
         "revision_number": entry.revision.to_string(),
         "created_at": entry.created_at.to_string(),

@@ -9,12 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use holdfast_keys::x509::{
-    Certificate, Curve, Hash, KeyAlgorithm, PrivateKey, RequestTemplate, Subject,
-};
+use holdfast_keys::x509::Certificate;
 use holdfast_types::{Clock, Random, Timestamp};
 use zeroize::Zeroizing;
 
+use crate::source::key_and_request;
 use crate::{Bundle, Entry, MintError, Source};
 
 /// How long to wait after a failure while the SVID at hand is still good.
@@ -141,10 +140,8 @@ impl Svids {
 
     async fn mint(&self, entry: &Arc<Entry>, now: Timestamp) -> Result<Svid, MintError> {
         let failed = |error| MintError::Unavailable(Box::new(error));
-        let key = PrivateKey::generate(KeyAlgorithm::Ec(Curve::P256)).map_err(failed)?;
-        let request = RequestTemplate { subject: Subject::default().to_name(), extensions: vec![] };
-        let request = request.sign(&key, key.signature_algorithm(Hash::Sha256, false));
-        let signed = self.source.mint_x509(&entry.id, &request.map_err(failed)?).await?;
+        let (key, request) = key_and_request().map_err(failed)?;
+        let signed = self.source.mint_x509(&entry.id, &request).await?;
         Ok(Svid {
             entry: entry.clone(),
             chain: signed.chain,

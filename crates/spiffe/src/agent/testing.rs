@@ -34,6 +34,7 @@ fn entries(rows: &Rows<'_>) -> Vec<Arc<Entry>> {
             x509_ttl: None,
             jwt_ttl: None,
             dns_names: Vec::new(),
+            ip_addresses: Vec::new(),
             hint: (*id).to_owned(),
             federates_with: BTreeSet::new(),
             created: Timestamp::from_second(age as i64).unwrap(),

@@ -43,6 +43,9 @@ pub struct Entry {
     /// Seconds since 1970 after which it is removed; 0 for never.
     #[prost(int64, tag = "13")]
     pub expires_at: i64,
+    /// As text, such as 127.0.0.1 and ::1.
+    #[prost(string, repeated, tag = "14")]
+    pub ip_addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Bundle {

@@ -123,6 +123,7 @@ impl Shared {
             x509_ttl: None,
             jwt_ttl: None,
             dns_names: Vec::new(),
+            ip_addresses: Vec::new(),
             hint: String::new(),
             federates_with: BTreeSet::new(),
             created: self.clock.now(),

@@ -1,5 +1,6 @@
 //! SVIDs: what they say, and their signing.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use holdfast_keys::SigningKey;
@@ -52,6 +53,8 @@ pub struct X509Subject<'s> {
     pub spiffe_id: &'s SpiffeId,
     /// DNS names; the first one is the common name, too.
     pub dns_names: &'s [String],
+    /// Addresses.
+    pub ip_addresses: &'s [IpAddr],
     /// The certified key.
     pub public_key: PublicKey,
     /// How long it is wanted; it never outlives its authority.
@@ -76,6 +79,7 @@ impl X509Signer {
         }
         let mut names = vec![GeneralName::Uri(subject.spiffe_id.to_string())];
         names.extend(subject.dns_names.iter().cloned().map(GeneralName::Dns));
+        names.extend(subject.ip_addresses.iter().copied().map(GeneralName::Ip));
         let common_name = subject.dns_names.first().cloned().unwrap_or_default();
         // RFC 5280 gives common names 64 characters; the longer ones are in the names alone.
         let common_name = if common_name.len() <= 64 { common_name } else { String::new() };

@@ -179,6 +179,7 @@ fn own_svid(shared: &Shared, now: Timestamp) -> Option<(Arc<CertifiedKey>, Times
     let svid = shared.authorities.sign_x509(X509Subject {
         spiffe_id: &id,
         dns_names: &shared.settings.dns_names,
+        ip_addresses: &[],
         public_key: key.public_key().clone(),
         ttl: shared.settings.agent_ttl,
     });

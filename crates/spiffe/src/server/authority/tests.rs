@@ -83,7 +83,8 @@ fn check(authorities: &Authorities, bundle: &Bundle, now: Timestamp) {
     let key = PrivateKey::generate(KeyAlgorithm::Ec(Curve::P256)).unwrap();
     let public_key = key.public_key().clone();
     let id = backend();
-    let subject = X509Subject { spiffe_id: &id, dns_names: &[], public_key, ttl: HOUR };
+    let subject =
+        X509Subject { spiffe_id: &id, dns_names: &[], ip_addresses: &[], public_key, ttl: HOUR };
     let svid = authorities.sign_x509(subject).unwrap();
     let mut chain: Vec<_> =
         svid.chain.iter().map(|der| Certificate::from_der(der).unwrap()).collect();
@@ -143,7 +144,8 @@ async fn nor_is_it_where_authorities_sign_themselves() {
     let id = backend();
     let key = PrivateKey::generate(KeyAlgorithm::Ec(Curve::P256)).unwrap();
     let public_key = key.public_key().clone();
-    let subject = X509Subject { spiffe_id: &id, dns_names: &[], public_key, ttl: HOUR };
+    let subject =
+        X509Subject { spiffe_id: &id, dns_names: &[], ip_addresses: &[], public_key, ttl: HOUR };
     let svid = authorities.sign_x509(subject).unwrap();
     assert_eq!(svid.chain.len(), 1, "what the bundle holds is not sent along");
 }

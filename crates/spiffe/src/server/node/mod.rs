@@ -75,6 +75,7 @@ impl NodeService {
         let svid = self.0.authorities.sign_x509(X509Subject {
             spiffe_id: agent,
             dns_names: &[],
+            ip_addresses: &[],
             public_key: request.public_key,
             ttl: self.0.settings.agent_ttl,
         });
@@ -256,6 +257,7 @@ impl wire::node_server::Node for NodeService {
         let svid = self.0.authorities.sign_x509(X509Subject {
             spiffe_id: &entry.spiffe_id,
             dns_names: &entry.dns_names,
+            ip_addresses: &entry.ip_addresses,
             public_key,
             ttl: entry.x509_ttl.unwrap_or(self.0.settings.x509_ttl),
         });

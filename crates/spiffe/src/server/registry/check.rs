@@ -13,6 +13,7 @@ const RESERVED: &str = "/spire/";
 
 const MAX_SELECTORS: usize = 64;
 const MAX_DNS_NAMES: usize = 64;
+const MAX_IP_ADDRESSES: usize = 64;
 const MAX_FEDERATED: usize = 64;
 const MAX_HINT: usize = 1024;
 const MAX_TTL: Duration = Duration::from_secs(10 * 366 * 86_400);
@@ -66,6 +67,7 @@ pub(crate) fn check(entry: &Entry, trust_domain: &TrustDomain) -> Result<(), Inv
     for (is_over, what) in [
         (entry.selectors.len() > MAX_SELECTORS, "at most 64 selectors"),
         (entry.dns_names.len() > MAX_DNS_NAMES, "at most 64 DNS names"),
+        (entry.ip_addresses.len() > MAX_IP_ADDRESSES, "at most 64 IP addresses"),
         (entry.federates_with.len() > MAX_FEDERATED, "at most 64 trust domains to federate with"),
         (entry.hint.len() > MAX_HINT, "a hint of at most 1024 bytes"),
         (

@@ -12,6 +12,7 @@ pub(crate) fn entry(id: &str, parent: &str, selectors: &[&str]) -> Entry {
         x509_ttl: None,
         jwt_ttl: None,
         dns_names: Vec::new(),
+        ip_addresses: Vec::new(),
         hint: String::new(),
         federates_with: BTreeSet::new(),
         created: Timestamp::from_second(1_800_000_000).unwrap(),

@@ -1,6 +1,7 @@
 //! What the files say, checked for its form.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use holdfast_types::{SpiffeId, TrustDomain};
@@ -63,6 +64,7 @@ pub(super) struct Static {
     pub(super) parent: SpiffeId,
     pub(super) selectors: BTreeSet<Selector>,
     pub(super) dns_names: Vec<String>,
+    pub(super) ip_addresses: Vec<IpAddr>,
     pub(super) federates_with: BTreeSet<TrustDomain>,
     pub(super) x509_ttl: Option<Duration>,
     pub(super) jwt_ttl: Option<Duration>,

@@ -282,6 +282,9 @@ impl Reader<'_> {
         let parent = parent.and_then(|text| self.parsed(&text, SpiffeId::parse));
         let selectors = self.selectors(&mut fields);
         let dns_names = self.texts(&mut fields, "dnsNames");
+        let addresses = self.texts(&mut fields, "ipAddresses");
+        let ip_addresses =
+            addresses.iter().filter_map(|text| self.parsed(text, str::parse)).collect();
         let federates_with = self.domains(&mut fields);
         let x509_ttl = self.ttl(&mut fields, "x509SVIDTTL");
         let jwt_ttl = self.ttl(&mut fields, "jwtSVIDTTL");
@@ -294,6 +297,7 @@ impl Reader<'_> {
             parent: parent?,
             selectors,
             dns_names: dns_names.into_iter().map(|text| text.text).collect(),
+            ip_addresses,
             federates_with,
             x509_ttl,
             jwt_ttl,

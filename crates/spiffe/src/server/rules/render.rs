@@ -92,6 +92,7 @@ fn fixed(object: &Object, spec: &Static) -> Entry {
         x509_ttl: spec.x509_ttl,
         jwt_ttl: spec.jwt_ttl,
         dns_names: spec.dns_names.clone(),
+        ip_addresses: spec.ip_addresses.clone(),
         hint: spec.hint.clone(),
         federates_with: spec.federates_with.clone(),
         created: Timestamp::UNIX_EPOCH,
@@ -128,6 +129,8 @@ fn ruled(
         x509_ttl: rule.x509_ttl,
         jwt_ttl: rule.jwt_ttl,
         dns_names,
+        // Of its machine a rule for workloads knows nothing.
+        ip_addresses: Vec::new(),
         hint: rule.hint.clone(),
         federates_with: rule.federates_with.clone(),
         created: Timestamp::UNIX_EPOCH,

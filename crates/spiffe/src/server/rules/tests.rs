@@ -106,10 +106,13 @@ spec:
   selectors: [unix:user:postgres]
   x509SVIDTTL: 2h
   dnsNames: [db.demo.local]
+  ipAddresses: [127.0.0.1, '::1']
 ";
     let entries = declared(text).entries(&settings()).unwrap();
     assert_eq!(entries.len(), 1);
     assert_eq!(entries[0].dns_names, ["db.demo.local"]);
+    let addresses: Vec<_> = entries[0].ip_addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["127.0.0.1", "::1"]);
     assert_eq!(entries[0].selectors.len(), 1);
 }
 
@@ -126,6 +129,10 @@ fn what_is_wrong_is_named_at_its_line() {
         (
             rule("a", &format!("{BY_ACCOUNT}\npodSelektor: {{}}")),
             "rules.yaml:7: unknown key \"podSelektor\"; did you mean \"podSelector\"?",
+        ),
+        (
+            fixed(&format!("{{{good}, selectors: [unix:uid:1], ipAddresses: [localhost]}}")),
+            "rules.yaml:4: \"localhost\": invalid IP address syntax",
         ),
         (rule("a", "ttl: 1h"), "rules.yaml:6: \"spiffeIDTemplate\" is missing"),
         (

@@ -48,6 +48,7 @@ async fn a_certificate_says_what_the_standard_wants_and_openssl_verifies_it() {
     let roots = directory.path().join("root.pem");
     std::fs::write(&roots, root).unwrap();
     let long = format!("{}.{}.demo.local", "a".repeat(40), "b".repeat(40));
+    let addresses: Vec<IpAddr> = ["127.0.0.1", "::1"].map(|ip| ip.parse().unwrap()).into();
     for (dns_names, common_name) in [
         (vec![], None),
         (vec!["backend.demo.local".to_owned()], Some("backend.demo.local")),
@@ -58,6 +59,7 @@ async fn a_certificate_says_what_the_standard_wants_and_openssl_verifies_it() {
         let subject = X509Subject {
             spiffe_id: &id,
             dns_names: &dns_names,
+            ip_addresses: &addresses,
             public_key: key.public_key().clone(),
             ttl: Duration::from_secs(3600),
         };
@@ -66,6 +68,7 @@ async fn a_certificate_says_what_the_standard_wants_and_openssl_verifies_it() {
         let leaf = Certificate::from_der(&svid.chain[0]).unwrap();
         let mut names = vec![GeneralName::Uri(backend().to_string())];
         names.extend(dns_names.iter().cloned().map(GeneralName::Dns));
+        names.extend(addresses.iter().copied().map(GeneralName::Ip));
         assert_eq!(leaf.names(), names, "exactly one URI");
         assert_eq!(leaf.subject.common_name().as_deref(), common_name);
         assert!(!leaf.is_ca);
@@ -103,6 +106,7 @@ async fn nothing_outlives_what_signed_it() {
     let subject = || X509Subject {
         spiffe_id: &id,
         dns_names: &[],
+        ip_addresses: &[],
         public_key: key.public_key().clone(),
         ttl: Duration::from_secs(7 * 86_400),
     };
