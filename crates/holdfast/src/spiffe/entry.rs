@@ -232,7 +232,7 @@ fn as_text(entry: &wire::Entry) -> String {
     };
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "{name:<17}: {value}");
+        let _ = writeln!(text, "{name:<24}: {value}");
     };
     line("Entry ID", &entry.id);
     line("SPIFFE ID", &entry.spiffe_id);

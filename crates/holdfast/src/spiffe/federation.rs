@@ -1,5 +1,6 @@
 //! `federation`: trust domains whose bundles are fetched.
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use holdfast_spiffe::proto::node as wire;
 
@@ -8,6 +9,8 @@ use super::connection::Connection;
 #[derive(Debug, Subcommand)]
 pub(super) enum Federation {
     Create(Create),
+    Update(Update),
+    Show(Show),
     List(List),
     Delete(Delete),
     Refresh(Refresh),
@@ -17,6 +20,8 @@ impl Federation {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Create(command) => command.run().await,
+            Self::Update(command) => command.run().await,
+            Self::Show(command) => command.run().await,
             Self::List(command) => command.run().await,
             Self::Delete(command) => command.run().await,
             Self::Refresh(command) => command.run().await,
@@ -49,6 +54,13 @@ enum Profile {
 pub(super) struct Create {
     #[command(flatten)]
     connection: Connection,
+    #[command(flatten)]
+    endpoint: Endpoint,
+}
+
+/// Where a trust domain's bundle is.
+#[derive(Debug, Args)]
+struct Endpoint {
     /// Whose bundle it is.
     #[arg(long = "trustDomain", value_name = "NAME")]
     trust_domain: String,
@@ -68,20 +80,77 @@ pub(super) struct Create {
     endpoint_spiffe_id: String,
 }
 
-impl Create {
-    async fn run(self) -> anyhow::Result<()> {
+impl Endpoint {
+    fn request(self) -> anyhow::Result<wire::Federation> {
         anyhow::ensure!(
             self.profile == Profile::HttpsSpiffe || self.endpoint_spiffe_id.is_empty(),
             "-endpointSpiffeID is for https_spiffe"
         );
-        let mut admin = self.connection.admin();
-        let request = wire::Federation {
+        Ok(wire::Federation {
             trust_domain: self.trust_domain,
             bundle_endpoint_url: self.url,
             endpoint_spiffe_id: self.endpoint_spiffe_id,
-        };
+        })
+    }
+}
+
+impl Create {
+    async fn run(self) -> anyhow::Result<()> {
+        let (request, mut admin) = (self.endpoint.request()?, self.connection.admin());
         let made = self.connection.answer(admin.create_federation(request)).await?;
+        anstream::println!();
         print(&made);
+        Ok(())
+    }
+}
+
+/// Fetch another trust domain's bundle from elsewhere, or know the endpoint otherwise, from now on.
+///
+/// The bundle that is known stays until the new endpoint gives another.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  holdfast spiffe federation update -trustDomain other.example \\\n    \
+                  -bundleEndpointURL https://bundles.other.example -bundleEndpointProfile https_web"
+)]
+pub(super) struct Update {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    endpoint: Endpoint,
+}
+
+impl Update {
+    async fn run(self) -> anyhow::Result<()> {
+        let (request, mut admin) = (self.endpoint.request()?, self.connection.admin());
+        let made = self.connection.answer(admin.update_federation(request)).await?;
+        anstream::println!();
+        print(&made);
+        Ok(())
+    }
+}
+
+/// Show where another trust domain's bundle is fetched.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  holdfast spiffe federation show -trustDomain other.example")]
+pub(super) struct Show {
+    #[command(flatten)]
+    connection: Connection,
+    /// Whose bundle it is.
+    #[arg(long = "trustDomain", value_name = "NAME")]
+    trust_domain: String,
+}
+
+impl Show {
+    async fn run(self) -> anyhow::Result<()> {
+        let mut admin = self.connection.admin();
+        let request = wire::ListFederationsRequest {};
+        let known = self.connection.answer(admin.list_federations(request)).await?.federations;
+        let name = &self.trust_domain;
+        let found = known.iter().find(|one| one.trust_domain == *name);
+        let found =
+            found.with_context(|| format!("federation relationship with {name} not found"))?;
+        anstream::println!("Found a federation relationship with trust domain {name}:\n");
+        print(found);
         Ok(())
     }
 }
@@ -101,7 +170,10 @@ impl List {
         let known = self.connection.answer(admin.list_federations(request)).await?.federations;
         let noun = if known.len() == 1 { "relationship" } else { "relationships" };
         anstream::println!("Found {} federation {noun}", known.len());
-        known.iter().for_each(print);
+        for one in &known {
+            anstream::println!();
+            print(one);
+        }
         Ok(())
     }
 }
@@ -144,14 +216,13 @@ impl Refresh {
         let mut admin = self.connection.admin();
         let request = wire::RefreshFederationRequest { trust_domain: self.id };
         self.connection.answer(admin.refresh_federation(request)).await?;
-        anstream::println!("bundle refreshed");
+        anstream::println!("Bundle refreshed");
         Ok(())
     }
 }
 
 fn print(one: &wire::Federation) {
     let by_svid = !one.endpoint_spiffe_id.is_empty();
-    anstream::println!();
     anstream::println!("Trust domain              : {}", one.trust_domain);
     anstream::println!("Bundle endpoint URL       : {}", one.bundle_endpoint_url);
     let profile = if by_svid { "https_spiffe" } else { "https_web" };

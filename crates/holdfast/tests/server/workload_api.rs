@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 mod delegated;
 mod envoy;
+mod operators;
 mod side_by_side;
 
 /// How long anything here may take before it counts as hung.

@@ -1334,6 +1334,28 @@ pub mod admin_client {
                 .insert(GrpcMethod::new("holdfast.spiffe.v1.Admin", "CreateFederation"));
             self.inner.unary(req, path, codec).await
         }
+        /// Where the bundle of a trust domain is fetched from now on.
+        pub async fn update_federation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::Federation>,
+        ) -> std::result::Result<tonic::Response<super::Federation>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.spiffe.v1.Admin/UpdateFederation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.spiffe.v1.Admin", "UpdateFederation"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn list_federations(
             &mut self,
             request: impl tonic::IntoRequest<super::ListFederationsRequest>,
@@ -1554,6 +1576,11 @@ pub mod admin_server {
             tonic::Status,
         >;
         async fn create_federation(
+            &self,
+            request: tonic::Request<super::Federation>,
+        ) -> std::result::Result<tonic::Response<super::Federation>, tonic::Status>;
+        /// Where the bundle of a trust domain is fetched from now on.
+        async fn update_federation(
             &self,
             request: tonic::Request<super::Federation>,
         ) -> std::result::Result<tonic::Response<super::Federation>, tonic::Status>;
@@ -2141,6 +2168,49 @@ pub mod admin_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateFederationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.spiffe.v1.Admin/UpdateFederation" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateFederationSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::Federation>
+                    for UpdateFederationSvc<T> {
+                        type Response = super::Federation;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::Federation>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::update_federation(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateFederationSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -141,6 +141,14 @@ fn federation_from_wire(asked: wire::Federation) -> Result<Relationship, Status>
     })
 }
 
+/// What the audit log has of it.
+fn federation_details(asked: &wire::Federation) -> Value {
+    json!({
+        "trust_domain": asked.trust_domain, "bundle_endpoint_url": asked.bundle_endpoint_url,
+        "endpoint_spiffe_id": asked.endpoint_spiffe_id,
+    })
+}
+
 fn federation_to_wire(one: &Relationship) -> wire::Federation {
     wire::Federation {
         trust_domain: one.trust_domain.to_string(),
@@ -366,14 +374,27 @@ impl wire::admin_server::Admin for AdminService {
         const ACTION: &str = "federation create";
         let caller = self.caller(&request, ACTION)?;
         let asked = request.into_inner();
-        let details = json!({
-            "trust_domain": asked.trust_domain, "bundle_endpoint_url": asked.bundle_endpoint_url,
-            "endpoint_spiffe_id": asked.endpoint_spiffe_id,
-        });
-        self.begin(&caller, ACTION, &details)?;
+        self.begin(&caller, ACTION, &federation_details(&asked))?;
         let outcome = async {
             let new = federation_from_wire(asked)?;
             self.0.federation.create(new.clone()).await.map_err(federation_status)?;
+            Ok(federation_to_wire(&new))
+        };
+        let outcome = outcome.await;
+        self.end(&caller, ACTION, outcome)
+    }
+
+    async fn update_federation(
+        &self,
+        request: Request<wire::Federation>,
+    ) -> Result<Response<wire::Federation>, Status> {
+        const ACTION: &str = "federation update";
+        let caller = self.caller(&request, ACTION)?;
+        let asked = request.into_inner();
+        self.begin(&caller, ACTION, &federation_details(&asked))?;
+        let outcome = async {
+            let new = federation_from_wire(asked)?;
+            self.0.federation.update(new.clone()).await.map_err(federation_status)?;
             Ok(federation_to_wire(&new))
         };
         let outcome = outcome.await;

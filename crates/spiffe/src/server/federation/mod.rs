@@ -187,6 +187,23 @@ impl Federation {
         Ok(())
     }
 
+    /// Has a bundle fetched from elsewhere, or verified otherwise, at once and from now on.
+    ///
+    /// # Errors
+    /// See [`FederationError`].
+    pub(crate) async fn update(&self, new: Relationship) -> Result<(), FederationError> {
+        let _changing = self.changing.lock().await;
+        new.check()?;
+        if !self.known().contains_key(&new.trust_domain) {
+            return Err(FederationError::NoRelationship(new.trust_domain));
+        }
+        self.relationships.put_json(new.trust_domain.as_str(), &new).await?;
+        self.plans().remove(&new.trust_domain);
+        self.known().insert(new.trust_domain.clone(), new);
+        self.changes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
     /// Has it fetched no more. The bundle that is known stays.
     ///
     /// # Errors
@@ -259,8 +276,8 @@ impl Federation {
         let fetched = endpoint::fetch(one, roots.as_deref(), &self.web_roots).await;
         let bundle = fetched.map_err(failed)?;
         let _changing = self.changing.lock().await;
-        // It may have been removed meanwhile.
-        if !self.known().contains_key(&one.trust_domain) {
+        // It may have been removed meanwhile, or be another endpoint's to say.
+        if self.known().get(&one.trust_domain) != Some(one) {
             return Err(FederationError::NoRelationship(one.trust_domain.clone()));
         }
         let before = self.in_force.borrow().get(&one.trust_domain).cloned();
@@ -303,6 +320,9 @@ impl Federation {
     }
 
     fn plan(&self, one: &Relationship, outcome: &Result<Arc<Bundle>, FederationError>) {
+        if self.known().get(&one.trust_domain) != Some(one) {
+            return;
+        }
         let mut plans = self.plans();
         let failures = match outcome {
             Ok(_) => 0,

@@ -226,6 +226,35 @@ async fn a_bundle_is_fetched_as_often_as_it_asks_for() {
     }
 }
 
+#[tokio::test]
+async fn an_endpoint_that_was_replaced_is_not_believed_any_more() {
+    let web = Ca::new("web");
+    let (old, new) = (Ca::new("old"), Ca::new("new"));
+    let first = Endpoint::start(&web.server(&["localhost"])).await;
+    let second = Endpoint::start(&web.server(&["localhost"])).await;
+    first.answers("200 OK", &bundle(&old, 1).to_json().to_string());
+    second.answers("200 OK", &bundle(&new, 2).to_json().to_string());
+    let entries = Arc::new(MemoryEntries::default());
+    let federation = open(&entries, &[&web], Arc::new(SystemClock)).await;
+    let before = first.relationship(Profile::HttpsWeb);
+    let missing = federation.update(before.clone()).await;
+    assert!(matches!(missing, Err(FederationError::NoRelationship(_))));
+    federation.create(before.clone()).await.unwrap();
+    federation.refresh(&domain(OTHER)).await.unwrap();
+    assert_eq!(sequence(&federation), Some(1));
+
+    federation.update(second.relationship(Profile::HttpsWeb)).await.unwrap();
+    assert_eq!(sequence(&federation), Some(1), "what is known stays");
+    // An answer of the first endpoint that comes now is too late.
+    let late = federation.fetch(&before).await;
+    assert!(matches!(late, Err(FederationError::NoRelationship(_))), "{late:?}");
+    federation.refresh(&domain(OTHER)).await.unwrap();
+    assert_eq!(sequence(&federation), Some(2));
+    let federation = open(&entries, &[&web], Arc::new(SystemClock)).await;
+    let kept = federation.relationships();
+    assert_eq!(kept[0].endpoint_url, second.relationship(Profile::HttpsWeb).endpoint_url);
+}
+
 #[test]
 fn waits_have_bounds() {
     let seconds = Duration::from_secs;
