@@ -84,6 +84,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Sorts entries by age; those of one moment by their ids.
+    pub(crate) fn age(&self) -> (Timestamp, &str) {
+        (self.created, &self.id)
+    }
+
     /// Whether it is for whoever shows `seen`: every selector of the entry is among them. An entry
     /// without selectors is for nobody.
     pub fn matches(&self, seen: &BTreeSet<Selector>) -> bool {

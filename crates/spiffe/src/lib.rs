@@ -7,16 +7,19 @@
 
 pub mod agent;
 pub mod bundle;
+pub mod entries;
 pub mod entry;
 pub mod join;
 mod pop;
 pub mod proto;
 pub mod remote;
+mod replica;
 pub mod server;
 pub mod source;
 mod tls;
 pub mod wire;
 
 pub use bundle::{Bundle, BundleError};
+pub use entries::{Difference, Entries};
 pub use entry::{Entry, Selector, SelectorError};
 pub use source::{JwtSvid, MintError, Snapshot, Source, X509Svid};

@@ -16,11 +16,12 @@ use tonic::{Code, Status};
 use crate::proto::node as wire;
 use crate::proto::node::admin_client::AdminClient;
 use crate::proto::node::node_client::NodeClient;
-use crate::wire::{WireError, snapshot_from_wire, time};
+use crate::replica::Replica;
+use crate::wire::{WireError, time};
 use crate::{JwtSvid, MintError, Snapshot, Source, X509Svid};
 
-/// A snapshot of a hundred thousand entries has some 20 MB.
-const MAX_SNAPSHOT: usize = 128 << 20;
+/// The longest message that is read. Updates come in pages, which one large entry may exceed.
+const MAX_MESSAGE: usize = 16 << 20;
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
@@ -41,7 +42,7 @@ pub fn unix_channel(path: &Path) -> Channel {
 
 /// The operators' side of the server at a Unix socket.
 pub fn admin(path: &Path) -> AdminClient<Channel> {
-    AdminClient::new(unix_channel(path)).max_decoding_message_size(MAX_SNAPSHOT)
+    AdminClient::new(unix_channel(path)).max_decoding_message_size(MAX_MESSAGE)
 }
 
 /// A server over the wire, watched for as long as this lives.
@@ -60,7 +61,7 @@ impl RemoteSource {
 
     /// The server behind `channel`.
     pub fn over(channel: Channel) -> Self {
-        let client = NodeClient::new(channel).max_decoding_message_size(MAX_SNAPSHOT);
+        let client = NodeClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
         let (sender, snapshots) = watch::channel(None);
         let ended = CancellationToken::new();
         let (watched, end) = (client.clone(), ended.clone());
@@ -89,10 +90,12 @@ async fn keep_watching(
         let why = match client.watch(wire::WatchRequest {}).await {
             Ok(response) => {
                 let mut stream = response.into_inner();
+                let mut replica = Replica::new(sender.borrow().as_deref());
                 loop {
                     match stream.message().await {
-                        Ok(Some(snapshot)) => match snapshot_from_wire(snapshot) {
-                            Ok(snapshot) => {
+                        Ok(Some(update)) => match replica.take(update) {
+                            Ok(None) => {}
+                            Ok(Some(snapshot)) => {
                                 retry = FIRST_RETRY;
                                 sender.send_replace(Some(Arc::new(snapshot)));
                             }

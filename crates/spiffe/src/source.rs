@@ -11,15 +11,15 @@ use holdfast_keys::x509::{
 use holdfast_types::{SecretString, Timestamp, TrustDomain};
 use tokio::sync::watch;
 
-use crate::{Bundle, Entry};
+use crate::{Bundle, Entries};
 
 /// All that an agent must know, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// The trust domain of agent and server.
     pub trust_domain: TrustDomain,
-    /// The entries that the agent serves, the oldest first.
-    pub entries: Vec<Arc<Entry>>,
+    /// The entries that the agent serves.
+    pub entries: Entries,
     /// What verifies the SVIDs of its own trust domain.
     pub bundle: Arc<Bundle>,
     /// The bundles of others that some entry federates with, as far as they are known.

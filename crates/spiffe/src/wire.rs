@@ -6,7 +6,7 @@ use holdfast_types::{SpiffeId, SpiffeIdError, Timestamp, TrustDomain};
 use serde_json::Value;
 
 use crate::proto::node as wire;
-use crate::{Bundle, Entry, Selector, Snapshot};
+use crate::{Bundle, Entry, Selector};
 
 /// Why something from the wire makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -94,13 +94,14 @@ pub fn entry_to_wire(entry: &Entry) -> wire::Entry {
         hint: entry.hint.clone(),
         federates_with: entry.federates_with.iter().map(ToString::to_string).collect(),
         created_at: entry.created.as_second(),
+        created_at_nanos: entry.created.subsec_nanosecond(),
         revision: entry.revision,
         origin: entry.origin.clone(),
         expires_at: entry.expires.map_or(0, Timestamp::as_second),
     }
 }
 
-/// An entry from the wire; times are whole seconds there.
+/// An entry from the wire; but for when it was made, times are whole seconds there.
 ///
 /// # Errors
 /// See [`WireError`].
@@ -116,7 +117,8 @@ pub fn entry_from_wire(entry: wire::Entry) -> Result<Entry, WireError> {
             .iter()
             .map(|name| domain(name))
             .collect::<Result<_, _>>()?,
-        created: time(entry.created_at)?,
+        created: Timestamp::new(entry.created_at, entry.created_at_nanos)
+            .map_err(|_| WireError::Time(entry.created_at))?,
         expires: match entry.expires_at {
             0 => None,
             at => Some(time(at)?),
@@ -158,34 +160,5 @@ pub fn bundle_from_wire(bundle: wire::Bundle) -> Result<Bundle, WireError> {
         jwt_authorities: bundle.jwt_authorities.iter().map(key).collect::<Result<_, _>>()?,
         sequence: bundle.sequence_number,
         refresh_hint: ttl(bundle.refresh_hint),
-    })
-}
-
-/// A snapshot for the wire.
-pub(crate) fn snapshot_to_wire(snapshot: &Snapshot) -> wire::Snapshot {
-    wire::Snapshot {
-        trust_domain: snapshot.trust_domain.to_string(),
-        entries: snapshot.entries.iter().map(|entry| entry_to_wire(entry)).collect(),
-        bundle: Some(bundle_to_wire(&snapshot.bundle)),
-        federated_bundles: snapshot.federated.values().map(|one| bundle_to_wire(one)).collect(),
-    }
-}
-
-/// A snapshot from the wire.
-///
-/// # Errors
-/// See [`WireError`].
-pub(crate) fn snapshot_from_wire(snapshot: wire::Snapshot) -> Result<Snapshot, WireError> {
-    let entry = |entry| entry_from_wire(entry).map(std::sync::Arc::new);
-    let federated = snapshot.federated_bundles.into_iter().map(|bundle| {
-        let bundle = bundle_from_wire(bundle)?;
-        Ok((bundle.trust_domain.clone(), std::sync::Arc::new(bundle)))
-    });
-    let bundle = snapshot.bundle.ok_or(WireError::Missing("the bundle"))?;
-    Ok(Snapshot {
-        trust_domain: domain(&snapshot.trust_domain)?,
-        entries: snapshot.entries.into_iter().map(entry).collect::<Result<_, _>>()?,
-        bundle: std::sync::Arc::new(bundle_from_wire(bundle)?),
-        federated: federated.collect::<Result<_, WireError>>()?,
     })
 }

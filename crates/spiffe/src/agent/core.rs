@@ -20,6 +20,9 @@ use crate::{Bundle, Entry, MintError, Source};
 const FIRST_WORD: Duration = Duration::from_secs(10);
 /// So many processes are looked at at once.
 const LOOKS: usize = 8;
+/// So many open streams are told of a change at once. Ten thousand that are due together would keep
+/// the processors from whoever has just asked, who waits for none of them.
+const TURNS: usize = 8;
 /// Open streams in all, and of one process.
 const STREAMS: (usize, usize) = (65_536, 16_384);
 
@@ -31,6 +34,8 @@ pub(super) struct Core {
     pub(super) tokens: Tokens,
     pub(super) denials: Denials,
     pub(super) clock: Arc<dyn Clock>,
+    /// One is held by an open stream while it is told something new.
+    pub(super) turns: Semaphore,
     looks: Semaphore,
     streams: Arc<Places>,
 }
@@ -47,12 +52,30 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Whether another view says the same.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    /// Whether another view holds the same SVIDs and X.509 authorities.
+    pub(super) fn is_same_x509(&self, other: &Self) -> bool {
         let serials = |view: &Self| view.svids.iter().map(|svid| svid.serial).collect::<Vec<_>>();
         serials(self) == serials(other)
-            && self.bundle == other.bundle
-            && self.federated == other.federated
+            && self.are_bundles_same(other, |one, other| {
+                one.x509_authorities == other.x509_authorities
+            })
+    }
+
+    /// Whether another view holds the same JWT authorities.
+    pub(super) fn is_same_jwt(&self, other: &Self) -> bool {
+        self.are_bundles_same(other, |one, other| one.jwt_authorities == other.jwt_authorities)
+    }
+
+    fn are_bundles_same(&self, other: &Self, same: fn(&Bundle, &Bundle) -> bool) -> bool {
+        // Most often it is the very same one.
+        let same =
+            |one: &Arc<Bundle>, other: &Arc<Bundle>| Arc::ptr_eq(one, other) || same(one, other);
+        same(&self.bundle, &other.bundle)
+            && self.federated.len() == other.federated.len()
+            && self
+                .federated
+                .iter()
+                .all(|(name, one)| other.federated.get(name).is_some_and(|two| same(one, two)))
     }
 }
 
@@ -71,6 +94,7 @@ impl Core {
             tokens: Tokens::new(source, clock.clone(), random.clone()),
             denials: Denials::new(random),
             clock,
+            turns: Semaphore::new(TURNS),
             looks: Semaphore::new(LOOKS),
             streams: Places::new(STREAMS.0, STREAMS.1),
         })

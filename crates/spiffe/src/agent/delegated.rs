@@ -41,6 +41,8 @@ pub(super) struct Delegated {
 struct Subscription<T> {
     workload: Option<Peer>,
     answer: fn(&View) -> T,
+    /// Whether the answer for one view is that for the other, too.
+    is_same: fn(&View, &View) -> bool,
 }
 
 impl Delegated {
@@ -145,7 +147,7 @@ impl Delegated {
             let wait = match view {
                 Ok(view) => {
                     let wait = until(core.clock.now(), view.next);
-                    if sent.as_ref().is_none_or(|sent| !sent.is_same(&view)) {
+                    if sent.as_ref().is_none_or(|sent| !(subscription.is_same)(sent, &view)) {
                         // The last look, at both: what leaves is for the programs that were seen.
                         let workload = subscription.workload.as_ref();
                         if !delegate.is_still(core, core.process(caller)?)
@@ -204,7 +206,9 @@ impl DelegatedIdentity for Delegated {
         let SubscribeToX509sviDsRequest { selectors, pid } = request.into_inner();
         let workload = self.workload(pid, &selectors)?;
         tracing::info!(spiffe.id = %delegate, pid, "a delegate subscribes to a workload's SVIDs");
-        self.follow(caller, seen, Subscription { workload: Some(workload), answer: x509_svids })
+        let workload = Some(workload);
+        let is_same = View::is_same_x509;
+        self.follow(caller, seen, Subscription { workload, answer: x509_svids, is_same })
     }
 
     async fn subscribe_to_x509_bundles(
@@ -217,7 +221,8 @@ impl DelegatedIdentity for Delegated {
         let answer = |view: &View| SubscribeToX509BundlesResponse {
             ca_certificates: bundles(view, Bundle::x509_der),
         };
-        self.follow(caller, seen, Subscription { workload: None, answer })
+        let is_same = View::is_same_x509;
+        self.follow(caller, seen, Subscription { workload: None, answer, is_same })
     }
 
     async fn fetch_jwtsvi_ds(
@@ -263,7 +268,8 @@ impl DelegatedIdentity for Delegated {
         self.authorize(&caller, &registry, &mut seen).await?;
         let answer =
             |view: &View| SubscribeToJwtBundlesResponse { bundles: bundles(view, Bundle::jwks) };
-        self.follow(caller, seen, Subscription { workload: None, answer })
+        let is_same = View::is_same_jwt;
+        self.follow(caller, seen, Subscription { workload: None, answer, is_same })
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) type Answers<T> = ReceiverStream<Result<T, Status>>;
 pub(super) struct Kind<T> {
     pub(super) with_svids: bool,
     pub(super) answer: fn(&View) -> Result<T, Status>,
+    /// Whether the answer for one view is that for the other, too.
+    pub(super) is_same: fn(&View, &View) -> bool,
 }
 
 /// Opens a stream. The first answer comes at once.
@@ -76,13 +78,21 @@ async fn tell<T>(
         let wait = match core.view(&registry, &entries, kind.with_svids).await {
             Ok(view) => {
                 let wait = until(core.clock.now(), view.next);
-                if sent.as_ref().is_none_or(|sent| !sent.is_same(&view)) {
+                if sent.as_ref().is_none_or(|sent| !(kind.is_same)(sent, &view)) {
+                    // The first answer waits for nobody.
+                    let turn = match &sent {
+                        Some(_) => core.turns.acquire().await.ok(),
+                        None => None,
+                    };
                     // The last look: what leaves is for the program that was seen.
                     if !core.is_still(caller, attested) {
                         seen.forget();
                         continue;
                     }
-                    if sender.send(Ok((kind.answer)(&view)?)).await.is_err() {
+                    let answer = (kind.answer)(&view)?;
+                    // A reader that is slow holds up itself alone.
+                    drop(turn);
+                    if sender.send(Ok(answer)).await.is_err() {
                         return Ok(());
                     }
                     sent = Some(view);

@@ -5,57 +5,85 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::entries::Parts;
 use crate::{Entry, Selector, Snapshot};
 
 /// What the server said last, ready to be asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Registry {
     /// What the server said.
     pub(super) snapshot: Arc<Snapshot>,
-    /// The entries that each selector leads to: of an entry's selectors the one that the fewest
-    /// entries have, so that a hundred thousand entries for one user cost nobody else anything.
-    index: HashMap<Selector, Vec<usize>>,
-    /// Whether any entry asks for a program's hash, which takes reading the program.
-    wants_hash: bool,
+    /// The entries that each selector leads to: of an entry's selectors the one that led to the
+    /// fewest when it came, so that a hundred thousand entries for one user cost nobody else anything.
+    index: Parts<HashMap<Selector, Vec<Arc<Entry>>>>,
+    /// How many entries ask for a program's hash, which takes reading the program.
+    hashed: usize,
 }
 
 impl Registry {
-    /// Makes a snapshot ready.
-    pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
-        let mut frequency: HashMap<&Selector, usize> = HashMap::new();
-        for selector in snapshot.entries.iter().flat_map(|entry| &entry.selectors) {
-            *frequency.entry(selector).or_default() += 1;
-        }
-        let wants_hash = frequency
-            .keys()
-            .any(|selector| selector.kind == "unix" && selector.value.starts_with("sha256:"));
-        let mut index: HashMap<Selector, Vec<usize>> = HashMap::new();
-        for (place, entry) in snapshot.entries.iter().enumerate() {
-            let rarest = entry.selectors.iter().min_by_key(|selector| frequency[selector]);
-            // An entry without selectors is for nobody.
-            if let Some(rarest) = rarest {
-                index.entry(rarest.clone()).or_default().push(place);
+    /// Makes a snapshot ready, beginning with one before it: what is the same in both costs nothing.
+    pub(super) fn new(before: Option<&Self>, snapshot: Arc<Snapshot>) -> Self {
+        let mut registry = match before {
+            Some(before) => before.clone(),
+            None => {
+                let snapshot =
+                    Arc::new(Snapshot { entries: Default::default(), ..(*snapshot).clone() });
+                Self { snapshot, index: Parts::default(), hashed: 0 }
+            }
+        };
+        let difference = snapshot.entries.since(&registry.snapshot.entries);
+        difference.gone.iter().for_each(|entry| registry.remove(entry));
+        difference.come.into_iter().for_each(|entry| registry.insert(entry));
+        registry.snapshot = snapshot;
+        registry
+    }
+
+    fn insert(&mut self, entry: Arc<Entry>) {
+        self.hashed += usize::from(wants_hash(&entry));
+        let leads_to =
+            |selector: &&Selector| self.index.of(*selector).get(*selector).map_or(0, Vec::len);
+        // An entry without selectors is for nobody.
+        let Some(rarest) = entry.selectors.iter().min_by_key(leads_to).cloned() else { return };
+        self.index.of_mut(&rarest).entry(rarest).or_default().push(entry);
+    }
+
+    fn remove(&mut self, entry: &Arc<Entry>) {
+        self.hashed -= usize::from(wants_hash(entry));
+        for selector in &entry.selectors {
+            let found = self.index.of(selector).get(selector);
+            let Some(place) = found.and_then(|all| all.iter().position(|it| it.id == entry.id))
+            else {
+                continue;
+            };
+            let part = self.index.of_mut(selector);
+            if let Some(all) = part.get_mut(selector) {
+                all.swap_remove(place);
+                if all.is_empty() {
+                    part.remove(selector);
+                }
             }
         }
-        drop(frequency);
-        Self { snapshot, index, wants_hash }
     }
 
     /// The entries for a workload that shows these selectors, the oldest first.
     pub(super) fn matching(&self, seen: &BTreeSet<Selector>) -> Vec<Arc<Entry>> {
-        let candidates = seen.iter().filter_map(|selector| self.index.get(selector)).flatten();
-        let mut places: Vec<usize> = candidates
-            .copied()
-            .filter(|place| self.snapshot.entries[*place].matches(seen))
-            .collect();
-        places.sort_unstable();
-        places.into_iter().map(|place| self.snapshot.entries[place].clone()).collect()
+        let found = seen.iter().filter_map(|selector| self.index.of(selector).get(selector));
+        let mut entries: Vec<_> =
+            found.flatten().filter(|entry| entry.matches(seen)).cloned().collect();
+        entries.sort_by(|a, b| a.age().cmp(&b.age()));
+        entries
     }
 
     /// Whether a look at a process should include its program's hash.
     pub(super) fn wants_hash(&self) -> bool {
-        self.wants_hash
+        self.hashed > 0
     }
+}
+
+fn wants_hash(entry: &Entry) -> bool {
+    let is_hash =
+        |selector: &Selector| selector.kind == "unix" && selector.value.starts_with("sha256:");
+    entry.selectors.iter().any(is_hash)
 }
 
 /// Keeps a registry of what `snapshots` says, until that ends.
@@ -66,9 +94,10 @@ pub(super) async fn follow(
     loop {
         let snapshot = snapshots.borrow_and_update().clone();
         if let Some(snapshot) = snapshot {
-            // A hundred thousand entries take a while.
-            let made = tokio::task::spawn_blocking(move || Registry::new(snapshot)).await;
-            if let Ok(made) = made {
+            let before = registry.borrow().clone();
+            // The first hundred thousand entries take a while.
+            let make = move || Registry::new(before.as_deref(), snapshot);
+            if let Ok(made) = tokio::task::spawn_blocking(make).await {
                 registry.send_replace(Some(Arc::new(made)));
             }
         }
@@ -91,7 +120,7 @@ mod tests {
             ("new", "/c", &["unix:uid:1"]),
             ("other", "/d", &["unix:uid:2"]),
         ];
-        let registry = Registry::new(testing::snapshot(&entries));
+        let registry = Registry::new(None, testing::snapshot(&entries));
         for (seen, want) in [
             (&["unix:uid:1", "unix:gid:5", "unix:path:/x"][..], &["old", "new"][..]),
             (&["unix:uid:1"], &["new"]),
@@ -104,5 +133,32 @@ mod tests {
             assert_eq!(got, want, "{seen:?}");
         }
         assert!(!registry.wants_hash());
+    }
+
+    #[test]
+    fn one_registry_follows_from_another_as_if_made_anew() {
+        let old: Vec<(&str, &str, &[&str])> = vec![
+            ("a", "/a", &["unix:uid:1", "unix:path:/x"]),
+            ("b", "/b", &["unix:uid:1", "unix:sha256:00"]),
+            ("c", "/c", &["unix:uid:2"]),
+        ];
+        let new: Vec<(&str, &str, &[&str])> = vec![
+            ("a", "/a", &["unix:uid:1"]),
+            ("d", "/d", &["unix:uid:1"]),
+            ("c", "/c", &["unix:uid:3"]),
+        ];
+        let mut registry = Registry::new(None, testing::snapshot(&old));
+        assert!(registry.wants_hash());
+        for (rows, uids) in [(&new, [2, 0, 1]), (&old, [0, 1, 0]), (&vec![], [0, 0, 0])] {
+            registry = Registry::new(Some(&registry), testing::snapshot(rows));
+            let fresh = Registry::new(None, testing::snapshot(rows));
+            assert_eq!(registry.wants_hash(), fresh.wants_hash());
+            for (uid, want) in (1..).zip(uids) {
+                let seen = BTreeSet::from([Selector::new("unix", format!("uid:{uid}"))]);
+                let found = registry.matching(&seen);
+                assert_eq!(found, fresh.matching(&seen));
+                assert_eq!(found.len(), want, "{uid}");
+            }
+        }
     }
 }

@@ -15,7 +15,7 @@ use rcgen::{
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::{Bundle, Entry, JwtSvid, MintError, Selector, Snapshot, Source, X509Svid};
+use crate::{Bundle, Entries, Entry, JwtSvid, MintError, Selector, Snapshot, Source, X509Svid};
 
 /// Entries by id, path and selectors, the oldest first.
 pub(crate) type Rows<'r> = [(&'r str, &'r str, &'r [&'r str])];
@@ -24,7 +24,7 @@ pub(crate) fn trust_domain() -> TrustDomain {
     TrustDomain::parse("example.org").unwrap()
 }
 
-fn entries(rows: &Rows<'_>) -> Vec<Arc<Entry>> {
+fn entries(rows: &Rows<'_>) -> Entries {
     let entry = |(age, (id, path, selectors)): (usize, &(&str, &str, &[&str]))| {
         Arc::new(Entry {
             id: (*id).to_owned(),
@@ -118,8 +118,10 @@ impl TestServer {
     /// All entries federate with this trust domain from now on, whose bundle is known.
     pub(crate) fn federate(&self, other: Bundle) {
         let mut snapshot = (**self.snapshot.borrow().as_ref().unwrap()).clone();
-        for entry in &mut snapshot.entries {
-            Arc::make_mut(entry).federates_with.insert(other.trust_domain.clone());
+        for entry in snapshot.entries.by_age() {
+            let mut entry = Entry::clone(&entry);
+            entry.federates_with.insert(other.trust_domain.clone());
+            snapshot.entries.insert(Arc::new(entry));
         }
         snapshot.federated.insert(other.trust_domain.clone(), Arc::new(other));
         self.snapshot.send_replace(Some(Arc::new(snapshot)));
@@ -136,7 +138,7 @@ impl TestServer {
         self.snapshot.borrow().as_ref().unwrap().bundle.sequence
     }
 
-    fn say(&self, sequence: u64, entries: Vec<Arc<Entry>>) {
+    fn say(&self, sequence: u64, entries: Entries) {
         let Value::Object(mut key) = self.token_key.public_jwk("key-1") else { panic!() };
         key.remove("use");
         let bundle = Bundle {
@@ -155,7 +157,7 @@ impl TestServer {
 
     fn entry(&self, id: &str) -> Result<Arc<Entry>, MintError> {
         let snapshot = self.snapshot.borrow().clone().unwrap();
-        let found = snapshot.entries.iter().find(|entry| entry.id == id);
+        let found = snapshot.entries.get(id);
         found.cloned().ok_or_else(|| MintError::NoEntry(id.to_owned()))
     }
 }

@@ -82,7 +82,7 @@ impl SpiffeWorkloadApi for Workload {
         &self,
         request: Request<X509svidRequest>,
     ) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
-        let kind = Kind { with_svids: true, answer: x509_svids };
+        let kind = Kind { with_svids: true, answer: x509_svids, is_same: View::is_same_x509 };
         Ok(Response::new(follow(&self.core, &caller(&request)?, kind)?))
     }
 
@@ -94,7 +94,7 @@ impl SpiffeWorkloadApi for Workload {
             let bundles = bundles(view, Bundle::x509_der);
             Ok(X509BundlesResponse { crl: Vec::new(), bundles })
         };
-        let kind = Kind { with_svids: false, answer };
+        let kind = Kind { with_svids: false, answer, is_same: View::is_same_x509 };
         Ok(Response::new(follow(&self.core, &caller(&request)?, kind)?))
     }
 
@@ -140,7 +140,7 @@ impl SpiffeWorkloadApi for Workload {
         request: Request<JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
         let answer = |view: &View| Ok(JwtBundlesResponse { bundles: bundles(view, Bundle::jwks) });
-        let kind = Kind { with_svids: false, answer };
+        let kind = Kind { with_svids: false, answer, is_same: View::is_same_jwt };
         Ok(Response::new(follow(&self.core, &caller(&request)?, kind)?))
     }
 

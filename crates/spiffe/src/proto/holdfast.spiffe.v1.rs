@@ -46,6 +46,9 @@ pub struct Entry {
     /// As text, such as 127.0.0.1 and ::1.
     #[prost(string, repeated, tag = "14")]
     pub ip_addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What `created_at` leaves out, in nanoseconds: the oldest of a workload's entries is its default.
+    #[prost(int32, tag = "15")]
+    pub created_at_nanos: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Bundle {
@@ -127,16 +130,31 @@ pub struct RenewRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Snapshot {
-    #[prost(string, tag = "1")]
-    pub trust_domain: ::prost::alloc::string::String,
-    /// The oldest first.
-    #[prost(message, repeated, tag = "2")]
+pub struct Update {
+    /// Counts the updates of a stream, from 1. An agent that misses one watches anew.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// The next update belongs to this one: what they say is in force together. The first of them
+    /// that has it not set ends what a new stream begins with.
+    #[prost(bool, tag = "2")]
+    pub continues: bool,
+    /// New ones, and those that changed.
+    #[prost(message, repeated, tag = "3")]
     pub entries: ::prost::alloc::vec::Vec<Entry>,
-    #[prost(message, optional, tag = "3")]
+    /// Ids of those that the agent serves no more.
+    #[prost(string, repeated, tag = "4")]
+    pub removed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Each where it changed.
+    #[prost(message, optional, tag = "5")]
     pub bundle: ::core::option::Option<Bundle>,
-    #[prost(message, repeated, tag = "4")]
-    pub federated_bundles: ::prost::alloc::vec::Vec<Bundle>,
+    #[prost(message, optional, tag = "6")]
+    pub federated: ::core::option::Option<FederatedBundles>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FederatedBundles {
+    /// Those of other trust domains that entries federate with, as far as they are known.
+    #[prost(message, repeated, tag = "1")]
+    pub bundles: ::prost::alloc::vec::Vec<Bundle>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MintX509Request {
@@ -517,12 +535,12 @@ pub mod node_client {
                 .insert(GrpcMethod::new("holdfast.spiffe.v1.Node", "Renew"));
             self.inner.unary(req, path, codec).await
         }
-        /// What this agent must know: all of it at once, and again whenever something of it changes.
+        /// What this agent must know: all of it first, and from then on what changes.
         pub async fn watch(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchRequest>,
         ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<super::Snapshot>>,
+            tonic::Response<tonic::codec::Streaming<super::Update>>,
             tonic::Status,
         > {
             self.inner
@@ -626,11 +644,11 @@ pub mod node_server {
         ) -> std::result::Result<tonic::Response<super::AgentSvid>, tonic::Status>;
         /// Server streaming response type for the Watch method.
         type WatchStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::Snapshot, tonic::Status>,
+                Item = std::result::Result<super::Update, tonic::Status>,
             >
             + std::marker::Send
             + 'static;
-        /// What this agent must know: all of it at once, and again whenever something of it changes.
+        /// What this agent must know: all of it first, and from then on what changes.
         async fn watch(
             &self,
             request: tonic::Request<super::WatchRequest>,
@@ -823,7 +841,7 @@ pub mod node_server {
                         T: Node,
                     > tonic::server::ServerStreamingService<super::WatchRequest>
                     for WatchSvc<T> {
-                        type Response = super::Snapshot;
+                        type Response = super::Update;
                         type ResponseStream = T::WatchStream;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,

@@ -75,8 +75,9 @@ impl From<RegistrarError> for Status {
                 Self::failed_precondition(text)
             }
             RegistrarError::Full => Self::resource_exhausted(text),
+            RegistrarError::Ending => Self::unavailable(text),
             RegistrarError::Store(source) => {
-                tracing::error!(error = &source as &dyn std::error::Error, "keep an entry");
+                tracing::error!(error = &*source as &dyn std::error::Error, "keep an entry");
                 Self::unavailable(text)
             }
         }

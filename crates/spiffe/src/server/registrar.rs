@@ -1,17 +1,19 @@
 //! The entries as they are kept: each change is on disk, then in force, then pushed.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use holdfast_barrier::{Batch, EntryError, View};
 use holdfast_types::{Clock, Random, Timestamp, TrustDomain};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::registry::{InvalidEntry, Registry, check};
 use crate::Entry;
 
 /// No more entries than this are kept.
 const MAX_ENTRIES: usize = 1_000_000;
+/// No more entries than this are made in one commit.
+const MAX_AT_ONCE: usize = 512;
 
 /// Why an entry was not made or removed.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +48,16 @@ pub enum RegistrarError {
     Full,
     /// The store failed; nothing has changed.
     #[error("keep the entry")]
-    Store(#[from] EntryError),
+    Store(#[source] Arc<EntryError>),
+    /// The server ends; whether the entry was made is not known.
+    #[error("the server is ending")]
+    Ending,
+}
+
+impl From<EntryError> for RegistrarError {
+    fn from(error: EntryError) -> Self {
+        Self::Store(Arc::new(error))
+    }
 }
 
 /// What becomes of entries that federate with a trust domain whose bundle goes.
@@ -72,15 +83,26 @@ pub struct Reconciled {
 }
 
 /// The entries and their store.
-pub struct Registrar {
+#[derive(Clone)]
+pub struct Registrar(Arc<Kept>);
+
+struct Kept {
     trust_domain: TrustDomain,
     store: View,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     registry: RwLock<Registry>,
+    /// To be made.
+    wanted: Mutex<Vec<Wanted>>,
     /// Held by whoever changes entries, from the check to the store.
     changing: tokio::sync::Mutex<()>,
     changes: watch::Sender<u64>,
+}
+
+/// An entry to be made, and whoever waits for it.
+struct Wanted {
+    entry: Entry,
+    answer: oneshot::Sender<Result<Arc<Entry>, RegistrarError>>,
 }
 
 impl Registrar {
@@ -100,51 +122,106 @@ impl Registrar {
                 registry.insert(Arc::new(entry));
             }
         }
-        Ok(Self {
+        Ok(Self(Arc::new(Kept {
             trust_domain,
             store,
             clock,
             random,
             registry: RwLock::new(registry),
+            wanted: Mutex::default(),
             changing: tokio::sync::Mutex::new(()),
             changes: watch::Sender::new(0),
-        })
+        })))
     }
 
     /// Tells of every change, once it is in force.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+        self.0.changes.subscribe()
     }
 
     pub(crate) fn registry(&self) -> RwLockReadGuard<'_, Registry> {
-        self.registry.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.registry.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes an entry. Its id, its age and its revision are set here; an id that is given is kept.
     ///
     /// # Errors
     /// See [`RegistrarError`].
-    pub async fn create(&self, mut entry: Entry) -> Result<Arc<Entry>, RegistrarError> {
-        let _changing = self.changing.lock().await;
+    pub async fn create(&self, entry: Entry) -> Result<Arc<Entry>, RegistrarError> {
+        let (answer, made) = oneshot::channel();
+        self.0.wanted().push(Wanted { entry, answer });
+        // Of those who come while a commit is under way, one makes the entries of all in the next one.
+        // It is a task of its own, for whoever asked may go away in the middle of it.
+        let registrar = self.clone();
+        tokio::spawn(async move { registrar.create_wanted().await });
+        made.await.unwrap_or(Err(RegistrarError::Ending))
+    }
+
+    async fn create_wanted(&self) {
+        let _changing = self.0.changing.lock().await;
+        loop {
+            let mut batch = Batch::new();
+            let (mut made, mut names) = (Vec::new(), HashSet::new());
+            // Two of one commit might say the same: in it each identity is made once, and whoever
+            // brings an id of their own comes first.
+            let wanted: Vec<Wanted> = {
+                let mut wanted = self.0.wanted();
+                let is_new = |one: &&Wanted| {
+                    names.insert(one.entry.spiffe_id.clone())
+                        && (one.entry.id.is_empty() || names.len() == 1)
+                };
+                let count = wanted.iter().take(MAX_AT_ONCE).take_while(is_new).count();
+                wanted.drain(..count).collect()
+            };
+            if wanted.is_empty() {
+                return;
+            }
+            for Wanted { entry, answer } in wanted {
+                match self.prepare(entry, made.len(), &mut batch) {
+                    Ok(entry) => made.push((entry, answer)),
+                    Err(error) => _ = answer.send(Err(error)),
+                }
+            }
+            if made.is_empty() {
+                continue;
+            }
+            let kept = self.0.store.commit(batch).await.map_err(Arc::new);
+            if kept.is_ok() {
+                self.write(|registry| {
+                    made.iter().for_each(|(entry, _)| registry.insert(entry.clone()));
+                });
+            }
+            for (entry, answer) in made {
+                let outcome = kept.clone().map(|()| entry).map_err(RegistrarError::Store);
+                let _ = answer.send(outcome);
+            }
+        }
+    }
+
+    /// Checks an entry and adds it to `batch`, in which `before` others are already.
+    fn prepare(
+        &self,
+        mut entry: Entry,
+        before: usize,
+        batch: &mut Batch,
+    ) -> Result<Arc<Entry>, RegistrarError> {
         entry.created = self.now();
         entry.revision = 0;
         if entry.id.is_empty() {
-            entry.id = self.random.uuid();
+            entry.id = self.0.random.uuid();
         }
-        check(&entry, &self.trust_domain)?;
+        check(&entry, &self.0.trust_domain)?;
         {
             let registry = self.registry();
             if let Some(known) = registry.similar(&entry).or_else(|| registry.get(&entry.id)) {
                 return Err(RegistrarError::Similar(Box::new(Entry::clone(known))));
             }
-            if registry.len() >= MAX_ENTRIES {
+            if registry.len() + before >= MAX_ENTRIES {
                 return Err(RegistrarError::Full);
             }
         }
-        self.store.put_json(&entry.id, &entry).await?;
-        let entry = Arc::new(entry);
-        self.write(|registry| registry.insert(entry.clone()));
-        Ok(entry)
+        self.0.store.batch_json(batch, &entry.id, &entry)?;
+        Ok(Arc::new(entry))
     }
 
     /// Removes an entry that an operator made.
@@ -152,14 +229,14 @@ impl Registrar {
     /// # Errors
     /// See [`RegistrarError`].
     pub async fn delete(&self, id: &str) -> Result<Arc<Entry>, RegistrarError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.0.changing.lock().await;
         let known = self.registry().get(id).cloned();
         let entry = known.ok_or_else(|| RegistrarError::NotFound(id.to_owned()))?;
         if !entry.origin.is_empty() {
             let origin = entry.origin.clone();
             return Err(RegistrarError::Declared { id: id.to_owned(), origin });
         }
-        self.store.delete(id).await?;
+        self.0.store.delete(id).await?;
         self.write(|registry| registry.remove(id));
         Ok(entry)
     }
@@ -170,7 +247,7 @@ impl Registrar {
     /// # Errors
     /// See [`RegistrarError`]; nothing has changed then.
     pub async fn reconcile(&self, wanted: Vec<Entry>) -> Result<Reconciled, RegistrarError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.0.changing.lock().await;
         let now = self.now();
         let mut before: BTreeMap<String, Arc<Entry>> = {
             let registry = self.registry();
@@ -181,7 +258,7 @@ impl Registrar {
         let mut batch = Batch::new();
         let mut changed = Vec::new();
         for mut entry in wanted {
-            check(&entry, &self.trust_domain)?;
+            check(&entry, &self.0.trust_domain)?;
             let similar = self.registry().similar(&entry).cloned();
             if let Some(known) = similar.filter(|known| known.origin.is_empty()) {
                 return Err(RegistrarError::Similar(Box::new(Entry::clone(&known))));
@@ -201,7 +278,7 @@ impl Registrar {
                     done.created += 1;
                 }
             }
-            self.store.batch_json(&mut batch, &entry.id, &entry)?;
+            self.0.store.batch_json(&mut batch, &entry.id, &entry)?;
             changed.push(Arc::new(entry));
         }
         for id in before.keys() {
@@ -211,7 +288,7 @@ impl Registrar {
         if batch.is_empty() {
             return Ok(done);
         }
-        self.store.commit(batch).await?;
+        self.0.store.commit(batch).await?;
         self.write(|registry| {
             before.keys().for_each(|id| drop(registry.remove(id)));
             changed.into_iter().for_each(|entry| registry.insert(entry));
@@ -229,7 +306,7 @@ impl Registrar {
         name: &TrustDomain,
         mode: Parting,
     ) -> Result<usize, RegistrarError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.0.changing.lock().await;
         let concerned: Vec<Arc<Entry>> = {
             let registry = self.registry();
             let with = registry.iter().filter(|entry| entry.federates_with.contains(name));
@@ -258,10 +335,10 @@ impl Registrar {
             let mut entry = Entry::clone(entry);
             entry.federates_with.remove(name);
             entry.revision += 1;
-            self.store.batch_json(&mut batch, &entry.id, &entry)?;
+            self.0.store.batch_json(&mut batch, &entry.id, &entry)?;
             changed.push(Arc::new(entry));
         }
-        self.store.commit(batch).await?;
+        self.0.store.commit(batch).await?;
         self.write(|registry| {
             concerned.iter().for_each(|entry| drop(registry.remove(&entry.id)));
             changed.into_iter().for_each(|entry| registry.insert(entry));
@@ -274,7 +351,7 @@ impl Registrar {
     /// # Errors
     /// The store's.
     pub async fn expire(&self) -> Result<usize, RegistrarError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.0.changing.lock().await;
         let now = self.now();
         let ended: Vec<String> = {
             let registry = self.registry();
@@ -286,18 +363,24 @@ impl Registrar {
         }
         let mut batch = Batch::new();
         ended.iter().for_each(|id| batch.delete(id.as_str()));
-        self.store.commit(batch).await?;
+        self.0.store.commit(batch).await?;
         self.write(|registry| ended.iter().for_each(|id| drop(registry.remove(id))));
         Ok(ended.len())
     }
 
     fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.0.clock.now()
     }
 
     /// Changes what is in force, and tells of it.
     fn write<T>(&self, change: impl FnOnce(&mut Registry) -> T) {
-        change(&mut self.registry.write().unwrap_or_else(PoisonError::into_inner));
-        self.changes.send_modify(|count| *count += 1);
+        change(&mut self.0.registry.write().unwrap_or_else(PoisonError::into_inner));
+        self.0.changes.send_modify(|count| *count += 1);
+    }
+}
+
+impl Kept {
+    fn wanted(&self) -> MutexGuard<'_, Vec<Wanted>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

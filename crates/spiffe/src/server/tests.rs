@@ -161,7 +161,7 @@ async fn an_entry_is_at_the_agent_at_once_and_gives_both_kinds_of_svid() {
     assert!(times[10] < Duration::from_millis(100), "half of them within 100 ms: {times:?}");
 
     let snapshot = until(&source, |snapshot| snapshot.entries.len() == 20).await;
-    let entry = &snapshot.entries[0];
+    let entry = &snapshot.entries.by_age()[0];
     assert_eq!(entry.spiffe_id.path(), "/backend0", "the oldest first");
     let (key, csr) = csr();
     let svid = source.mint_x509(&entry.id, &csr).await.unwrap();
@@ -186,6 +186,24 @@ async fn an_entry_is_at_the_agent_at_once_and_gives_both_kinds_of_svid() {
     let audited = running.audited();
     assert_eq!(audited.matches("\"entry create\"").count(), 20);
     assert_eq!(audited.matches("\"entry delete\"").count(), 1);
+}
+
+#[tokio::test]
+async fn entries_made_at_once_are_made_once_each() {
+    let running = Running::start().await;
+    let source = RemoteSource::unix(&running.socket());
+    let mut tasks = tokio::task::JoinSet::new();
+    // Every other one is asked for three times, in whatever order.
+    for index in (0..200).flat_map(|index| vec![index; if index % 2 == 0 { 3 } else { 1 }]) {
+        let mut admin = admin(&running.socket());
+        tasks.spawn(async move {
+            let made = admin.create_entry(wanted(&format!("backend{index}"), index)).await;
+            made.map_err(|status| assert_eq!(status.code(), tonic::Code::AlreadyExists)).is_ok()
+        });
+    }
+    let made = tasks.join_all().await.into_iter().filter(|is_made| *is_made).count();
+    assert_eq!(made, 200);
+    until(&source, |snapshot| snapshot.entries.len() == 200).await;
 }
 
 #[tokio::test]
@@ -230,7 +248,7 @@ async fn agents_and_entries_live_through_a_restart() {
     let mut operator = admin(&running.socket());
     operator.create_entry(wanted("frontend", 2)).await.unwrap();
     let after = until(&source, |snapshot| snapshot.entries.len() == 2).await;
-    assert_eq!(after.entries[0], before.entries[0]);
+    assert_eq!(after.entries.by_age()[0], before.entries.by_age()[0]);
     assert_eq!(after.bundle, before.bundle, "the authorities were kept");
     running.stop().await;
     assert!(!running.socket().exists(), "the socket went with the server");
@@ -255,7 +273,7 @@ async fn declared_entries_follow_their_files_and_wrong_files_change_nothing() {
     write("workloads.yaml", "- name: backend\n- name: frontend\n");
     write("identity/all.yaml", &rule("sa/{{ .PodMeta.Name }}"));
     let first = until(&source, |snapshot| snapshot.entries.len() == 2).await;
-    assert_eq!(first.entries[0].created, first.entries[1].created);
+    assert_eq!(first.entries.by_age()[0].created, first.entries.by_age()[1].created);
 
     // Wrong files, then one that is right again: an entry keeps its name and its age.
     write("identity/all.yaml", &rule("sa/{{ .PodMeta.Naem }}"));
@@ -265,14 +283,14 @@ async fn declared_entries_follow_their_files_and_wrong_files_change_nothing() {
     let is_new = |entry: &Arc<Entry>| entry.spiffe_id.path().starts_with("/app/");
     let second = until(&source, |snapshot| snapshot.entries.iter().all(is_new)).await;
     assert_eq!(second.entries.len(), 2, "none was gone meanwhile");
-    assert_eq!(second.entries[0].id, first.entries[0].id);
+    assert_eq!(second.entries.by_age()[0].id, first.entries.by_age()[0].id);
     assert_eq!(
-        (second.entries[0].created, second.entries[0].revision),
-        (first.entries[0].created, 1)
+        (second.entries.by_age()[0].created, second.entries.by_age()[0].revision),
+        (first.entries.by_age()[0].created, 1)
     );
 
     let mut operator = admin(&running.socket());
-    let request = wire::DeleteEntryRequest { entry_id: second.entries[0].id.clone() };
+    let request = wire::DeleteEntryRequest { entry_id: second.entries.by_age()[0].id.clone() };
     let refused = operator.delete_entry(request).await.unwrap_err();
     assert!(refused.message().contains("is declared in ClusterSPIFFEID all"), "{refused}");
 

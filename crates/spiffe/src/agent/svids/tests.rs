@@ -44,7 +44,7 @@ async fn after_a_long_sleep_nothing_is_handed_out_that_has_ended() {
     let signer = TestServer::new(&[("a", "/a", &["unix:uid:1"])]);
     let server = Arc::new(Server { signer, clock: clock.clone(), is_away: AtomicBool::new(false) });
     let snapshot = server.watch().borrow().clone().unwrap();
-    let (entry, bundle) = (&snapshot.entries[0], &snapshot.bundle);
+    let (entry, bundle) = (&snapshot.entries.by_age()[0], &snapshot.bundle);
     let svids = Svids::new(server.clone(), clock.clone(), Arc::new(SystemRandom));
     let (first, next) = svids.get(entry, bundle).await.unwrap();
     assert!(next > clock.now() + HOUR * 2 / 5 && next < clock.now() + HOUR * 3 / 5);

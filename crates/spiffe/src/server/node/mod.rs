@@ -1,7 +1,8 @@
 //! The side that agents see: they prove what their node is, watch, and have SVIDs signed.
 
 mod nodes;
-mod snapshot;
+mod told;
+mod updates;
 mod x509pop;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use super::peer::Peer;
 use super::registry::NodeFacts;
 use super::svid::{SignError, X509Subject};
 use crate::proto::node as wire;
-use crate::wire::{bundle_to_wire, snapshot_to_wire};
+use crate::wire::bundle_to_wire;
 use crate::{Entry, JwtSvid, X509Svid};
 
 const MAX_REQUEST: usize = 16 << 10;
@@ -174,7 +175,7 @@ fn unsigned(error: &SignError) -> Status {
 #[tonic::async_trait]
 impl wire::node_server::Node for NodeService {
     type AttestStream = ReceiverStream<Result<wire::AttestResponse, Status>>;
-    type WatchStream = ReceiverStream<Result<wire::Snapshot, Status>>;
+    type WatchStream = ReceiverStream<Result<wire::Update, Status>>;
 
     async fn attest(
         &self,
@@ -225,15 +226,15 @@ impl wire::node_server::Node for NodeService {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let node = self.caller(&request)?;
         let (sender, receiver) = mpsc::channel(1);
-        let mut snapshots = snapshot::Snapshots::new(self.0.clone(), node);
+        let mut updates = updates::Updates::new(self.0.clone(), node);
         tokio::spawn(async move {
             loop {
                 let next = tokio::select! {
-                    next = snapshots.next() => next,
+                    next = updates.next() => next,
                     () = sender.closed() => return,
                 };
                 let message = match next {
-                    Ok(snapshot) => Ok(snapshot_to_wire(&snapshot)),
+                    Ok(update) => Ok(update),
                     Err(error @ NodeError::Stopped) => Err(Status::unavailable(error.to_string())),
                     Err(error) => Err(Status::permission_denied(error.to_string())),
                 };

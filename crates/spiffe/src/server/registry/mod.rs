@@ -3,6 +3,7 @@
 //! Pure: [`super::registrar`] stores what this holds.
 
 mod check;
+mod journal;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use holdfast_types::{SpiffeId, Timestamp, TrustDomain};
 pub use check::InvalidEntry;
 use check::SERVER_PATH;
 pub(crate) use check::{check, check_workload};
+use journal::{Journal, Step};
 
 use crate::{Entry, Selector};
 
@@ -21,6 +23,7 @@ pub(crate) struct Registry {
     by_id: BTreeMap<String, Arc<Entry>>,
     by_parent: HashMap<SpiffeId, BTreeSet<Place>>,
     by_spiffe_id: HashMap<SpiffeId, BTreeSet<Place>>,
+    journal: Journal,
 }
 
 /// Sorts the entries by age: the oldest of a workload's identities is its default.
@@ -60,7 +63,8 @@ impl Registry {
 
     /// Adds an entry, or replaces the one of its id.
     pub(crate) fn insert(&mut self, entry: Arc<Entry>) {
-        self.remove(&entry.id);
+        let before = self.take(&entry.id);
+        self.note(before.as_deref().into_iter().chain([&*entry]));
         let place = (entry.created, entry.id.clone());
         self.by_parent.entry(entry.parent.clone()).or_default().insert(place.clone());
         self.by_spiffe_id.entry(entry.spiffe_id.clone()).or_default().insert(place);
@@ -68,6 +72,36 @@ impl Registry {
     }
 
     pub(crate) fn remove(&mut self, id: &str) -> Option<Arc<Entry>> {
+        let entry = self.take(id)?;
+        self.note([&*entry]);
+        Some(entry)
+    }
+
+    /// Counts the changes so far.
+    pub(crate) fn position(&self) -> u64 {
+        self.journal.position()
+    }
+
+    /// The ids of the entries that changed since `position`, where no others can have come to an
+    /// agent or left it. None where that is not known: everything has to be looked at.
+    pub(crate) fn changed_since(&self, position: u64) -> Option<BTreeSet<&str>> {
+        self.journal.since(position)
+    }
+
+    /// Notes a change of one entry, in these versions. Where entries stand below it, an agent may
+    /// serve them now, or serve them no more.
+    fn note<'e>(&mut self, versions: impl IntoIterator<Item = &'e Entry>) {
+        let mut id = None;
+        for entry in versions {
+            if self.by_parent.contains_key(&entry.spiffe_id) {
+                return self.journal.add(Step::Tree);
+            }
+            id = Some(entry.id.clone());
+        }
+        self.journal.add(id.map_or(Step::Tree, Step::Entry));
+    }
+
+    fn take(&mut self, id: &str) -> Option<Arc<Entry>> {
         let entry = self.by_id.remove(id)?;
         let place = (entry.created, entry.id.clone());
         for (index, key) in
@@ -100,9 +134,10 @@ impl Registry {
     /// The entries that an agent serves: those under its id, under an alias that its node has, and
     /// under any of these again. The oldest first.
     pub(crate) fn served_by(&self, node: &NodeFacts) -> Vec<Arc<Entry>> {
-        let mut parents = vec![node.agent.clone()];
-        parents.extend(self.aliases(node).cloned());
-        let mut seen: HashSet<SpiffeId> = parents.iter().cloned().collect();
+        let roots = std::iter::once(&node.agent).chain(self.aliases(node));
+        // Several entries may give a node the same alias.
+        let mut seen: HashSet<SpiffeId> = roots.cloned().collect();
+        let mut parents: Vec<SpiffeId> = seen.iter().cloned().collect();
         let mut found: Vec<Arc<Entry>> = Vec::new();
         while let Some(parent) = parents.pop() {
             for entry in self.children(&parent) {
@@ -112,7 +147,7 @@ impl Registry {
                 }
             }
         }
-        found.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        found.sort_by(|a, b| a.age().cmp(&b.age()));
         found
     }
 

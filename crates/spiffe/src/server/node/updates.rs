@@ -1,27 +1,30 @@
-//! What one agent must know, again whenever it changes.
+//! What one agent must know: all of it first, and from then on what changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use holdfast_types::TrustDomain;
 use tokio::sync::watch;
 
 use super::NodeError;
+use super::told::{Told, Untold};
+use crate::Bundle;
+use crate::proto::node as wire;
 use crate::server::Shared;
 use crate::server::registry::NodeFacts;
-use crate::{Bundle, Snapshot};
 
-pub(super) struct Snapshots {
+pub(super) struct Updates {
     shared: Arc<Shared>,
     node: NodeFacts,
     entries: watch::Receiver<u64>,
     nodes: watch::Receiver<u64>,
     bundle: watch::Receiver<Arc<Bundle>>,
     federated: watch::Receiver<BTreeMap<TrustDomain, Arc<Bundle>>>,
-    last: Option<Snapshot>,
+    told: Told,
+    untold: Untold,
 }
 
-impl Snapshots {
+impl Updates {
     pub(super) fn new(shared: Arc<Shared>, node: NodeFacts) -> Self {
         Self {
             entries: shared.registrar.changes(),
@@ -30,32 +33,34 @@ impl Snapshots {
             federated: shared.federation.bundles(),
             shared,
             node,
-            last: None,
+            told: Told::default(),
+            untold: Untold::default(),
         }
     }
 
-    /// The next snapshot: the first at once, each later one when it differs from the one before.
+    /// The next update: the first at once, each later one when there is something to tell. What
+    /// changes while the agent reads is told together, so nobody who is slow makes a queue grow.
     ///
     /// # Errors
     /// The agent is none any more.
-    pub(super) async fn next(&mut self) -> Result<Snapshot, NodeError> {
+    pub(super) async fn next(&mut self) -> Result<wire::Update, NodeError> {
         loop {
+            self.shared.nodes.check(&self.node)?;
+            if let Some(update) = self.told.page(&mut self.untold) {
+                return Ok(update);
+            }
             // Marked as seen before it is read: what changes meanwhile is seen again.
             self.entries.mark_unchanged();
             self.nodes.mark_unchanged();
             let bundle = self.bundle.borrow_and_update().clone();
             let federated = self.federated.borrow_and_update().clone();
-            self.shared.nodes.check(&self.node)?;
-            let entries = self.shared.registrar.registry().served_by(&self.node);
-            let wanted: BTreeSet<&TrustDomain> =
-                entries.iter().flat_map(|entry| &entry.federates_with).collect();
-            let federated =
-                federated.into_iter().filter(|(domain, _)| wanted.contains(domain)).collect();
-            let trust_domain = self.shared.settings.trust_domain.clone();
-            let next = Snapshot { trust_domain, entries, bundle, federated };
-            if self.last.as_ref() != Some(&next) {
-                self.last = Some(next.clone());
-                return Ok(next);
+            let untold = {
+                let registry = self.shared.registrar.registry();
+                self.told.catch_up(&registry, &self.node, &bundle, &federated)
+            };
+            if let Some(untold) = untold {
+                self.untold = untold;
+                continue;
             }
             let gone = tokio::select! {
                 () = self.shared.ending.cancelled() => true,
