@@ -10,6 +10,7 @@
 //! Each step finds out what is there already, and what is half done is undone or done again.
 
 mod account;
+mod certificate;
 mod cgroup;
 pub(crate) mod config;
 mod confinement;

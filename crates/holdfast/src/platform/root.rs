@@ -1,7 +1,6 @@
 //! The platform's certificate authority: every client's only trust anchor. Its key is forever the same, and
 //! so is its certificate, but for a year before that ends.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -9,16 +8,13 @@ use holdfast_keys::ca::TEN_YEARS;
 use holdfast_keys::{CaRequest, CertificateAuthority, CertificateInfo, LeafRequest, Name, Usage};
 use holdfast_types::{Clock, SecretString, SystemClock, SystemRandom, Timestamp};
 
-use super::account::Account;
+use super::certificate::ServerCertificate;
 use super::files;
 use super::seal::SealKey;
 use super::state::State;
 
-/// The life of a server's certificate. Its key is on a tmpfs, so every start makes a new one.
-const LEAF_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
-/// A certificate is replaced when this much of its life is over, so that days remain to notice
-/// that it was not.
-const RENEW_AT: f64 = 2.0 / 3.0;
+/// The life of a server's certificate that the trust domain would not sign.
+const LEAF_LIFETIME: Duration = Duration::from_secs(86_400);
 
 /// With less than this left the authority has another certificate made for its key, at the next start: so
 /// that who has a copy of the old one has a year to get the new one, and both verify meanwhile.
@@ -140,45 +136,25 @@ impl PlatformRoot {
         self.authority_lifetime
     }
 
-    /// How long servers' certificates live.
-    pub(crate) fn leaf_lifetime(&self) -> Duration {
-        self.leaf_lifetime
-    }
-
     /// What is known about the authority.
     pub(crate) fn info(&self) -> &CertificateInfo {
         self.authority.info()
     }
 
-    /// Issues a server's certificate and writes it to `directory` as `cert.pem` and `key.pem`.
-    pub(crate) fn issue(
-        &self,
-        directory: &Path,
-        names: &[String],
-        owner: &Account,
-    ) -> anyhow::Result<CertificateInfo> {
-        let mut all = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-        all.extend(names.iter().cloned());
-        all.dedup();
+    /// Issues a server's certificate. It holds no SPIFFE ID: those are signed by the trust domain alone.
+    pub(crate) fn issue(&self, names: &[String]) -> anyhow::Result<ServerCertificate> {
         let request = LeafRequest {
             common_name: Some("localhost".to_owned()),
-            names: all.iter().map(|name| Name::guess(name)).collect(),
+            names: names.iter().map(|name| Name::guess(name)).collect(),
             lifetime: self.leaf_lifetime,
             usage: Usage::Server,
         };
         let issued = self.authority.issue(&request, SystemClock.now(), &SystemRandom)?;
-        let mut chain = issued.certificate_pem.clone();
-        chain.push_str(self.authority.certificate_pem());
-        // The key first: a server that reads between the two finds a pair that does not fit, keeps
-        // what it has, and is told again.
-        let key = issued.key_pem.expose().as_bytes();
-        for (name, bytes, mode) in [("key.pem", key, 0o600), ("cert.pem", chain.as_bytes(), 0o644)]
-        {
-            let path = directory.join(name);
-            files::write(&path, bytes, mode, Some(owner))
-                .with_context(|| format!("write {}", path.display()))?;
-        }
-        Ok(issued.info)
+        Ok(ServerCertificate {
+            info: issued.info,
+            chain_pem: issued.certificate_pem,
+            key_pem: issued.key_pem,
+        })
     }
 }
 
@@ -186,12 +162,6 @@ impl PlatformRoot {
 fn is_own(pem: &[u8], root: &CertificateAuthority) -> bool {
     let text = std::str::from_utf8(pem);
     text.is_ok_and(|text| CertificateAuthority::from_pem(text, &root.key_pem()).is_ok())
-}
-
-/// When a certificate is to be replaced.
-pub(crate) fn renew_at(info: &CertificateInfo) -> Timestamp {
-    let life = info.not_after.duration_since(info.not_before).as_secs_f64();
-    info.not_before + Duration::from_secs_f64((life * RENEW_AT).max(0.0))
 }
 
 #[cfg(test)]
@@ -212,10 +182,9 @@ mod tests {
         assert_eq!(first.info().fingerprint, again.info().fingerprint);
         assert_eq!(std::fs::read(state.ca_file()).unwrap(), ca);
 
-        let leaf =
-            again.issue(directory.path(), &["vault".to_owned()], &Account::caller()).unwrap();
-        let names: Vec<_> = leaf.names.iter().map(Name::to_string).collect();
-        assert_eq!(names, ["localhost", "127.0.0.1", "::1", "vault"]);
+        let leaf = again.issue(&["vault".to_owned(), "::1".to_owned()]).unwrap();
+        let names: Vec<_> = leaf.info.names.iter().map(Name::to_string).collect();
+        assert_eq!(names, ["vault", "::1"]);
 
         std::fs::write(state.ca_file(), "another").unwrap();
         let error = PlatformRoot::load(&state, "demo.local", &seal).err().unwrap().to_string();
@@ -249,16 +218,5 @@ mod tests {
             assert_eq!(ca, root.certificate_pem());
             assert!(root.info().not_before <= now && now + 9 * 365 * day < root.info().not_after);
         }
-    }
-
-    #[test]
-    fn a_certificate_is_replaced_with_days_to_spare() {
-        let directory = tempfile::tempdir().unwrap();
-        let state = State::create(&directory.path().join("s")).unwrap();
-        let seal = seal::create(&directory.path().join("k"), SealKind::File, None).unwrap();
-        let root = PlatformRoot::load(&state, "demo.local", &seal).unwrap();
-        let leaf = root.issue(directory.path(), &[], &Account::caller()).unwrap();
-        let left = leaf.not_after.duration_since(renew_at(&leaf));
-        assert!((2..3).contains(&(left.as_secs() / 86_400)), "{left:?}");
     }
 }

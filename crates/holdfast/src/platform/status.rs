@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::isolation::Guard;
 use super::part::PartState;
 use super::state::{Record, State};
-use super::{cgroup, isolation, seal};
+use super::{cgroup, isolation, seal, spiffe};
 
 /// Everything that `holdfast status` tells.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -69,6 +69,9 @@ pub(crate) struct Part {
 pub(crate) struct CertificateStatus {
     pub(crate) name: String,
     pub(crate) expires: Timestamp,
+    /// Why the next one is not signed.
+    #[serde(default)]
+    pub(crate) problem: Option<String>,
 }
 
 /// When a lease ends.
@@ -120,6 +123,10 @@ pub(crate) fn without_supervisor(state: &State, record: Option<&Record>) -> Stat
     };
     let mut parts = Vec::new();
     if let Some(record) = record {
+        if record.ports.spiffe != 0 {
+            parts.push(stopped(spiffe::SERVER, "embedded"));
+            parts.push(stopped(spiffe::AGENT, "embedded"));
+        }
         if record.engine != "external" {
             parts.push(stopped(super::vault::NAME, &record.engine));
         }
@@ -150,6 +157,7 @@ pub(crate) fn without_supervisor(state: &State, record: Option<&Record>) -> Stat
             .map(|root| CertificateStatus {
                 name: "platform root".to_owned(),
                 expires: root.not_after,
+                problem: None,
             })
             .into_iter()
             .collect(),
@@ -210,6 +218,12 @@ pub(crate) fn worst(status: &Status, not_applied: Option<&str>) -> Option<Worst>
     if let Some(KeysStatus { problem: Some(why), command: Some(command), .. }) = &status.keys {
         let what = "the keys that verify services' logins do not reach the secrets server";
         return fact(format!("{what}: {why}"), command.clone());
+    }
+    let ill = status.certificates.iter().find_map(|one| Some((one, one.problem.as_ref()?)));
+    if let Some((certificate, why)) = ill {
+        let command = format!("holdfast logs {} --platform{place}", spiffe::SERVER);
+        let what = format!("the certificate of {} is not renewed", certificate.name);
+        return fact(format!("{what}: {why}"), command);
     }
     if !status.ready {
         return fact("the platform is being started".to_owned(), format!("holdfast status{place}"));
@@ -396,6 +410,7 @@ mod tests {
             certificates: vec![CertificateStatus {
                 name: "vault".to_owned(),
                 expires: Timestamp::from_second(1_000_000 + 7 * 86_400).unwrap(),
+                problem: None,
             }],
             leases: vec![LeaseStatus {
                 lease: "database/creds/backend-role/x".to_owned(),

@@ -13,7 +13,7 @@ use crate::world::{Who, World, data, files_with, uid_of, wait_for};
 const CANARY: &str = "canary-7f3a91c2e4";
 
 /// What runs besides services, in the order of its start.
-const PARTS: [&str; 4] = ["vault", "spiffe-server", "spiffe-agent", "postgres"];
+const PARTS: [&str; 4] = ["spiffe-server", "spiffe-agent", "vault", "postgres"];
 
 #[test]
 fn managed() {
@@ -128,8 +128,8 @@ fn walk(world: &World, who: Who) {
             .map(|part| uid_of(i32::try_from(part["pid"].as_i64().unwrap()).unwrap()))
             .collect();
         // The agent looks at processes of all users.
-        assert_eq!(uids[2], 0, "{uids:?}");
-        let own = [uids[0], uids[1], uids[3]];
+        assert_eq!(uids[1], 0, "{uids:?}");
+        let own = [uids[0], uids[2], uids[3]];
         assert!(!own.contains(&0) && own[0] != own[1] && own[2] != own[0] && own[2] != own[1]);
     }
 
@@ -175,6 +175,9 @@ fn walk(world: &World, who: Who) {
     assert_eq!(world.processes(), Vec::<i32>::new());
     let status = world.status();
     assert_eq!(status["worst"]["fact"], "the platform is down");
+    let parts = status["parts"].as_array().unwrap().iter();
+    let parts: Vec<_> = parts.map(|part| (part["name"].clone(), part["state"].clone())).collect();
+    assert_eq!(parts, PARTS.map(|name| (name.into(), "stopped".into())));
     assert_eq!(files_with(&world.state(), CANARY.as_bytes()), Vec::<PathBuf>::new());
     world.up();
     let word = world.succeed(&mut world.bao(&["kv", "get", "-field=word", "secret/hello"]));

@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -228,6 +228,37 @@ impl Vault {
     pub(crate) fn is_supervised(&self) -> bool {
         !matches!(self.engine, Engine::External { .. })
     }
+}
+
+impl Vault {
+    /// All that clients dial it by.
+    pub(crate) fn served_names(&self) -> Vec<String> {
+        let listen = match &self.engine {
+            Engine::Embedded { listen } | Engine::Managed { listen, .. } => Some(listen.ip()),
+            Engine::External { .. } => None,
+        };
+        served_names(&self.names, listen)
+    }
+}
+
+impl Postgres {
+    /// All that clients dial it by.
+    pub(crate) fn served_names(&self) -> Vec<String> {
+        served_names(&self.names, Some(self.listen.ip()))
+    }
+}
+
+/// The names of this machine for itself, those that the operator gave, and the address that is listened
+/// on; each once.
+fn served_names(names: &[String], listen: Option<IpAddr>) -> Vec<String> {
+    let listen = listen.filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string());
+    let mut all = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    for name in names.iter().cloned().chain(listen) {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    all
 }
 
 impl Engine {

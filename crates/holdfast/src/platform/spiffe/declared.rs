@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
@@ -40,7 +41,15 @@ impl Declarations {
     /// All that is wrong in its rules, by file and line.
     pub(crate) fn read(platform: &Platform) -> anyhow::Result<Self> {
         let directory = platform.directory.join(IDENTITY);
-        let rules = directory.is_dir().then_some(directory.as_path());
+        Self::with_rules(platform, directory.is_dir().then_some(directory.as_path()))
+    }
+
+    /// What holds of the platform's own parts, whatever is in its directory.
+    pub(crate) fn of_parts(platform: &Platform) -> anyhow::Result<Self> {
+        Self::with_rules(platform, None)
+    }
+
+    fn with_rules(platform: &Platform, rules: Option<&Path>) -> anyhow::Result<Self> {
         let mut declared = Declared::read(rules, None)?;
         for (file, _) in &mut declared.rules {
             // As it is called in the platform directory.
@@ -93,15 +102,16 @@ impl Declarations {
         Ok(())
     }
 
-    /// Makes what the SPIFFE server looks for, where nothing was declared before.
-    pub(crate) fn write_missing(directory: &Path) -> anyhow::Result<()> {
-        files::directory(directory, 0o755, None)?;
-        let workloads = directory.join(WORKLOADS);
-        if workloads.exists() {
-            return Ok(());
+    /// The same, but what is there of the services stays.
+    pub(crate) fn write_parts(&self, directory: &Path) -> anyhow::Result<()> {
+        if !directory.join(WORKLOADS).exists() {
+            return self.write(directory);
         }
-        files::write(&workloads, b"[]\n", 0o644, None)
-            .with_context(|| format!("write {}", workloads.display()))
+        let own = |(name, text): &(String, String)| (name == OWN).then(|| text.clone());
+        let text = self.files.iter().find_map(own).unwrap_or_default();
+        let path = directory.join(OWN);
+        files::write(&path, text.as_bytes(), 0o644, None)
+            .with_context(|| format!("write {}", path.display()))
     }
 
     /// The entries that they make.
@@ -169,9 +179,10 @@ spec:
     let trust_domain = &platform.trust_domain;
     let mut parts = vec![("supervisor", None)];
     if let Engine::Embedded { .. } | Engine::Managed { .. } = platform.vault.engine {
-        parts.push((vault::NAME, Some(&platform.vault.names)));
+        parts.push((vault::NAME, Some(platform.vault.served_names())));
     }
-    parts.extend(platform.postgres.as_ref().map(|server| (postgres::NAME, Some(&server.names))));
+    let server = platform.postgres.as_ref();
+    parts.extend(server.map(|server| (postgres::NAME, Some(server.served_names()))));
     for (part, names) in parts {
         let _ = write!(
             text,
@@ -191,10 +202,13 @@ spec:
             quote(&part_selector(part).to_string()),
         );
         let Some(names) = names else { continue };
-        text.push_str("  dnsNames:\n    - localhost\n");
-        let is_name = |name: &&String| name.parse::<std::net::IpAddr>().is_err();
-        for name in names.iter().filter(is_name).filter(|name| *name != "localhost") {
-            let _ = writeln!(text, "    - {}", quote(name));
+        let is_address = |name: &String| name.parse::<IpAddr>().is_ok();
+        let (addresses, names): (Vec<_>, Vec<_>) = names.into_iter().partition(is_address);
+        for (key, values) in [("dnsNames", names), ("ipAddresses", addresses)] {
+            let _ = writeln!(text, "  {key}:");
+            for value in values {
+                let _ = writeln!(text, "    - {}", quote(&value));
+            }
         }
     }
     text

@@ -9,11 +9,12 @@ use std::time::Duration;
 use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use holdfast_keys::SignedToken;
 use holdfast_keys::x509::encode_pem;
+use holdfast_keys::{CertificateInfo, SignedToken};
 use holdfast_spiffe::proto::node as wire;
 use holdfast_spiffe::proto::node::admin_client::AdminClient;
 use holdfast_spiffe::remote::{self, RemoteSource};
+use holdfast_spiffe::source::key_and_request;
 use holdfast_spiffe::{Entry, JwtSvid, Snapshot, Source};
 use holdfast_types::SecretString;
 use serde_json::Value;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tonic::transport::Channel;
 
+use super::super::certificate::ServerCertificate;
 use super::declared::is_part;
 use super::{Declarations, SERVER, Sockets};
 use crate::apply::{Change, ChangeKind, Report};
@@ -86,6 +88,25 @@ impl Domain {
         let answer = answer.context("the SPIFFE server does not answer")?;
         let minted = answer.with_context(|| format!("have a JWT-SVID of {user} signed"))?;
         Ok(SecretString::new(minted.into_inner().token))
+    }
+
+    /// An X.509-SVID of a part of the platform, once the server knows it as it is declared.
+    pub(crate) async fn part_certificate(&self, part: &str) -> anyhow::Result<ServerCertificate> {
+        let declarations = self.declarations.borrow().clone();
+        let entry = declarations.part(part).with_context(|| format!("{part} has no identity"))?;
+        let is_there = |seen: &Snapshot| declared(seen).any(|there| is_same(there, entry));
+        self.wait(is_there).await.with_context(|| format!("have {} known", entry.spiffe_id))?;
+        let (key, request) = key_and_request().context("make a key")?;
+        let signed = self.source.mint_x509(&entry.id, &request).await;
+        let signed =
+            signed.with_context(|| format!("have an X.509-SVID of {} signed", entry.spiffe_id))?;
+        let leaf = signed.chain.first().context("an X.509-SVID without a certificate")?;
+        let pem = |der: &Vec<u8>| encode_pem("CERTIFICATE", der).to_string();
+        Ok(ServerCertificate {
+            info: CertificateInfo::from_der(leaf)?,
+            chain_pem: signed.chain.iter().map(pem).collect(),
+            key_pem: key.to_pem(),
+        })
     }
 
     /// The id of the key that signs now, by a token of a part of the platform.

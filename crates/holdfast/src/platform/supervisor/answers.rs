@@ -265,10 +265,11 @@ fn certificates(running: &Running) -> Vec<CertificateStatus> {
         .map(|certificate| CertificateStatus {
             name: certificate.part.clone(),
             expires: certificate.info.not_after,
+            problem: certificate.problem.clone(),
         })
         .collect();
     let root = running.root.info().not_after;
-    all.push(CertificateStatus { name: "platform root".to_owned(), expires: root });
+    all.push(CertificateStatus { name: "platform root".to_owned(), expires: root, problem: None });
     all.sort_by_key(|certificate| certificate.expires);
     all
 }

@@ -14,7 +14,6 @@ use holdfast_types::SecretString;
 use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep};
 
-use super::super::account::Account;
 use super::super::config::{self, Engine};
 use super::super::control::ApplyMode;
 use super::super::identity::LoginError;
@@ -22,7 +21,7 @@ use super::super::logs::LogWriter;
 use super::super::part::{self, PartHandle, PartPlan, PartState};
 use super::super::progress::Progress;
 use super::super::{delivery, ports, postgres, spiffe, vault};
-use super::{Certificate, Running, services};
+use super::{Running, services};
 use crate::apply::{
     Applier, Desired, Facts, Hooks, Migrations, NoHooks, Record as Applied, Report, engine_id,
 };
@@ -39,13 +38,15 @@ const PORT_LIMIT: Duration = Duration::from_secs(3);
 
 pub(super) async fn bring_up(running: Rc<Running>) -> anyhow::Result<()> {
     let identities = prepare_spiffe(&running).await?;
+    // First: what the others serve with is signed by it.
+    start_spiffe_server(&running, identities).await?;
     let vault = async {
         match running.platform.vault.is_supervised() {
             true => start_vault(&running).await,
             false => reach_vault(&running).await,
         }
     };
-    tokio::try_join!(vault, start_spiffe(&running, identities))?;
+    tokio::try_join!(vault, start_spiffe_agent(&running))?;
     if let Some(config) = &running.platform.postgres {
         start_postgres(&running, config).await?;
     }
@@ -105,8 +106,8 @@ async fn start_vault(running: &Rc<Running>) -> anyhow::Result<()> {
         record.ports.vault_cluster,
         record.vault_initialised,
     )?;
-    let names = running.names(&platform.vault.names, listen);
-    running.issue(vault::NAME, server.runtime.clone(), names, server.account.clone())?;
+    let names = platform.vault.served_names();
+    running.issue(vault::NAME, server.runtime.clone(), names, server.account.clone()).await?;
     let client = vault::client(server.dialled(), &running.state.ca_file())?;
     *running.vault.borrow_mut() = Some(client.clone());
     let seal_key = running.seal_key.for_vault()?;
@@ -151,25 +152,35 @@ async fn prepare_spiffe(running: &Rc<Running>) -> anyhow::Result<PartPlan> {
     record.ports.spiffe = web.port();
     running.save(&record)?;
     let directory = spiffe::Server::declared(&running.state);
-    match spiffe::Declarations::read(&running.platform) {
+    let declarations = match spiffe::Declarations::read(&running.platform) {
         Ok(declarations) => {
             declarations.write(&directory)?;
-            *running.declarations.borrow_mut() = Rc::new(declarations);
+            declarations
         }
-        Err(_) => spiffe::Declarations::write_missing(&directory)?,
-    }
+        Err(_) => {
+            let own = spiffe::Declarations::of_parts(&running.platform)?;
+            own.write_parts(&directory)?;
+            own
+        }
+    };
+    *running.declarations.borrow_mut() = Rc::new(declarations);
     let server = spiffe::Server::prepare(&running.state, &running.sockets, web)?;
     let key = running.seal_key.for_spiffe()?;
     server.plan(&running.platform, &running.state, &running.root, &key)
 }
 
-/// Starts the SPIFFE server, and the agent that hands its SVIDs out.
-async fn start_spiffe(running: &Rc<Running>, server: PartPlan) -> anyhow::Result<()> {
-    running.listener.step("starting the SPIFFE server and agent");
+async fn start_spiffe_server(running: &Rc<Running>, server: PartPlan) -> anyhow::Result<()> {
+    running.listener.step("starting the SPIFFE server");
     running.start(server)?.wait_ready(READY_LIMIT).await?;
     let declarations = running.declarations.clone();
     let domain = spiffe::Domain::new(&running.sockets, declarations);
     *running.domain.borrow_mut() = Some(Rc::new(domain));
+    Ok(())
+}
+
+/// Starts the agent that hands SVIDs out.
+async fn start_spiffe_agent(running: &Rc<Running>) -> anyhow::Result<()> {
+    running.listener.step("starting the SPIFFE agent");
     let socket = running.introduced.take().context("an agent runs already")?;
     let introductions = running.introductions.clone();
     let (platform, state) = (&running.platform, &running.state);
@@ -207,8 +218,8 @@ async fn start_postgres(running: &Rc<Running>, config: &config::Postgres) -> any
     let server = postgres::Server::prepare(&running.state, &running.secrets_directory, address)?;
     server.initialise().await?;
     server.configure(config)?;
-    let names = running.names(&config.names, config.listen);
-    running.issue(postgres::NAME, server.runtime.clone(), names, server.account.clone())?;
+    let names = config.served_names();
+    running.issue(postgres::NAME, server.runtime.clone(), names, server.account.clone()).await?;
     running
         .versions
         .borrow_mut()
@@ -481,29 +492,6 @@ impl Running {
         let part = part::spawn(plan, log);
         self.parts.borrow_mut().push(part.clone());
         Ok(part)
-    }
-
-    /// Issues a part's certificate, and remembers to renew it.
-    fn issue(
-        &self,
-        part: &str,
-        directory: PathBuf,
-        names: Vec<String>,
-        owner: Account,
-    ) -> anyhow::Result<()> {
-        let info = self.root.issue(&directory, &names, &owner)?;
-        let part = part.to_owned();
-        let certificate = Certificate { part, directory, names, owner, info };
-        self.certificates.borrow_mut().push(certificate);
-        Ok(())
-    }
-
-    fn names(&self, names: &[String], listen: SocketAddr) -> Vec<String> {
-        let mut all = names.to_vec();
-        if !listen.ip().is_unspecified() && !listen.ip().is_loopback() {
-            all.push(listen.ip().to_string());
-        }
-        all
     }
 }
 

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use holdfast_client::vault::VaultClient;
-use holdfast_keys::CertificateInfo;
 use holdfast_types::{Clock, SecretString, SystemClock, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
@@ -86,7 +85,7 @@ struct Running {
     versions: RefCell<Vec<(String, String)>>,
     /// In the order in which they were started.
     parts: RefCell<Vec<PartHandle>>,
-    certificates: RefCell<Vec<Certificate>>,
+    certificates: RefCell<Vec<renewal::Certificate>>,
     facts: RefCell<Facts>,
     /// What goes on beside the parts, and ends before them.
     tasks: RefCell<Vec<AbortHandle>>,
@@ -104,15 +103,6 @@ struct Running {
     shutdown: CancellationToken,
     /// Those who asked for the end and wait for it.
     waiting: RefCell<Vec<Asked>>,
-}
-
-/// A certificate that a part serves with.
-struct Certificate {
-    part: String,
-    directory: PathBuf,
-    names: Vec<String>,
-    owner: super::account::Account,
-    info: CertificateInfo,
 }
 
 /// Runs the platform until it is told to stop.
