@@ -321,7 +321,7 @@ fn two_trust_domains_federate_by_their_svids() {
         world.tool("one", &["bundle", "set"], &["-id", id, "-path", &path, "-format", "spiffe"]);
     assert_eq!(set, "bundle set.\n");
     let refreshed = world.tool("one", &["federation", "refresh"], &["-id", id]);
-    assert_eq!(refreshed, "bundle refreshed\n");
+    assert_eq!(refreshed, "Bundle refreshed\n");
     let listed = world.tool("one", &["bundle", "list"], &["-id", id, "-format", "spiffe"]);
     assert_eq!(listed, two, "it is what two says of itself");
     let listed = world.tool("one", &["bundle", "list"], &[]);
