@@ -79,12 +79,13 @@ pub(super) struct Near {
     pub(super) missing: Vec<Selector>,
 }
 
-/// The entries that come closest to what was seen: the fewest selectors missing, then the most there.
+/// The entries that come closest to what was seen: the fewest selectors missing, then the most there,
+/// then the newest: what was declared last is what somebody waits for.
 pub(super) fn nearest(registry: &Registry, seen: &BTreeSet<Selector>) -> Vec<Near> {
-    let mut all: Vec<_> = registry
-        .snapshot
-        .entries
+    let entries = registry.snapshot.entries.by_age();
+    let mut all: Vec<_> = entries
         .iter()
+        .rev()
         .filter(|entry| !entry.selectors.is_empty() && !entry.matches(seen))
         .map(|entry| {
             let missing = entry.selectors.difference(seen).count();
@@ -99,4 +100,21 @@ pub(super) fn nearest(registry: &Registry, seen: &BTreeSet<Selector>) -> Vec<Nea
             missing: entry.selectors.difference(seen).cloned().collect(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::testing;
+
+    #[test]
+    fn of_those_that_are_as_near_the_newest_are_told() {
+        let names: Vec<String> = (0..50).map(|number| format!("{}", 99 - number)).collect();
+        let rows: Vec<_> =
+            names.iter().map(|name| (name.as_str(), "/a", &["unix:uid:1"][..])).collect();
+        let registry = Registry::new(None, testing::snapshot(&rows));
+        let near = nearest(&registry, &BTreeSet::new());
+        let ids: Vec<_> = near.iter().map(|near| near.entry.id.as_str()).collect();
+        assert_eq!(ids, ["50", "51", "52"]);
+    }
 }
