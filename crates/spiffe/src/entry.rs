@@ -18,6 +18,10 @@ pub struct Selector {
     pub value: String,
 }
 
+/// What the platform knows of its own processes is of this kind.
+const OWN_KIND: &str = "holdfast";
+const PART: &str = "part:";
+
 /// Why a text is no selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("selector {0:?} is not of the form type:value")]
@@ -40,6 +44,21 @@ impl Selector {
             }
             _ => Err(SelectorError(text.chars().take(128).collect())),
         }
+    }
+
+    /// The selector of a part of the platform, which no agent ever sees: only the supervisor has
+    /// entries with it signed for.
+    pub fn of_part(name: &str) -> Self {
+        Self::new(OWN_KIND, format!("{PART}{name}"))
+    }
+
+    /// The selector of a service of the platform, whose processes the supervisor introduces.
+    pub fn of_service(name: &str) -> Self {
+        Self::new(OWN_KIND, format!("service:{name}"))
+    }
+
+    fn is_of_part(&self) -> bool {
+        self.kind == OWN_KIND && self.value.starts_with(PART)
     }
 }
 
@@ -92,7 +111,13 @@ impl Entry {
     /// Whether it is for whoever shows `seen`: every selector of the entry is among them. An entry
     /// without selectors is for nobody.
     pub fn matches(&self, seen: &BTreeSet<Selector>) -> bool {
-        !self.selectors.is_empty() && self.selectors.is_subset(seen)
+        self.is_for_workloads() && self.selectors.is_subset(seen)
+    }
+
+    /// Whether there can be a workload that it is for: an entry without selectors, or of a part of
+    /// the platform, is for none.
+    pub(crate) fn is_for_workloads(&self) -> bool {
+        !self.selectors.is_empty() && !self.selectors.iter().any(Selector::is_of_part)
     }
 }
 

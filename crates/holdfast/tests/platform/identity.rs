@@ -156,6 +156,8 @@ fn identities(world: &World, who: Who) {
     let reserved = RULE.replace("/teams/one/", "/holdfast/").replace("rust-of", "of");
     fs::write(rules.join("wrong.yaml"), reserved).unwrap();
     assert!(said().contains("is for the platform's own parts"), "{}", said());
+    fs::rename(rules.join("wrong.yaml"), rules.join("holdfast.own.yaml")).unwrap();
+    assert!(said().contains("identity/holdfast.own.yaml: rename it"), "{}", said());
     fs::remove_dir_all(&rules).unwrap();
     world.run("apply", &[]);
     assert!(world.run("apply", &[]).starts_with("0 changes"));

@@ -86,7 +86,7 @@ pub(super) fn nearest(registry: &Registry, seen: &BTreeSet<Selector>) -> Vec<Nea
     let mut all: Vec<_> = entries
         .iter()
         .rev()
-        .filter(|entry| !entry.selectors.is_empty() && !entry.matches(seen))
+        .filter(|entry| entry.is_for_workloads() && !entry.matches(seen))
         .map(|entry| {
             let missing = entry.selectors.difference(seen).count();
             (missing, usize::MAX - (entry.selectors.len() - missing), entry)
@@ -110,8 +110,10 @@ mod tests {
     #[test]
     fn of_those_that_are_as_near_the_newest_are_told() {
         let names: Vec<String> = (0..50).map(|number| format!("{}", 99 - number)).collect();
-        let rows: Vec<_> =
+        let mut rows: Vec<_> =
             names.iter().map(|name| (name.as_str(), "/a", &["unix:uid:1"][..])).collect();
+        let of_nobody = [("x", "/x", &[][..]), ("y", "/y", &["holdfast:part:vault"])];
+        rows.extend(of_nobody);
         let registry = Registry::new(None, testing::snapshot(&rows));
         let near = nearest(&registry, &BTreeSet::new());
         let ids: Vec<_> = near.iter().map(|near| near.entry.id.as_str()).collect();

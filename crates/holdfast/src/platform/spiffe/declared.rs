@@ -54,6 +54,7 @@ impl Declarations {
         for (file, _) in &mut declared.rules {
             // As it is called in the platform directory.
             let name = Path::new(file.as_str()).file_name().unwrap_or_default();
+            ensure!(name != OWN, "{file}: rename it: the platform writes a file of this name");
             *file = Path::new(IDENTITY).join(name).display().to_string();
         }
         declared.rules.push((OWN.to_owned(), own(platform)));
@@ -122,21 +123,16 @@ impl Declarations {
     /// The identity of a service, if the rules give it one: where they give several, the one that
     /// asks for least.
     pub(crate) fn service(&self, name: &str) -> Option<&Entry> {
-        let selector = Selector::new("holdfast", format!("service:{name}"));
+        let selector = Selector::of_service(name);
         let own = self.entries.iter().filter(|entry| entry.selectors.contains(&selector));
         own.min_by_key(|entry| (entry.selectors.len(), &entry.id))
     }
 
     /// The identity of a part of the platform.
     pub(crate) fn part(&self, name: &str) -> Option<&Entry> {
-        let selectors = BTreeSet::from([part_selector(name)]);
+        let selectors = BTreeSet::from([Selector::of_part(name)]);
         self.entries.iter().find(|entry| entry.selectors == selectors)
     }
-}
-
-/// A fact that no agent ever sees: only the supervisor has these entries signed for.
-fn part_selector(name: &str) -> Selector {
-    Selector::new("holdfast", format!("part:{name}"))
 }
 
 /// Whether an identity is one of the platform's own parts'.
@@ -199,7 +195,7 @@ spec:
 ",
             quote(&format!("spiffe://{trust_domain}{RESERVED}{part}")),
             quote(&format!("spiffe://{trust_domain}/spire/agent/local")),
-            quote(&part_selector(part).to_string()),
+            quote(&Selector::of_part(part).to_string()),
         );
         let Some(names) = names else { continue };
         let is_address = |name: &String| name.parse::<IpAddr>().is_ok();

@@ -145,7 +145,7 @@ impl Attestor {
             introduced.service(peer, &facts)
         });
         if let Some(service) = service {
-            selectors.insert(Selector::new("holdfast", format!("service:{service}")));
+            selectors.insert(Selector::of_service(&service));
         }
         let again = Program::of(pid)
             .map_err(|error| unless_gone(peer, AttestError::Unreadable("the executable", error)))?;

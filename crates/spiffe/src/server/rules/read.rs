@@ -354,7 +354,7 @@ impl Reader<'_> {
         self.finish(fields);
         let name = name?.text;
         if selectors.is_empty() {
-            selectors.insert(Selector::new("holdfast", format!("service:{name}")));
+            selectors.insert(Selector::of_service(&name));
         }
         Some(Workload {
             namespace: namespace.map_or_else(|| "default".to_owned(), |text| text.text),
