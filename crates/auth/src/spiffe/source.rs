@@ -180,7 +180,13 @@ impl Source {
         }
         if let Err(error) = self.fetch().await {
             let domain = self.config.trust_domain.as_str();
-            warn!(trust_domain = domain, error = chain(&error), "fetch the bundle");
+            let error = chain(&error);
+            match self.known().map(|known| rfc3339(known.fetched_at)) {
+                Some(fetched_at) => {
+                    warn!(trust_domain = domain, error, fetched_at, "the last good bundle counts");
+                }
+                None => warn!(trust_domain = domain, error, "there is no bundle yet"),
+            }
         }
         // From its end: where the endpoint hangs, those who have waited for this one do not each
         // wait for one of their own.

@@ -14,6 +14,7 @@ mod events;
 mod explain;
 mod identity;
 mod keep_alive;
+mod live_bundle;
 mod monitor;
 mod pool;
 mod process;
