@@ -11,6 +11,7 @@ use tokio::net::UnixStream;
 use tonic::transport::server::Connected;
 
 use super::attest::{AttestError, Ending, Peer};
+use super::seen::Seen;
 use super::shim::Shim;
 
 /// A process that has connected.
@@ -21,6 +22,8 @@ pub(super) struct Caller {
     pub(super) ending: Option<Ending>,
     /// The user that it connected as.
     pub(super) user: u32,
+    /// What its streams go by. Who looks holds the lock, and the others wait for it.
+    pub(super) seen: tokio::sync::Mutex<Seen>,
     _place: Place,
 }
 
@@ -48,7 +51,13 @@ impl Connection {
         let ending = peer.as_ref().ok().and_then(|peer| peer.watch().ok());
         Self {
             stream: Shim::new(stream),
-            caller: Arc::new(Caller { peer, ending, user, _place: place }),
+            caller: Arc::new(Caller {
+                peer,
+                ending,
+                user,
+                seen: Default::default(),
+                _place: place,
+            }),
         }
     }
 }

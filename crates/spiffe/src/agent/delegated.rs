@@ -18,8 +18,9 @@ use tonic::{Code, Request, Response, Status};
 use super::attest::Peer;
 use super::caller::Caller;
 use super::core::{Core, View, unsigned};
-use super::follow::{Answers, LOOK_AGAIN, RETRY, Seen, until};
+use super::follow::{Answers, RETRY, until};
 use super::registry::Registry;
+use super::seen::{LOOK_AGAIN, Seen};
 use super::workload::{bundles, caller_of, check_audience};
 use crate::Bundle;
 use crate::proto::spire::api::agent::delegatedidentity::v1::delegated_identity_server::DelegatedIdentity;
@@ -59,7 +60,7 @@ impl Delegated {
         seen: &mut Seen,
     ) -> Result<SpiffeId, Status> {
         let attested = seen.look(&self.core, self.core.process(caller)?, registry).await?;
-        let entries = self.core.entries(registry, attested)?;
+        let entries = self.core.entries(registry, &attested)?;
         let delegate = entries.iter().find(|entry| self.delegates.contains(&entry.spiffe_id));
         let delegate = delegate.map(|entry| entry.spiffe_id.clone());
         delegate.ok_or_else(|| {
@@ -185,7 +186,7 @@ impl Delegated {
         seen: &mut Seen,
     ) -> Result<View, Status> {
         let attested = seen.look(&self.core, workload, registry).await?;
-        let entries = self.core.identities(registry, attested);
+        let entries = self.core.identities(registry, &attested);
         self.core.view(registry, &entries, true).await
     }
 }
@@ -237,7 +238,7 @@ impl DelegatedIdentity for Delegated {
         let workload = self.workload(pid, &selectors)?;
         let mut seen = Seen::default();
         let attested = seen.look(&self.core, &workload, &registry).await?;
-        let entries = self.core.entries(&registry, attested)?;
+        let entries = self.core.entries(&registry, &attested)?;
         let bundle = &registry.snapshot.bundle;
         let mut svids = Vec::new();
         for entry in &entries {

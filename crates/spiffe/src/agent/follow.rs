@@ -9,13 +9,10 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
-use super::attest::{Attested, Peer};
 use super::caller::Caller;
 use super::core::{Core, View};
+use super::seen::LOOK_AGAIN;
 
-/// How old what was seen of a caller may get. Sooner than that it is looked at again where it
-/// executes another program.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long to wait after a failure that may pass.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 
@@ -67,14 +64,15 @@ async fn tell<T>(
     core.registry().await?;
     let process = core.process(caller)?;
     let mut changes = core.registry.clone();
-    let mut seen = Seen::default();
+    // All streams of a caller share what is seen of it, but for what was seen before they began.
+    let mut since = Instant::now();
     let mut sent: Option<View> = None;
     loop {
         let Some(registry) = changes.borrow_and_update().clone() else {
             return Err(Status::unavailable("the agent has not heard from its server yet"));
         };
-        let attested = seen.look(core, process, &registry).await?;
-        let entries = core.entries(&registry, attested)?;
+        let attested = caller.seen.lock().await.since(since, core, process, &registry).await?;
+        let entries = core.entries(&registry, &attested)?;
         let wait = match core.view(&registry, &entries, kind.with_svids).await {
             Ok(view) => {
                 let wait = until(core.clock.now(), view.next);
@@ -85,8 +83,8 @@ async fn tell<T>(
                         None => None,
                     };
                     // The last look: what leaves is for the program that was seen.
-                    if !core.is_still(caller, attested) {
-                        seen.forget();
+                    if !core.is_still(caller, &attested) {
+                        since = Instant::now();
                         continue;
                     }
                     let answer = (kind.answer)(&view)?;
@@ -111,45 +109,6 @@ async fn tell<T>(
             }
             () = tokio::time::sleep(wait.min(LOOK_AGAIN)) => {}
         }
-    }
-}
-
-/// What was seen of a process, and when.
-#[derive(Default)]
-pub(super) struct Seen(Option<(Attested, Instant, bool)>);
-
-impl Seen {
-    fn forget(&mut self) {
-        self.0 = None;
-    }
-
-    /// Whether the process still is what it was seen to be.
-    pub(super) fn is_still(&self, core: &Core, process: &Peer) -> bool {
-        let attested = self.0.as_ref().map(|(attested, ..)| attested);
-        attested.is_some_and(|attested| core.attestor.is_still(process, attested).is_ok())
-    }
-
-    /// What is to be known of the process; it is looked at where what is known may be old.
-    pub(super) async fn look(
-        &mut self,
-        core: &Core,
-        process: &Peer,
-        registry: &super::registry::Registry,
-    ) -> Result<&Attested, Status> {
-        let is_fresh = self.0.as_ref().is_some_and(|(attested, at, with_hash)| {
-            at.elapsed() < LOOK_AGAIN
-                && (*with_hash || !registry.wants_hash())
-                && core.attestor.is_still(process, attested).is_ok()
-        });
-        if !is_fresh {
-            self.0 = None;
-        }
-        if self.0.is_none() {
-            let attested = core.attest_process(process, registry).await?;
-            self.0 = Some((attested, Instant::now(), registry.wants_hash()));
-        }
-        let seen = self.0.as_ref().map(|(attested, ..)| attested);
-        seen.ok_or_else(|| Status::internal("nothing was seen"))
     }
 }
 

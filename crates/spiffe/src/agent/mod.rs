@@ -35,6 +35,7 @@ mod listen;
 mod reflection;
 mod registry;
 mod sds;
+mod seen;
 mod shim;
 mod svids;
 #[cfg(test)]

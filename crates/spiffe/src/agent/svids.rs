@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use holdfast_keys::x509::Certificate;
@@ -46,10 +46,13 @@ pub(super) struct Svids {
     serials: AtomicU64,
 }
 
-/// The place of one entry's SVID. Whoever holds the lock signs, and the others wait for it.
+/// The place of one entry's SVID.
+#[derive(Default)]
 struct Cell {
     revision: u64,
-    held: tokio::sync::Mutex<Option<Held>>,
+    held: Mutex<Option<Held>>,
+    /// Whoever holds it has another one signed, and who needs that waits for it.
+    signing: tokio::sync::Mutex<()>,
 }
 
 struct Held {
@@ -81,17 +84,18 @@ impl Svids {
         bundle: &Bundle,
     ) -> Result<(Arc<Svid>, Timestamp), MintError> {
         let cell = self.cell(entry);
-        let mut held = cell.held.lock().await;
-        let now = self.clock.now();
-        if let Some(held) = held.as_mut() {
-            if held.sequence != bundle.sequence && leads_to(&held.svid, bundle) {
-                held.sequence = bundle.sequence;
-            }
-            if held.sequence == bundle.sequence && now < held.next {
-                return Ok((held.svid.clone(), held.next));
-            }
+        if let Some(good) = cell.good(self.clock.now(), bundle) {
+            return Ok(good);
         }
-        match self.mint(entry, now).await {
+        let _signing = cell.signing.lock().await;
+        let now = self.clock.now();
+        // Another may have had it signed meanwhile.
+        if let Some(good) = cell.good(now, bundle) {
+            return Ok(good);
+        }
+        let minted = self.mint(entry, now).await;
+        let mut held = cell.held();
+        match minted {
             Ok(svid) => {
                 let svid = Arc::new(svid);
                 let next = svid.rotate_at;
@@ -117,7 +121,7 @@ impl Svids {
     /// What is held now, for people to see.
     pub(super) fn held(&self) -> Vec<Arc<Svid>> {
         let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = |cell: &Arc<Cell>| Some(cell.held.try_lock().ok()?.as_ref()?.svid.clone());
+        let held = |cell: &Arc<Cell>| Some(cell.held().as_ref()?.svid.clone());
         cells.values().filter_map(held).collect()
     }
 
@@ -128,12 +132,12 @@ impl Svids {
         }
         if cells.len() >= SWEEP && cells.len().is_power_of_two() {
             let now = self.clock.now();
-            cells.retain(|_, cell| match cell.held.try_lock() {
-                Ok(held) => held.as_ref().is_some_and(|held| now < held.svid.not_after),
-                Err(_) => true,
+            cells.retain(|_, cell| {
+                let is_good = cell.held().as_ref().is_some_and(|held| now < held.svid.not_after);
+                is_good || cell.signing.try_lock().is_err()
             });
         }
-        let cell = Arc::new(Cell { revision: entry.revision, held: tokio::sync::Mutex::new(None) });
+        let cell = Arc::new(Cell { revision: entry.revision, ..Cell::default() });
         cells.insert(entry.id.clone(), cell.clone());
         cell
     }
@@ -150,6 +154,23 @@ impl Svids {
             rotate_at: half_life(now, signed.not_after, &*self.random),
             serial: self.serials.fetch_add(1, Ordering::Relaxed),
         })
+    }
+}
+
+impl Cell {
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is held, and when to ask again, if it need not be signed anew.
+    fn good(&self, now: Timestamp, bundle: &Bundle) -> Option<(Arc<Svid>, Timestamp)> {
+        let mut held = self.held();
+        let held = held.as_mut()?;
+        if held.sequence != bundle.sequence && leads_to(&held.svid, bundle) {
+            held.sequence = bundle.sequence;
+        }
+        let is_good = held.sequence == bundle.sequence && now < held.next;
+        is_good.then(|| (held.svid.clone(), held.next))
     }
 }
 
