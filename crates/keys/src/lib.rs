@@ -11,4 +11,4 @@ pub use ca::{CaError, CaRequest, CertificateAuthority, Issued, LeafRequest, Usag
 pub use certificate::{CertificateError, CertificateInfo, Name};
 pub use jwks::{Algorithm, Jwks, KeyError, PublicKey};
 pub use jws::{SignedToken, TokenError};
-pub use signing::{SigningError, SigningKey};
+pub use signing::{SigningError, SigningKey, ready_randomness};

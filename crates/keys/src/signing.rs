@@ -51,6 +51,16 @@ impl fmt::Debug for SigningKey {
     }
 }
 
+/// Readies the library's random numbers on a thread of its own.
+///
+/// Before the first one AWS-LC measures the jitter of the processor, for 20 to 40 ms of its time: a
+/// server that is about to sign does that while it starts, not while its first client waits.
+pub fn ready_randomness() {
+    let thread = std::thread::Builder::new().name("randomness".to_owned());
+    // Whoever needs them first readies them where no thread can.
+    let _ = thread.spawn(|| aws_lc_rs::rand::fill(&mut [0]));
+}
+
 impl SigningKey {
     /// Makes a key for `algorithm`, and its PKCS #8 form, to be kept. RSA keys have 2048 bits and
     /// take a tenth of a second: not for a thread that serves others.

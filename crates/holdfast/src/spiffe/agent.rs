@@ -115,6 +115,7 @@ impl Agent {
             [one] => inherited.take(one),
             _ => None,
         });
+        holdfast_keys::ready_randomness();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let outcome = runtime.block_on(self.serve(introductions, listener));
         // Blocking work, such as the hash of a large program, does not keep the process.

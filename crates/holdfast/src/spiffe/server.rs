@@ -193,6 +193,7 @@ impl Server {
     /// Runs until a signal ends it.
     pub(super) fn run(self) -> anyhow::Result<()> {
         let protected = process::protect(Dumpable::No);
+        holdfast_keys::ready_randomness();
         let level = log_level(&self.log_level)
             .ok_or_else(|| anyhow!("-logLevel is one of trace, debug, info, warn and error"))?;
         let format = match self.log_format {

@@ -34,7 +34,7 @@ pub(super) struct Core {
     pub(super) tokens: Tokens,
     pub(super) denials: Denials,
     pub(super) clock: Arc<dyn Clock>,
-    /// One is held by an open stream while it is told something new.
+    /// One is held by an open stream while it looks for something new to tell.
     pub(super) turns: Semaphore,
     looks: Semaphore,
     streams: Arc<Places>,

@@ -1,10 +1,12 @@
 //! Streams that say what is a caller's, again whenever it changes.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use holdfast_types::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
@@ -71,31 +73,37 @@ async fn tell<T>(
         let Some(registry) = changes.borrow_and_update().clone() else {
             return Err(Status::unavailable("the agent has not heard from its server yet"));
         };
-        let attested = caller.seen.lock().await.since(since, core, process, &registry).await?;
-        let entries = core.entries(&registry, &attested)?;
-        let wait = match core.view(&registry, &entries, kind.with_svids).await {
-            Ok(view) => {
+        let work = async {
+            let attested = caller.seen.lock().await.since(since, core, process, &registry).await?;
+            let entries = core.entries(&registry, &attested)?;
+            let view = core.view(&registry, &entries, kind.with_svids).await?;
+            if sent.as_ref().is_some_and(|sent| (kind.is_same)(sent, &view)) {
+                return Ok(Next::Same(view.next));
+            }
+            // The last look: what leaves is for the program that was seen.
+            if !core.is_still(caller, &attested) {
+                return Ok(Next::Executed);
+            }
+            Ok(Next::Answer((kind.answer)(&view)?, view))
+        };
+        let next: Result<_, Status> = match &sent {
+            Some(_) => in_turn(&core.turns, work).await,
+            // The first answer waits for nobody.
+            None => work.await,
+        };
+        let wait = match next {
+            Ok(Next::Same(next)) => until(core.clock.now(), next),
+            Ok(Next::Answer(answer, view)) => {
                 let wait = until(core.clock.now(), view.next);
-                if sent.as_ref().is_none_or(|sent| !(kind.is_same)(sent, &view)) {
-                    // The first answer waits for nobody.
-                    let turn = match &sent {
-                        Some(_) => core.turns.acquire().await.ok(),
-                        None => None,
-                    };
-                    // The last look: what leaves is for the program that was seen.
-                    if !core.is_still(caller, &attested) {
-                        since = Instant::now();
-                        continue;
-                    }
-                    let answer = (kind.answer)(&view)?;
-                    // A reader that is slow holds up itself alone.
-                    drop(turn);
-                    if sender.send(Ok(answer)).await.is_err() {
-                        return Ok(());
-                    }
-                    sent = Some(view);
+                if sender.send(Ok(answer)).await.is_err() {
+                    return Ok(());
                 }
+                sent = Some(view);
                 wait
+            }
+            Ok(Next::Executed) => {
+                since = Instant::now();
+                continue;
             }
             // Who has an answer keeps it, and hears when there is another.
             Err(status) if sent.is_some() && status.code() == Code::Unavailable => RETRY,
@@ -108,6 +116,30 @@ async fn tell<T>(
                 }
             }
             () = tokio::time::sleep(wait.min(LOOK_AGAIN)) => {}
+        }
+    }
+}
+
+/// What there is to say.
+enum Next<T> {
+    /// Nothing new, until that moment.
+    Same(Option<Timestamp>),
+    /// This, which is of that view.
+    Answer(T, View),
+    /// Nothing yet: the caller executes another program than the one that was seen.
+    Executed,
+}
+
+/// Does work that has nothing to wait for when its turn comes. Work that does have to wait loses the
+/// turn: nobody waits for what one caller waits for.
+async fn in_turn<T>(turns: &Semaphore, work: impl Future<Output = T>) -> T {
+    let turn = turns.acquire().await;
+    let mut work = pin!(work);
+    match futures_util::poll!(work.as_mut()) {
+        Poll::Ready(done) => done,
+        Poll::Pending => {
+            drop(turn);
+            work.await
         }
     }
 }
