@@ -5,27 +5,56 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use anyhow::{Context, bail};
+use tokio::net::TcpSocket;
 
-/// Listens on the address that is written down in `key`; with port 0, on the port that was picked
-/// in an earlier run, or else on a free one.
-///
-/// A part that can take the socket over is given it, so that the port is its own from here on. For
-/// one that cannot the socket is closed, and the port at least was free.
+/// Listens on the address that is written down in `key`, for a part that takes the socket over; with
+/// port 0, on the port that was picked in an earlier run, or else on a free one.
 ///
 /// # Errors
 /// The port is taken, in one sentence that says by whom.
 pub(crate) fn bind(listen: SocketAddr, earlier: u16, key: &str) -> anyhow::Result<TcpListener> {
-    if listen.port() == 0 {
-        let again = SocketAddr::new(listen.ip(), earlier);
-        let listener = TcpListener::bind(again).or_else(|_| TcpListener::bind(listen));
-        return listener.with_context(|| format!("listen on {listen} ({key})"));
-    }
-    exactly(listen, key)
+    claim(listen, earlier, key, TcpListener::bind)
 }
 
-fn exactly(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    match TcpListener::bind(address) {
-        Ok(listener) => Ok(listener),
+/// The same for a part that makes its own socket, as PostgreSQL and OpenBao do. What comes back does
+/// not listen. While it is there the port is given to nobody who asks for any, and whoever asks for
+/// this one must do it as servers do, with `SO_REUSEADDR`.
+///
+/// # Errors
+/// As above.
+pub(crate) fn reserve(listen: SocketAddr, earlier: u16, key: &str) -> anyhow::Result<TcpSocket> {
+    claim(listen, earlier, key, |address| {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    })
+}
+
+fn claim<S>(
+    listen: SocketAddr,
+    earlier: u16,
+    key: &str,
+    make: impl Fn(SocketAddr) -> io::Result<S>,
+) -> anyhow::Result<S> {
+    if listen.port() == 0 {
+        let again = SocketAddr::new(listen.ip(), earlier);
+        let made = make(again).or_else(|_| make(listen));
+        return made.with_context(|| format!("listen on {listen} ({key})"));
+    }
+    exactly(listen, key, make)
+}
+
+fn exactly<S>(
+    address: SocketAddr,
+    key: &str,
+    make: impl Fn(SocketAddr) -> io::Result<S>,
+) -> anyhow::Result<S> {
+    match make(address) {
+        Ok(made) => Ok(made),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let holder = holder(address).map_or_else(String::new, |holder| format!(" by {holder}"));
             bail!(
@@ -84,6 +113,22 @@ mod tests {
         let pid = std::process::id();
         assert!(error.contains(&format!("(pid {pid})")), "{error}");
         assert!(error.contains("set vault.listen to another port"), "{error}");
+    }
+
+    #[test]
+    fn a_reserved_port_is_for_whoever_listens_as_servers_do() {
+        let reserved = reserve("127.0.0.1:0".parse().unwrap(), 0, "k").unwrap();
+        let address = reserved.local_addr().unwrap();
+        let stranger = TcpSocket::new_v4().unwrap();
+        stranger.set_reuseaddr(false).unwrap();
+        assert_eq!(stranger.bind(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        // A part that is started again finds it as it was.
+        for _ in 0..2 {
+            let part = TcpListener::bind(address).unwrap();
+            let error = reserve(address, 0, "postgres.listen").unwrap_err().to_string();
+            assert!(error.contains("set postgres.listen to another port"), "{error}");
+            drop(part);
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use holdfast_types::Ttl;
 
+pub(crate) use self::server::WEB;
 use crate::vault::argv;
 
 /// Identities of workloads: the SPIFFE server, its entries, and the agent.

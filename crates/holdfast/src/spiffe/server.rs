@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use holdfast_spiffe::server::{
     store,
 };
 use holdfast_types::{Clock, Random, SecretBytes, SystemClock, SystemRandom, TrustDomain};
+use holdfast_vault::http::Inherited;
 use holdfast_vault::logs::{LogFormat, Logs};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,8 @@ use crate::vault::{log_level, stop_on_signal};
 
 /// No key and no certificate file is longer, in bytes.
 const LARGEST: u64 = 1 << 20;
+/// The name of a socket that was made for who reads the bundle.
+pub(crate) const WEB: &str = "web";
 /// How long a secrets server may take to sign an authority.
 const UPSTREAM_LIMIT: Duration = Duration::from_secs(15);
 
@@ -74,7 +77,9 @@ pub(super) struct Server {
     /// Authorities, PEM, whose certificates let agents on other machines join.
     #[arg(long = "x509popBundle", value_name = "FILE")]
     x509pop_bundle: Option<PathBuf>,
-    /// Where the bundle (/) and OIDC discovery are read, over TLS [default: nowhere]
+    /// Where the bundle (/) and OIDC discovery are read, over TLS. A service manager can make the
+    /// socket (`LISTEN_FDS`, under the name web); -webAddress then only says where it is [default:
+    /// nowhere]
     #[arg(long = "webAddress", value_name = "ADDRESS:PORT")]
     web_address: Option<SocketAddr>,
     /// A DNS name of the server's, for its certificate; can be given several times.
@@ -193,6 +198,8 @@ impl Server {
     /// Runs until a signal ends it.
     pub(super) fn run(self) -> anyhow::Result<()> {
         let protected = process::protect(Dumpable::No);
+        // Before anything opens a descriptor that could be taken for it.
+        let web = Inherited::take_from_environment().take(WEB);
         holdfast_keys::ready_randomness();
         let level = log_level(&self.log_level)
             .ok_or_else(|| anyhow!("-logLevel is one of trace, debug, info, warn and error"))?;
@@ -205,10 +212,10 @@ impl Server {
             tracing::warn!(%error, "this process's memory is not kept from others");
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(self.serve())
+        runtime.block_on(self.serve(web.map(TcpListener::from)))
     }
 
-    async fn serve(self) -> anyhow::Result<()> {
+    async fn serve(self, web: Option<TcpListener>) -> anyhow::Result<()> {
         let shutdown = CancellationToken::new();
         stop_on_signal(&shutdown).context("listen for signals")?;
         let mut hangup = signal(SignalKind::hangup()).context("listen for signals")?;
@@ -234,7 +241,7 @@ impl Server {
         let x509pop = x509pop.map(|roots| X509Pop::new(roots).context("use -x509popBundle"));
         let x509pop = x509pop.transpose()?;
         let with =
-            Surroundings { entries: barrier.clone(), upstream, audit, x509pop, clock, random };
+            Surroundings { entries: barrier.clone(), upstream, audit, x509pop, clock, random, web };
         let server = SpiffeServer::build(settings, with).await?;
         for (what, address) in
             [("agents", server.node_address()), ("bundle and discovery", server.web_address())]

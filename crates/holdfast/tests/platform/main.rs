@@ -15,6 +15,7 @@ mod identity;
 mod leaks;
 mod login_keys;
 mod notes;
+mod ports;
 mod purge;
 mod renewal;
 mod rotation;

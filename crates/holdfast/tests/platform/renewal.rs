@@ -118,7 +118,7 @@ pub(crate) fn served(world: &World, part: &str) -> String {
     served_at(world, part, &address(world, part))
 }
 
-fn served_at(world: &World, part: &str, address: &str) -> String {
+pub(crate) fn served_at(world: &World, part: &str, address: &str) -> String {
     let mut command = tls(world, part, address);
     command.stdin(Stdio::null()).stderr(Stdio::null());
     let output = command.output().unwrap();
@@ -138,7 +138,7 @@ fn assert_is_svid(world: &World, part: &str, certificate: &str) {
     assert_eq!(names, [&[id.as_str()], &dialled[..]].concat(), "{part}");
 }
 
-fn subject_names(world: &World, certificate: &str) -> String {
+pub(crate) fn subject_names(world: &World, certificate: &str) -> String {
     let mut command = world.command("openssl");
     command.args(["x509", "-noout", "-ext", "subjectAltName"]).stdin(Stdio::piped());
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();

@@ -160,6 +160,8 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub random: Arc<dyn Random>,
+    /// What listens at [`ServerSettings::web_address`], where whoever started this process made it.
+    pub web: Option<std::net::TcpListener>,
 }
 
 impl Server {
@@ -169,7 +171,7 @@ impl Server {
     /// See [`StartError`]. A server whose authorities are valid starts also when its upstream is
     /// out of reach.
     pub async fn build(settings: ServerSettings, with: Surroundings) -> Result<Self, StartError> {
-        let Surroundings { entries, upstream, audit, x509pop, clock, random } = with;
+        let Surroundings { entries, upstream, audit, x509pop, clock, random, web } = with;
         let store = View::new(entries, "spiffe/");
         let authorities = Authorities::open(
             store.clone(),
@@ -197,7 +199,10 @@ impl Server {
             StartError::Listen { place, source }
         })?;
         let nodes_listener = listen(settings.node_address).await?;
-        let web = listen(settings.web_address).await?;
+        let web = match web {
+            Some(made) => Some(take_over(made)?),
+            None => listen(settings.web_address).await?,
+        };
         let web_roots = settings.web_roots.clone();
         let federation =
             Federation::open(&store, domain.clone(), web_roots, clock.clone(), random.clone());
@@ -273,6 +278,12 @@ async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Star
     let place = address.to_string();
     let bound = TcpListener::bind(address).await;
     bound.map(Some).map_err(|source| StartError::Listen { place, source })
+}
+
+fn take_over(made: std::net::TcpListener) -> Result<TcpListener, StartError> {
+    let taken = made.set_nonblocking(true).and_then(|()| TcpListener::from_std(made));
+    let place = "the socket that was passed on".to_owned();
+    taken.map_err(|source| StartError::Listen { place, source })
 }
 
 /// Removes what has ended, now and then.

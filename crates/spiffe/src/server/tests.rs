@@ -94,6 +94,7 @@ impl Running {
             x509pop: Some(X509Pop::new(vec![self.nodes_ca.der().to_vec()]).unwrap()),
             clock,
             random: Arc::new(SystemRandom),
+            web: None,
         };
         let server = Server::build(settings, with).await.unwrap();
         (self.nodes, self.web) = (server.node_address(), server.web_address());

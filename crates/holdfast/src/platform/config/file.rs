@@ -1,7 +1,7 @@
 //! `holdfast.toml` as the operator wrote it.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use holdfast_types::SpiffeId;
@@ -38,6 +38,9 @@ pub(crate) struct PlatformFile {
 struct SpiffeFile {
     /// The namespace that services are in: a part of their SPIFFE IDs. Default: `default`.
     namespace: Option<String>,
+    /// Where others read the trust domain's bundle and the keys of its tokens. Port 0 takes a free one
+    /// and keeps it. Default: `127.0.0.1:0`.
+    listen: Option<SocketAddr>,
     /// Where services find the Workload API, such as `/run/spire/sockets/agent.sock`. Default: a
     /// path of this platform's own, which services are told.
     socket: Option<PathBuf>,
@@ -190,6 +193,15 @@ impl SpiffeFile {
         if self.socket.as_ref().is_some_and(|path| !is_fit(path)) {
             problems.add("spiffe.socket", "must be an absolute path of at most 107 bytes");
         }
+        let listen = self.listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
+        // The issuer of its tokens is on localhost.
+        let is_local = match listen.ip() {
+            IpAddr::V4(ip) => [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED].contains(&ip),
+            IpAddr::V6(ip) => [Ipv6Addr::LOCALHOST, Ipv6Addr::UNSPECIFIED].contains(&ip),
+        };
+        if !is_local {
+            problems.add("spiffe.listen", "must be 127.0.0.1 or, for all addresses, 0.0.0.0");
+        }
         let mut authorized_delegates = Vec::new();
         for (index, text) in self.authorized_delegates.iter().enumerate() {
             match SpiffeId::parse(text) {
@@ -200,7 +212,7 @@ impl SpiffeFile {
                 ),
             }
         }
-        Spiffe { namespace, socket: self.socket, authorized_delegates }
+        Spiffe { namespace, listen, socket: self.socket, authorized_delegates }
     }
 }
 
@@ -333,7 +345,7 @@ fn check_names(key: &str, names: &[String], problems: &mut Problems) {
                 && label.len() <= 63
                 && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
         };
-        let address = name.parse::<std::net::IpAddr>().is_ok();
+        let address = name.parse::<IpAddr>().is_ok();
         if !address && (name.len() > 253 || !name.split('.').all(label)) {
             problems.add(key, format!("names no host: {name:?}"));
         }

@@ -58,6 +58,8 @@ pub(crate) enum Tier {
 pub(crate) struct Spiffe {
     /// The namespace of the platform's services, in rules and in their identities.
     pub(crate) namespace: String,
+    /// Where the bundle and OIDC discovery are read; port 0 takes a free one and keeps it.
+    pub(crate) listen: SocketAddr,
     /// Where services find the Workload API, where that is not on the platform's tmpfs.
     pub(crate) socket: Option<PathBuf>,
     /// Who may ask the agent for other services' identities.

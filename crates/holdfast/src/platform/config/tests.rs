@@ -83,6 +83,17 @@ fn delegates_are_ids_of_the_trust_domain() {
 }
 
 #[test]
+fn the_bundle_is_read_where_localhost_is() {
+    let at = |listen: &str| format!("trust_domain = \"d\"\n[spiffe]\nlisten = \"{listen}\"");
+    for good in ["127.0.0.1:8443", "0.0.0.0:8443", "[::1]:0", "[::]:0"] {
+        let platform = resolve(&at(good)).unwrap();
+        assert_eq!(platform.spiffe.listen, good.parse().unwrap());
+    }
+    let problems = resolve(&at("192.0.2.1:8443")).unwrap_err();
+    assert_eq!(problems[0].0, "spiffe.listen");
+}
+
+#[test]
 fn an_unknown_key_is_met_with_the_nearest_known_one() {
     let problems = resolve("trust_domain = \"d\"\n[vault]\nengin = \"managed\"").unwrap_err();
     assert!(problems[0].1.ends_with("did you mean `engine`?"), "{problems:?}");

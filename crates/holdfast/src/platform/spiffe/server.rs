@@ -1,7 +1,7 @@
 //! The SPIFFE server: its authorities are intermediates under the platform root.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use super::super::part::PartPlan;
 use super::super::root::PlatformRoot;
 use super::super::state::State;
 use super::{SERVER, Sockets};
+use crate::spiffe::WEB;
 
 /// Its uid, among those of the platform: the last, as services are counted from the first.
 pub(crate) const SLOT: u32 = 15;
@@ -61,14 +62,15 @@ impl Server {
         format!("https://localhost:{}", web.port())
     }
 
-    /// How it is run: the key of its store and that of the platform root are handed over on
-    /// descriptors.
+    /// How it is run: the key of its store, that of the platform root and `web`, the socket at its
+    /// address of that name, are handed over on descriptors.
     pub(crate) fn plan(
         &self,
         platform: &Platform,
         state: &State,
         root: &PlatformRoot,
         seal_key: &SecretBytes,
+        web: TcpListener,
     ) -> anyhow::Result<PartPlan> {
         let seal_key = files::in_memory("holdfast-spiffe-key", seal_key.expose(), &self.account)?;
         let root_key = root.key_pem();
@@ -115,7 +117,7 @@ impl Server {
             account: self.account.clone(),
             death_signal: Signal::SIGKILL,
             inherit: vec![seal_key.into(), root_key.into()],
-            socket: None,
+            socket: Some((WEB, web.into())),
             secrets: None,
             confinement: None,
             cgroup: None,

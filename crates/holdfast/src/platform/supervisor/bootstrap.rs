@@ -1,7 +1,7 @@
 //! From nothing to a running platform, in order. Every step is safe to repeat, so that a start
 //! after a kill at any point goes the same way again.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -83,20 +83,22 @@ async fn start_vault(running: &Rc<Running>) -> anyhow::Result<()> {
         .listener
         .step(format!("starting the secrets server ({})", platform.vault.engine.word()));
     let mut record = running.record.borrow().clone();
-    let socket = listen_on(listen, record.ports.vault, "vault.listen").await?;
-    let address = socket.local_addr()?;
-    record.ports.vault = address.port();
-    // OpenBao takes no socket over, and needs a second port for itself.
-    let socket = match platform.vault.engine {
+    let (address, socket) = match platform.vault.engine {
+        // OpenBao takes no socket over, and needs a second port for itself.
         Engine::Managed { .. } => {
-            drop(socket);
+            let address = running.reserve(listen, record.ports.vault, "vault.listen").await?;
             let any = SocketAddr::new(listen.ip(), 0);
-            let cluster = listen_on(any, record.ports.vault_cluster, "vault.listen").await?;
-            record.ports.vault_cluster = cluster.local_addr()?.port();
-            None
+            let cluster = running.reserve(any, record.ports.vault_cluster, "vault.listen").await?;
+            record.ports.vault_cluster = cluster.port();
+            (address, None)
         }
-        _ => Some(socket),
+        _ => {
+            let bind = || ports::bind(listen, record.ports.vault, "vault.listen");
+            let socket = claim(bind).await?;
+            (socket.local_addr()?, Some(socket))
+        }
     };
+    record.ports.vault = address.port();
     running.save(&record)?;
     let server = vault::Server::prepare(
         &platform.vault,
@@ -145,9 +147,9 @@ async fn start_vault(running: &Rc<Running>) -> anyhow::Result<()> {
 /// What the SPIFFE server is run by. It finds the identities of the platform directory, or, where
 /// those are wrong, what was in force before: the first apply says what is wrong.
 async fn prepare_spiffe(running: &Rc<Running>) -> anyhow::Result<PartPlan> {
-    let any = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+    let listen = running.platform.spiffe.listen;
     let mut record = running.record.borrow().clone();
-    let socket = listen_on(any, record.ports.spiffe, "the SPIFFE server's").await?;
+    let socket = claim(|| ports::bind(listen, record.ports.spiffe, "spiffe.listen")).await?;
     let web = socket.local_addr()?;
     record.ports.spiffe = web.port();
     running.save(&record)?;
@@ -166,7 +168,7 @@ async fn prepare_spiffe(running: &Rc<Running>) -> anyhow::Result<PartPlan> {
     *running.declarations.borrow_mut() = Rc::new(declarations);
     let server = spiffe::Server::prepare(&running.state, &running.sockets, web)?;
     let key = running.seal_key.for_spiffe()?;
-    server.plan(&running.platform, &running.state, &running.root, &key)
+    server.plan(&running.platform, &running.state, &running.root, &key, socket)
 }
 
 async fn start_spiffe_server(running: &Rc<Running>, server: PartPlan) -> anyhow::Result<()> {
@@ -209,10 +211,7 @@ async fn reach_vault(running: &Rc<Running>) -> anyhow::Result<()> {
 async fn start_postgres(running: &Rc<Running>, config: &config::Postgres) -> anyhow::Result<()> {
     running.listener.step("starting PostgreSQL");
     let mut record = running.record.borrow().clone();
-    let socket = listen_on(config.listen, record.ports.postgres, "postgres.listen").await?;
-    let address = socket.local_addr()?;
-    // PostgreSQL takes no socket over.
-    drop(socket);
+    let address = running.reserve(config.listen, record.ports.postgres, "postgres.listen").await?;
     record.ports.postgres = address.port();
     running.save(&record)?;
     let server = postgres::Server::prepare(&running.state, &running.secrets_directory, address)?;
@@ -383,6 +382,20 @@ async fn forget(paths: &[String], vault: &VaultClient, record: &Path) -> anyhow:
 }
 
 impl Running {
+    /// Keeps a port for a part that takes no socket over, as long as the platform is up. Gives the
+    /// address.
+    async fn reserve(
+        &self,
+        listen: SocketAddr,
+        earlier: u16,
+        key: &str,
+    ) -> anyhow::Result<SocketAddr> {
+        let socket = claim(|| ports::reserve(listen, earlier, key)).await?;
+        let address = socket.local_addr()?;
+        self.reserved.borrow_mut().push(socket);
+        Ok(address)
+    }
+
     /// The same client with a token that may apply: the supervisor's own for five minutes, or the
     /// one that the operator gave for an external engine.
     pub(super) async fn log_in(&self, vault: &VaultClient) -> anyhow::Result<VaultClient> {
@@ -505,13 +518,14 @@ pub(crate) fn external_client(
     Ok(VaultClient::new(&config)?)
 }
 
-async fn listen_on(listen: SocketAddr, earlier: u16, key: &str) -> anyhow::Result<TcpListener> {
+/// Makes a socket, once nobody has its port any more.
+async fn claim<S>(make: impl Fn() -> anyhow::Result<S>) -> anyhow::Result<S> {
     let deadline = Instant::now() + PORT_LIMIT;
     loop {
-        match ports::bind(listen, earlier, key) {
+        match make() {
             // A server that follows its supervisor into death needs a moment.
             Err(_) if Instant::now() < deadline => sleep(Duration::from_millis(100)).await,
-            bound => return bound,
+            made => return made,
         }
     }
 }

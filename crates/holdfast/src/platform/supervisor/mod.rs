@@ -19,6 +19,7 @@ use anyhow::{Context, ensure};
 use holdfast_client::vault::VaultClient;
 use holdfast_types::{Clock, SecretString, SystemClock, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio_util::sync::CancellationToken;
@@ -83,6 +84,8 @@ struct Running {
     vault: RefCell<Option<VaultClient>>,
     postgres: RefCell<Option<postgres::Server>>,
     versions: RefCell<Vec<(String, String)>>,
+    /// The ports of parts that make their own sockets.
+    reserved: RefCell<Vec<TcpSocket>>,
     /// In the order in which they were started.
     parts: RefCell<Vec<PartHandle>>,
     certificates: RefCell<Vec<renewal::Certificate>>,
@@ -247,6 +250,7 @@ fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Ru
         vault: RefCell::default(),
         postgres: RefCell::default(),
         versions: RefCell::default(),
+        reserved: RefCell::default(),
         parts: RefCell::default(),
         certificates: RefCell::default(),
         facts: RefCell::default(),
