@@ -1,7 +1,7 @@
 //! The state directory: what a platform remembers between two runs.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -116,12 +116,35 @@ impl State {
         options.create(true).truncate(false).write(true).mode(0o600);
         let file = options.open(&path).with_context(|| format!("open {}", path.display()))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Lock(file))),
+            Ok(()) if self.is_lock(&file)? => Ok(Some(Lock(file))),
+            // Purged between the two steps: who comes next makes another file, and holds that.
+            Ok(()) => bail!("{} is being removed; try again", self.directory.display()),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("lock {}", path.display()))
             }
         }
+    }
+
+    /// Whether the file is still the one that others would lock.
+    fn is_lock(&self, file: &File) -> anyhow::Result<bool> {
+        let held = file.metadata()?;
+        let there = fs::metadata(self.lock_path());
+        Ok(there.is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())))
+    }
+
+    /// Passes when parts with users of their own, which only root gives them, can get here.
+    pub(crate) fn check_passable(&self) -> anyhow::Result<()> {
+        for above in self.directory.ancestors().skip(1).filter(|_| Uid::effective().is_root()) {
+            let mode = fs::metadata(above)?.permissions().mode() & 0o777;
+            ensure!(
+                mode & 0o001 != 0,
+                "{} is closed to the users of the parts (mode {mode:04o}); choose another state directory with --state, or run: chmod o+x {}",
+                above.display(),
+                above.display()
+            );
+        }
+        Ok(())
     }
 
     /// What earlier runs left, or nothing before the first.
@@ -281,6 +304,30 @@ mod tests {
         assert!(state.lock().unwrap().is_none());
         drop(lock);
         assert!(state.lock().unwrap().is_some());
+        // One that is purged is nobody's.
+        let path = state.lock_path();
+        let opened = File::open(&path).unwrap();
+        assert!(state.is_lock(&opened).unwrap());
+        fs::remove_file(&path).unwrap();
+        assert!(!state.is_lock(&opened).unwrap());
+        let again = state.lock().unwrap();
+        assert!(again.is_some() && !state.is_lock(&opened).unwrap());
+    }
+
+    #[test]
+    fn a_directory_that_parts_cannot_reach_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::create(&directory.path().join("s")).unwrap();
+        let set = |mode| {
+            fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let closed = format!("{} is closed to the users of the parts", directory.path().display());
+        for (mode, is_closed) in [(0o700, Uid::effective().is_root()), (0o711, false)] {
+            set(mode);
+            let checked = state.check_passable().map_err(|error| error.to_string());
+            let is_named = checked.as_ref().is_err_and(|error| error.starts_with(&closed));
+            assert_eq!(is_named, is_closed, "{mode:o}: {checked:?}");
+        }
     }
 
     #[test]

@@ -173,6 +173,7 @@ async fn supervise(options: Options) -> anyhow::Result<()> {
 /// Opens what is locked, makes what is missing.
 fn open(options: Options, platform: Platform, state: State) -> anyhow::Result<Running> {
     super::space::check(state.directory())?;
+    state.check_passable()?;
     let Options { seal_file, seal, secrets, leaf_lifetime, authority_lifetime, .. } = options;
     let listener = options.listener;
     let record = state.record()?;

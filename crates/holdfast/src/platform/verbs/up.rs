@@ -83,6 +83,8 @@ impl Up {
     /// Another `up` was here first.
     fn already_up(&self, state: &State) -> anyhow::Result<()> {
         let found: Option<status::Status> = block_on(control::ask(state, &Request::Status))?;
+        // What is ill about a platform that is being started is for whoever starts it.
+        let found = found.filter(|found| found.ready);
         let found = found.context("another `holdfast up` is at work; see `holdfast status`")?;
         print!("{}", found.text(SystemClock.now()));
         if let Some(worst) = found.worst {
