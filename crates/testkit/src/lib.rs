@@ -10,7 +10,7 @@ mod trust_domain;
 
 pub use ca::{Ca, Leaf};
 pub use clock::FakeClock;
-pub use elsewhen::move_clock;
+pub use elsewhen::{move_clock, set_clock};
 pub use postgres::{Postgres, PostgresSettings};
 pub use stock::{Envoy, PublishedCrate, PublishedOutcome, Spire, Stock, StockServer, install_go};
 pub use trust_domain::{Registration, SpiffeEngine, TrustDomain, TrustDomainSettings};

@@ -15,7 +15,7 @@ use crate::session::{Life, is_refusal};
 /// How long to wait after a renewal that got no answer.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The longest sleep.
-const NAP: Duration = Duration::from_secs(60);
+const NAP: Duration = Duration::from_secs(10);
 
 /// What is renewed, by a client that carries the token for it.
 pub(crate) struct Renewing {

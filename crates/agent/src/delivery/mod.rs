@@ -45,7 +45,7 @@ use crate::store::{Core, Done, Failure, FailureKind, Moment, RetiredLease, fetch
 /// How often old generations and watched files are looked after.
 const LOOK: Duration = Duration::from_secs(1);
 /// The longest sleep: the clock that waits use stands still while the machine sleeps.
-const NAP: Duration = Duration::from_secs(60);
+const NAP: Duration = Duration::from_secs(10);
 /// How often a server is asked how it is, while there is no token to ask anything else.
 const PROBE: Duration = Duration::from_secs(5);
 

@@ -18,7 +18,7 @@ use crate::config::ServerConfig;
 
 /// The longest sleep. The wall clock says when a token ends, and it goes on while a machine sleeps
 /// and timers do not.
-const NAP: Duration = Duration::from_secs(60);
+const NAP: Duration = Duration::from_secs(10);
 /// How many doubts wait; they are all about one token.
 const DOUBTS: usize = 16;
 

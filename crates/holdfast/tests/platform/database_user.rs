@@ -11,7 +11,7 @@ pub(crate) const CREDENTIALS: [&str; 3] = ["read", "-format=json", "database/cre
 
 /// A database user that lives as long as its lease.
 pub(crate) struct DatabaseUser {
-    name: String,
+    pub(crate) name: String,
     password: String,
     pub(crate) lease: String,
 }

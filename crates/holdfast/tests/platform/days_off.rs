@@ -6,17 +6,19 @@
 
 use std::fs;
 use std::thread;
+use std::time::Duration;
 
 use holdfast_types::{Clock as _, SystemClock, Timestamp};
 use serde_json::Value;
 
 use crate::database_user::{CREDENTIALS, DatabaseUser};
 use crate::delivery::{add_service, file};
-use crate::renewal::served;
+use crate::renewal::{is_valid_at, served};
 use crate::world::{Who, World, both, wait_for};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
+const HALF_A_DAY: i64 = 12 * HOUR;
 const TEMPLATES: &str = "templates = [\"templates/app.env.ctmpl\"]\n";
 
 /// At the times of the three, all leases, tokens, logins, SVIDs and the authorities that signed them are
@@ -86,6 +88,56 @@ fn heals(since: i64, renewed: bool) {
     assert!(!log.contains("sealed key"), "the supervisor's SVID was good at once: {log}");
     assert!(world.run("apply", &[]).starts_with("0 changes"));
     world.run("down", &["--purge"]);
+    world.assert_nothing_left();
+}
+
+/// As if the machine slept for half a day, and then somebody set its clock right, which had been wrong all
+/// the time. Nobody starts anything anew.
+#[test]
+fn a_running_platform_follows_the_clock_wherever_it_jumps() {
+    let world = World::embedded(Who::Caller);
+    add_service(&world, "");
+    let config = world.config();
+    world.write_config(&config.replace(TEMPLATES, "policies = [\"probe\"]\n"));
+    world.live(1);
+    // They are looked at each twenty seconds.
+    let mut supervisor = world.supervise(&["--leaf-lifetime", "1200"]);
+    wait_for(|| world.verb("status", &[]).output().unwrap().status.success());
+    world.run("login", &[]);
+    let ask = |arguments: &[&str]| {
+        let mut command = world.command(world.path("bin/holdfast"));
+        world.succeed(command.arg("vault").args(arguments).envs(world.environment()))
+    };
+    ask(&["kv", "put", "secret/probe", "word=kept"]);
+    let left = DatabaseUser::read(&mut world.bao(&CREDENTIALS), &world);
+    let token = fs::read_to_string(world.home().join(".vault-token")).unwrap();
+    let is_valid = |time| ["vault", "postgres"].iter().all(|part| is_valid_at(&world, part, time));
+
+    world.jump(HALF_A_DAY);
+    let then = || SystemClock.now() + Duration::from_secs(HALF_A_DAY.unsigned_abs());
+    wait_for(|| is_valid(then()));
+    wait_for(|| world.status()["worst"].is_null());
+    world.run("login", &[]);
+    assert_eq!(ask(&["kv", "get", "-field=word", "secret/probe"]).trim(), "kept");
+    ask(&CREDENTIALS);
+
+    // Stock clients have the system's time.
+    world.jump(0);
+    assert!(!is_valid(SystemClock.now()));
+    wait_for(|| is_valid(SystemClock.now()));
+    wait_for(|| world.status()["worst"].is_null());
+    world.run("login", &[]);
+    let kept = world.succeed(&mut world.bao(&["kv", "get", "-field=word", "secret/probe"]));
+    assert_eq!(kept, "kept");
+    let user = DatabaseUser::read(&mut world.bao(&CREDENTIALS), &world);
+    user.write_as(&world);
+    let sql = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{}'", left.name);
+    wait_for(|| world.succeed(&mut user.psql(&world, &sql)).trim() == "0");
+    let mut old = world.bao(&["token", "lookup"]);
+    let refused = world.fail(old.env("BAO_TOKEN", token.trim()));
+    assert!(refused.contains("Code: 403"), "{refused}");
+    world.run("down", &["--purge"]);
+    supervisor.wait().unwrap();
     world.assert_nothing_left();
 }
 

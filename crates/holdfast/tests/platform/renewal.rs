@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use holdfast_types::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -116,6 +117,13 @@ fn tls(world: &World, part: &str, address: &str) -> Command {
 /// The certificate that a part serves with now, in PEM; it is verified.
 pub(crate) fn served(world: &World, part: &str) -> String {
     served_at(world, part, &address(world, part))
+}
+
+/// Whether a client whose clock says `time` accepts what a part serves with now.
+pub(crate) fn is_valid_at(world: &World, part: &str, time: Timestamp) -> bool {
+    let mut command = tls(world, part, &address(world, part));
+    command.args(["-attime", &time.as_second().to_string()]);
+    command.stdin(Stdio::null()).output().unwrap().status.success()
 }
 
 pub(crate) fn served_at(world: &World, part: &str, address: &str) -> String {

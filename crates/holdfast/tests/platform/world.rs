@@ -87,6 +87,11 @@ impl World {
         }
     }
 
+    /// The same for what runs already, in a world that lives by a moved clock.
+    pub(crate) fn jump(&self, seconds: i64) {
+        holdfast_testkit::set_clock(&self.path("bin/holdfast"), seconds);
+    }
+
     /// The managed engine.
     pub(crate) fn managed(who: Who) -> Self {
         Self::new(who, "engine = \"managed\"\nlisten = \"127.0.0.1:0\"\nbinary = \"BAO\"")

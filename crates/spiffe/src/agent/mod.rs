@@ -134,7 +134,7 @@ impl Agent {
     /// The transport failed.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), tonic::transport::Error> {
         let Self { socket, admin, source, registry, core, delegated } = self;
-        let follow = tokio::spawn(registry::follow(source.watch(), registry));
+        let follow = tokio::spawn(registry::follow(source.watch(), registry, core.clock.clone()));
         let attestor = core.attestor.clone();
         let introduced = tokio::spawn(async move { attestor.keep_reading().await });
         let workload = SpiffeWorkloadApiServer::new(Workload::new(core.clone()))

@@ -2,11 +2,19 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
+use holdfast_types::{Clock, Timestamp};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::entries::Parts;
 use crate::{Entry, Selector, Snapshot};
+
+/// How often the clock is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// What it may go on otherwise meanwhile: clocks are kept right by small steps.
+const STEP: Duration = Duration::from_secs(2);
 
 /// What the server said last, ready to be asked.
 #[derive(Debug, Clone)]
@@ -86,14 +94,18 @@ fn wants_hash(entry: &Entry) -> bool {
     entry.selectors.iter().any(is_hash)
 }
 
-/// Keeps a registry of what `snapshots` says, until that ends.
+/// Keeps a registry of what `snapshots` says, until that ends. Whoever watches it is woken where the clock
+/// jumped as well: a machine slept, or its clock was set, and waits are of no use then.
 pub(super) async fn follow(
     mut snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     registry: watch::Sender<Option<Arc<Registry>>>,
+    clock: Arc<dyn Clock>,
 ) {
+    let mut look = (clock.now(), Instant::now());
+    let mut is_new = true;
     loop {
         let snapshot = snapshots.borrow_and_update().clone();
-        if let Some(snapshot) = snapshot {
+        if let Some(snapshot) = snapshot.filter(|_| is_new) {
             let before = registry.borrow().clone();
             // The first hundred thousand entries take a while.
             let make = move || Registry::new(before.as_deref(), snapshot);
@@ -101,10 +113,27 @@ pub(super) async fn follow(
                 registry.send_replace(Some(Arc::new(made)));
             }
         }
-        if snapshots.changed().await.is_err() {
-            return;
+        is_new = tokio::select! {
+            changed = snapshots.changed() => match changed {
+                Ok(()) => true,
+                Err(_) => return,
+            },
+            () = tokio::time::sleep(LOOK) => false,
+        };
+        let now = (clock.now(), Instant::now());
+        if has_jumped(look, now) {
+            tracing::info!(from = %look.0, to = %now.0, "the clock jumped");
+            registry.send_modify(|_| ());
         }
+        look = now;
     }
+}
+
+/// Whether the clock on the wall went on otherwise than time did, between two looks at both.
+fn has_jumped(then: (Timestamp, Instant), now: (Timestamp, Instant)) -> bool {
+    let milliseconds = now.0.as_millisecond().saturating_sub(then.0.as_millisecond());
+    let expected = i64::try_from((now.1 - then.1).as_millis()).unwrap_or(i64::MAX);
+    milliseconds.abs_diff(expected) > u64::try_from(STEP.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -133,6 +162,17 @@ mod tests {
             assert_eq!(got, want, "{seen:?}");
         }
         assert!(!registry.wants_hash());
+    }
+
+    #[test]
+    fn a_clock_that_jumps_is_told_from_one_that_goes() {
+        let (at, begun) = (Timestamp::from_second(1_000_000).unwrap(), Instant::now());
+        let hour = Duration::from_secs(3600);
+        for (wall, time, want) in [(5, 5, false), (6, 5, false), (0, 5, true), (43_205, 5, true)] {
+            let now = (at + Duration::from_secs(wall), begun + Duration::from_secs(time));
+            assert_eq!(has_jumped((at, begun), now), want, "{wall} {time}");
+        }
+        assert!(has_jumped((at, begun), (at - hour, begun + LOOK)));
     }
 
     #[test]

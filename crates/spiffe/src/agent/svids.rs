@@ -57,6 +57,8 @@ struct Cell {
 
 struct Held {
     svid: Arc<Svid>,
+    /// When it was last asked for.
+    asked: Timestamp,
     /// When to look at it again.
     next: Timestamp,
     /// The bundle that was seen to hold its authority.
@@ -99,7 +101,8 @@ impl Svids {
             Ok(svid) => {
                 let svid = Arc::new(svid);
                 let next = svid.rotate_at;
-                *held = Some(Held { svid: svid.clone(), next, sequence: bundle.sequence });
+                let sequence = bundle.sequence;
+                *held = Some(Held { svid: svid.clone(), asked: now, next, sequence });
                 Ok((svid, next))
             }
             Err(error) => match held.as_mut() {
@@ -110,7 +113,7 @@ impl Svids {
                         error = %error,
                         "sign another SVID"
                     );
-                    held.next = (now + RETRY).min(held.svid.not_after);
+                    (held.asked, held.next) = (now, (now + RETRY).min(held.svid.not_after));
                     Ok((held.svid.clone(), held.next))
                 }
                 _ => Err(error),
@@ -169,9 +172,18 @@ impl Cell {
         if held.sequence != bundle.sequence && leads_to(&held.svid, bundle) {
             held.sequence = bundle.sequence;
         }
-        let is_good = held.sequence == bundle.sequence && now < held.next;
+        let is_time = was_before(held.asked, now) && now < held.next;
+        let is_good = held.sequence == bundle.sequence && is_time;
         is_good.then(|| (held.svid.clone(), held.next))
     }
+}
+
+/// Whether a moment was before `now`. If not, the clock was set back meanwhile, and what was signed then may
+/// not be valid yet.
+pub(super) fn was_before(moment: Timestamp, now: Timestamp) -> bool {
+    /// What a clock that is kept right by small steps may go back.
+    const STEP: Duration = Duration::from_secs(2);
+    moment <= now + STEP
 }
 
 /// Half of the time from `now` to `end`, give or take a tenth of that time.

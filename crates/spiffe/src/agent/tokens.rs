@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use holdfast_keys::SignedToken;
 use holdfast_types::{Clock, Random, Timestamp};
 
-use super::svids::half_life;
+use super::svids::{half_life, was_before};
 use crate::{Bundle, Entry, JwtSvid, MintError, Source};
 
 /// So many tokens are kept; then the old ones go, or all of them.
@@ -26,6 +26,7 @@ pub(super) struct Tokens {
 struct Kept {
     token: Arc<JwtSvid>,
     key_id: Option<String>,
+    asked: Timestamp,
     until: Timestamp,
 }
 
@@ -53,6 +54,7 @@ impl Tokens {
         let now = self.clock.now();
         let key = (entry.id.clone(), entry.revision, audiences.iter().cloned().collect());
         if let Some(kept) = self.lock().get(&key)
+            && was_before(kept.asked, now)
             && now < kept.until
             && is_by(kept.key_id.as_deref(), bundle)
         {
@@ -68,7 +70,7 @@ impl Tokens {
         if kept.len() >= KEPT {
             kept.clear();
         }
-        kept.insert(key, Kept { token: token.clone(), key_id, until });
+        kept.insert(key, Kept { token: token.clone(), key_id, asked: now, until });
         Ok(token)
     }
 

@@ -19,7 +19,7 @@ use super::super::certificate::ServerCertificate;
 use super::Running;
 
 /// How often they are looked at, at least. By the wall clock, so that a machine that slept catches up.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_secs(5);
 /// How much of its life a certificate serves before the next one is asked for.
 const RENEW_AT: f64 = 0.5;
 /// The same before the platform root signs in place of the trust domain.
@@ -83,7 +83,10 @@ async fn renew_one(running: &Running, index: usize) -> Option<String> {
     let part = {
         let certificates = running.certificates.borrow();
         let one = certificates.get(index)?;
-        let is_due = one.is_substitute || SystemClock.now() >= at(&one.info, RENEW_AT);
+        let now = SystemClock.now();
+        // The clock may have been set back.
+        let is_early = now < one.info.not_before;
+        let is_due = one.is_substitute || is_early || now >= at(&one.info, RENEW_AT);
         is_due.then(|| one.part.clone())?
     };
     let signed = match running.domain() {

@@ -221,22 +221,24 @@ impl Authorities {
 
     /// Keeps the authorities up until shutdown.
     pub async fn run(&self, shutdown: CancellationToken) {
-        /// A sleeping machine's clock goes on: what is due is looked at this often at least.
-        const LONGEST: Duration = Duration::from_secs(60);
+        /// A sleeping machine's clock goes on, and clocks are set: what is due is looked at this often at
+        /// least.
+        const LOOK: Duration = Duration::from_secs(2);
+        const LONGEST_RETRY: Duration = Duration::from_secs(60);
         const FIRST_RETRY: Duration = Duration::from_secs(1);
         let mut retry = FIRST_RETRY;
         loop {
             let wait = match self.advance().await {
                 Ok(()) => {
                     retry = FIRST_RETRY;
-                    self.rest().clamp(Duration::from_millis(100), LONGEST)
+                    self.rest().clamp(Duration::from_millis(100), LOOK)
                 }
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
                     let upstream =
                         self.upstream.as_ref().map_or("none", |upstream| upstream.name());
                     warn!(error, upstream, "keep the authorities up");
-                    retry = (retry * 2).min(LONGEST);
+                    retry = (retry * 2).min(LONGEST_RETRY);
                     retry
                 }
             };
