@@ -97,10 +97,12 @@ impl Jwt {
             |why: TokenError| format!("invalid algorithm (alg) header parameter: {why}");
         let signature =
             |why: &dyn ToString| format!("error verifying token signature: {}", why.to_string());
-        let token = SignedToken::parse(token.expose()).map_err(|error| match error {
-            TokenError::Unsigned | TokenError::Algorithm => algorithm(error),
-            other => signature(&other),
-        })?;
+        // From a file it comes with the end of its line.
+        let token =
+            SignedToken::parse(token.expose().trim_ascii()).map_err(|error| match error {
+                TokenError::Unsigned | TokenError::Algorithm => algorithm(error),
+                other => signature(&other),
+            })?;
         active.keys.verify(&token).await.map_err(|error| {
             if let VerifyError::Fetch(cause) = &error {
                 // Whoever logs in is not told how the server reaches the issuer.

@@ -68,8 +68,9 @@ async fn a_login_carries_what_role_and_claims_say() {
     )
     .await;
     let token = signer.sign(&claims(&json!({ "org": { "name": "n" } })));
-    for name in ["app", "APP", ""] {
-        let auth = log_in(&mount, name, &token).await.unwrap();
+    let line = format!("{token}\n");
+    for (name, token) in [("app", &token), ("APP", &token), ("", &token), ("app", &line)] {
+        let auth = log_in(&mount, name, token).await.unwrap();
         let alias = auth.alias.unwrap();
         assert_eq!((alias.name.as_str(), auth.display_name.as_str()), ("s", "s"));
         assert_eq!(json!(auth.metadata), json!({ "role": "app", "org": "n" }));

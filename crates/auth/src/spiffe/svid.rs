@@ -111,7 +111,8 @@ pub(super) fn verify_jwt(
     audiences: &[String],
     now: Timestamp,
 ) -> Result<SpiffeId, SvidError> {
-    let token = SignedToken::parse(token).map_err(|error| match error {
+    // From a file it comes with the end of its line.
+    let token = SignedToken::parse(token.trim_ascii()).map_err(|error| match error {
         TokenError::Unsigned => SvidError::Unsigned,
         other => SvidError::Token(other),
     })?;

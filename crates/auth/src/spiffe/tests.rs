@@ -110,12 +110,14 @@ async fn a_workload_logs_in_by_either_kind_of_svid() {
     let mount = mount(fixed(&bundle(&[&ca], &[&signer]))).await;
     let svid = ca.svid(ID);
     let token = signer.sign(&claims(&json!({})));
+    let line = format!("{token}\n");
     let between = ca.intermediate("between");
     let below = between.svid(ID);
     for (show, kind) in [
         (Show::Certificate(&[&svid.certificate_der]), "x509"),
         (Show::Certificate(&[&below.certificate_der, between.der()]), "x509"),
         (Show::Jwt(&token), "jwt"),
+        (Show::Jwt(&line), "jwt"),
         (Show::Bearer(&token), "jwt"),
     ] {
         let auth = log_in(&mount, "APPS", &show).await.unwrap();
