@@ -3,7 +3,6 @@
 
 pub mod approle;
 pub mod cert;
-mod fetch;
 mod glob;
 #[cfg(test)]
 mod issuer;

@@ -8,15 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use holdfast_barrier::View;
+use holdfast_client::fetch::Fetcher;
 use holdfast_keys::x509::{Certificate, RevocationList, decimal, decode_pem};
 use holdfast_logical::{Error, Reply, Request, Response};
-use holdfast_types::{Clock, Timestamp, rfc3339};
+use holdfast_types::{Chain, Clock, Timestamp, rfc3339};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, RwLock};
 use tracing::warn;
-
-use crate::fetch::{Fetcher, chain};
 
 /// As OpenBao writes a time that is not known.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
@@ -194,6 +193,6 @@ fn stored(url: String, list: &RevocationList) -> Stored {
 
 async fn fetch(url: String) -> Result<Stored, String> {
     let fetcher = Fetcher::new("").ok_or("no HTTP client")?;
-    let body = fetcher.get(&url).await.map_err(|error| chain(&error))?;
+    let body = fetcher.get(&url).await.map_err(|error| Chain(&error).to_string())?;
     Ok(stored(url, &parse(&body)?))
 }

@@ -1,9 +1,8 @@
 //! What an issuer says of itself: its discovery document and its keys.
 
+use holdfast_client::fetch::{FetchError, Fetcher};
 use holdfast_keys::KeyError;
 use serde::Deserialize;
-
-use crate::fetch::{FetchError, Fetcher};
 
 /// Why an issuer's documents could not be had.
 #[derive(Debug, thiserror::Error)]

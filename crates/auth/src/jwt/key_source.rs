@@ -3,14 +3,15 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use holdfast_client::fetch::Fetcher;
 use holdfast_keys::{Jwks, KeyError, PublicKey, SignedToken};
+use holdfast_types::Chain;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::config::Config;
 use super::discovery::{Discovery, IssuerError};
-use crate::fetch::{Fetcher, chain};
 
 /// Whoever sends tokens with invented key ids makes us fetch no more often than this.
 const MIN_INTERVAL: Duration = Duration::from_secs(5);
@@ -45,7 +46,7 @@ impl KeySourceError {
     /// OpenBao tells the cause of a failed discovery, and of nothing else.
     pub(super) fn told_to_clients(&self) -> String {
         match self {
-            Self::Discovery(cause) => format!("{self}: {}", chain(cause)),
+            Self::Discovery(cause) => format!("{self}: {}", Chain(cause)),
             _ => self.to_string(),
         }
     }
@@ -114,9 +115,10 @@ impl KeySource {
     pub(super) async fn problem(&self) -> Option<String> {
         match self {
             Self::Remote(remote) if remote.cached().is_none() => match &remote.location {
-                Location::Issuer(issuer) => {
-                    Discovery::fetch(&remote.fetcher, issuer).await.err().map(|error| chain(&error))
-                }
+                Location::Issuer(issuer) => Discovery::fetch(&remote.fetcher, issuer)
+                    .await
+                    .err()
+                    .map(|error| Chain(&error).to_string()),
                 Location::Jwks(_) => None,
             },
             _ => None,
@@ -195,7 +197,7 @@ impl RemoteKeys {
         match (fetched, usable) {
             (Ok(fetched), _) => Ok(fetched),
             (Err(error), Some(usable)) => {
-                warn!(error = chain(&error), "fetch the key set");
+                warn!(error = %Chain(&error), "fetch the key set");
                 Ok(usable)
             }
             (Err(error), None) => Err(VerifyError::Fetch(error)),

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use holdfast_keys::{SignedToken, TokenError};
 use holdfast_logical::{Auth, EntityAlias, Error, Reply, Request, Response, TokenParams};
-use holdfast_types::{SecretString, SpiffeId};
+use holdfast_types::{Chain, SecretString, SpiffeId};
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
 use super::key_source::VerifyError;
 use super::role::Role;
 use super::{Active, Jwt, claims};
-use crate::fetch::chain;
 use crate::{source_address, token_params};
 
 impl Jwt {
@@ -106,7 +105,7 @@ impl Jwt {
         active.keys.verify(&token).await.map_err(|error| {
             if let VerifyError::Fetch(cause) = &error {
                 // Whoever logs in is not told how the server reaches the issuer.
-                warn!(error = chain(cause), "fetch the key set");
+                warn!(error = %Chain(cause), "fetch the key set");
             }
             signature(&error)
         })?;

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
+use holdfast_client::fetch::Fetcher;
 use holdfast_keys::PublicKey;
 use holdfast_logical::{Error, Fields};
 use holdfast_types::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-use crate::fetch::Fetcher;
 
 /// Larger files are no tokens and no authorities.
 const MAX_FILE: usize = 1 << 20;

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_client::kubernetes::Api;
 use holdfast_logical::{Auth, EntityAlias, Error, Reply, Request, Response};
-use holdfast_types::SecretString;
+use holdfast_types::{Chain, SecretString};
 use serde_json::{Value, json};
 
 use super::Kubernetes;
-use super::api::{namespace_labels, review};
+use super::api::review;
 use super::config::Config;
 use super::role::{AliasSource, Role};
 use super::service_account::{JwtError, ServiceAccount};
-use crate::fetch::Fetcher;
 use crate::{source_address, token_params};
 
 const CHECK_CONFIG: &str = "compare the mount's config with the cluster";
@@ -47,11 +47,13 @@ impl Kubernetes {
         let fetcher = fetcher.ok_or_else(|| denied("there is no authority to trust".to_owned()))?;
         let reviewer = config.reviewer(&self.local).await;
         let url = config.url();
-        review(&fetcher, &url, reviewer.as_ref(), &token, &account, &role.audience)
+        let caller = reviewer.as_ref().unwrap_or(&token);
+        let api = Api { fetcher: &fetcher, url: &url, caller };
+        review(api, &token, &account, &role.audience)
             .await
             .map_err(|error| denied(error.to_string()))?;
         if !by_name {
-            check_labels(&role, &fetcher, &url, reviewer.as_ref(), &account).await?;
+            check_labels(&role, reviewer.is_some().then_some(api), &account).await?;
         }
         Ok(Some(Response { auth: Some(auth(&name, role, &account)), ..Response::default() }))
     }
@@ -86,23 +88,25 @@ impl Kubernetes {
     }
 }
 
-/// Whether the labels of the account's namespace are those that the role selects.
+/// Whether the labels of the account's namespace are those that the role selects. `api` is asked as
+/// a reviewer, where there is one.
 async fn check_labels(
     role: &Role,
-    fetcher: &Fetcher,
-    url: &str,
-    reviewer: Option<&SecretString>,
+    api: Option<Api<'_>>,
     account: &ServiceAccount,
 ) -> Result<(), Error> {
     let refused = |reason: String| {
         let message = "namespace not authorized".to_owned();
         Error::Status { status: 403, message }.because(reason, CHECK_ROLE)
     };
-    let Some(reviewer) = reviewer else {
+    let Some(api) = api else {
         return Err(refused("a namespace selector needs a token_reviewer_jwt".to_owned()));
     };
-    let labels = namespace_labels(fetcher, url, reviewer, &account.namespace).await;
-    let labels = labels.map_err(|why| refused(format!("ask for the namespace's labels: {why}")))?;
+    let namespace = api
+        .namespace(&account.namespace)
+        .await
+        .map_err(|error| refused(format!("ask for the namespace's labels: {}", Chain(&error))))?;
+    let labels = namespace.metadata.labels;
     match role.selector().is_some_and(|selector| selector.takes(&labels)) {
         true => Ok(()),
         false => Err(refused(format!(

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdfast_barrier::View;
+use holdfast_client::kubernetes::{Clients, POD_FILES};
 use holdfast_logical::{
     Auth, Backend, Connection, Context, Error, Operation, Reply, Request, Response, Route,
     SpecialPaths,
@@ -26,19 +27,16 @@ use holdfast_logical::{
 use holdfast_types::Clock;
 use tokio::sync::Mutex;
 
-use self::api::Clients;
 use self::config::Config;
 use self::role::Role;
 use crate::listing;
 use crate::role_name::{self, is_role_name};
 
 const CONFIG_ENTRY: &str = "config";
-/// Where a pod finds its own token and its cluster's authority.
-const LOCAL: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// The backend of a `kubernetes` mount.
 pub fn backend(context: Context) -> Arc<dyn Backend> {
-    backend_in(context, LOCAL.into())
+    backend_in(context, POD_FILES.into())
 }
 
 /// The same with another place for the pod's own token and authority.

@@ -1,5 +1,6 @@
 //! Tokens of service accounts, and what they claim.
 
+use holdfast_client::kubernetes::{is_label, is_subdomain};
 use holdfast_keys::{Algorithm, PublicKey, SignedToken, TokenError};
 use holdfast_types::Timestamp;
 use serde_json::{Map, Value};
@@ -79,7 +80,7 @@ impl ServiceAccount {
         if account.uid.is_empty() {
             return Err(JwtError::NoUid);
         }
-        match is_name(&account.name) && is_label(&account.namespace) {
+        match is_subdomain(&account.name) && is_label(&account.namespace) {
             true => Ok(account),
             false => Err(JwtError::NoName),
         }
@@ -104,17 +105,6 @@ impl ServiceAccount {
         }
         account
     }
-}
-
-/// A namespace's name, which becomes part of a path (RFC 1123, a label).
-fn is_label(name: &str) -> bool {
-    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&name.len()) && name.bytes().all(known)
-}
-
-/// A service account's name (RFC 1123, a subdomain).
-fn is_name(name: &str) -> bool {
-    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> &'c str {

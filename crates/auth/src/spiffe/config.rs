@@ -1,12 +1,12 @@
 //! `config`: the trust domain, and where its bundle comes from.
 
+use holdfast_client::fetch::Fetcher;
 use holdfast_logical::{Error, Fields};
 use holdfast_types::{SpiffeId, TrustDomain};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::bundle::Bundle;
-use crate::fetch::Fetcher;
 
 /// How the bundle is had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use holdfast_client::fetch::Fetcher;
 use holdfast_keys::x509::{Certificate, GeneralName, verify_server};
 use holdfast_types::{Clock, SpiffeId};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -11,7 +12,6 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::bundle::Bundle;
 use super::config::Config;
-use crate::fetch::Fetcher;
 
 /// A client that takes the endpoint's SVID, and nothing else, by the authorities of `bundle`.
 pub(super) fn fetcher(

@@ -26,13 +26,12 @@ use holdfast_logical::{
     Auth, Backend, Connection, Context, Error, Operation, Reply, Request, Response, Route,
     SpecialPaths,
 };
-use holdfast_types::Clock;
+use holdfast_types::{Chain, Clock};
 use tokio::sync::{Mutex, RwLock};
 
 use self::config::Config;
 use self::role::Role;
 use self::source::Source;
-use crate::fetch::chain;
 use crate::listing;
 use crate::role_name::{self, is_role_name};
 
@@ -167,7 +166,7 @@ impl Spiffe {
                 self.active().await?.ok_or_else(|| Error::invalid("missing trust_domain"))?;
             return match active.source.fetch_now().await {
                 Ok(()) => Ok(None),
-                Err(error) => Err(Error::invalid(format!("fetch the bundle: {}", chain(&error)))),
+                Err(error) => Err(Error::invalid(format!("fetch the bundle: {}", Chain(&error)))),
             };
         }
         let fields = request.fields();
@@ -176,7 +175,7 @@ impl Spiffe {
         let active = self.activate(config);
         let mut warnings = Vec::new();
         if let Err(error) = active.source.fetch_now().await {
-            let told = format!("fetch the bundle: {}", chain(&error));
+            let told = format!("fetch the bundle: {}", Chain(&error));
             if !deferred.unwrap_or_default() {
                 return Err(Error::invalid(told));
             }

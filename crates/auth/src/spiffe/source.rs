@@ -4,8 +4,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use holdfast_barrier::View;
+use holdfast_client::fetch::{FetchError, Fetcher};
 use holdfast_logical::Error;
-use holdfast_types::{Clock, Timestamp, TrustDomain, rfc3339};
+use holdfast_types::{Chain, Clock, Timestamp, TrustDomain, rfc3339};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -15,7 +16,6 @@ use super::bundle::{Bundle, BundleError};
 use super::config::{Config, Profile};
 use super::endpoint;
 use super::svid::SvidError;
-use crate::fetch::{FetchError, Fetcher, chain};
 
 /// The last good document of the endpoint: a restart while the endpoint is away shuts nobody out.
 pub(super) const BUNDLE_ENTRY: &str = "bundle";
@@ -180,7 +180,7 @@ impl Source {
         }
         if let Err(error) = self.fetch().await {
             let domain = self.config.trust_domain.as_str();
-            let error = chain(&error);
+            let error = Chain(&error).to_string();
             match self.known().map(|known| rfc3339(known.fetched_at)) {
                 Some(fetched_at) => {
                     warn!(trust_domain = domain, error, fetched_at, "the last good bundle counts");

@@ -13,7 +13,7 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use holdfast_logical::{Error, Reply, Request, Response};
-use holdfast_types::{SecretString, Timestamp, constant_time_eq};
+use holdfast_types::{Chain, SecretString, Timestamp, constant_time_eq};
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
@@ -23,7 +23,6 @@ pub(super) use self::provider::Provider;
 use self::provider::{ExchangeError, Tokens};
 use super::role::Role;
 use super::{Active, Jwt, claims, login};
-use crate::fetch::chain;
 use crate::source_address;
 
 /// Anybody can begin a login, and what they say of it is kept for minutes: no longer than this, in
@@ -72,7 +71,7 @@ impl Jwt {
         let scopes = role.oidc_scopes.as_deref().unwrap_or_default();
         let url = provider.authorization_url(&pending, &state, scopes, role.max_age).await;
         let url = url.map_err(|error| {
-            warn!(error = chain(&error), "ask the issuer where its users log in");
+            warn!(error = %Chain(&error), "ask the issuer where its users log in");
             Error::invalid("error getting provider for login operation")
         })?;
         Ok(Some(Response::data(json!({ "auth_url": url }))))
@@ -143,7 +142,7 @@ impl Jwt {
         let tokens = provider.exchange(pending, code).await.map_err(|error| {
             if let ExchangeError::Fetch(cause) = &error {
                 // Whoever logs in is not told how the server reaches the issuer.
-                warn!(error = chain(cause), "exchange a code");
+                warn!(error = %Chain(cause), "exchange a code");
             }
             format!("Provider.Exchange: {error}")
         })?;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use holdfast_client::fetch::Fetcher;
 use holdfast_types::SecretString;
 use reqwest::Url;
 use serde::Deserialize;
@@ -11,7 +12,6 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::pending::Pending;
-use crate::fetch::Fetcher;
 use crate::jwt::config::Config;
 use crate::jwt::discovery::{Discovery, IssuerError};
 

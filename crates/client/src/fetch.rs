@@ -1,6 +1,5 @@
 //! Documents of others: fetched in bounded time and size, from where the operator said.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use holdfast_types::SecretString;
@@ -17,27 +16,40 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a document could not be had.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FetchError {
+pub enum FetchError {
+    /// There is no answer, or not all of it in time.
     #[error("get {url}")]
     Request {
+        /// What was asked.
         url: String,
+        /// What went wrong.
         #[source]
         source: reqwest::Error,
     },
+    /// It is not 200.
     #[error("get {url}: status {status}")]
-    Status { url: String, status: StatusCode },
+    Status {
+        /// What was asked.
+        url: String,
+        /// The answer's.
+        status: StatusCode,
+    },
+    /// Nobody's document is so long.
     #[error("get {url}: more than {MAX_DOCUMENT} bytes")]
-    TooLong { url: String },
+    TooLong {
+        /// What was asked.
+        url: String,
+    },
 }
 
 /// A client that follows no redirect: the URL is what the operator trusts.
 #[derive(Debug, Clone)]
-pub(crate) struct Fetcher(Client);
+pub struct Fetcher(Client);
 
 impl Fetcher {
     /// Trusts the certificates in `ca_pem`, or the system's where that is empty. None: the PEM
     /// holds no certificate.
-    pub(crate) fn new(ca_pem: &str) -> Option<Self> {
+    pub fn new(ca_pem: &str) -> Option<Self> {
         let mut builder = builder();
         if !ca_pem.is_empty() {
             let certificates = Certificate::from_pem_bundle(ca_pem.as_bytes()).ok()?;
@@ -50,26 +62,31 @@ impl Fetcher {
     }
 
     /// Verifies servers as `tls` says.
-    pub(crate) fn with_tls(tls: ClientConfig) -> Option<Self> {
+    pub fn with_tls(tls: ClientConfig) -> Option<Self> {
         builder().tls_backend_preconfigured(tls).build().ok().map(Self)
     }
 
-    /// The document at `url`, which must be answered with 200.
-    pub(crate) async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
+    /// The document at `url`.
+    ///
+    /// # Errors
+    /// See [`FetchError`]; an answer other than 200 is one.
+    pub async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
         expect_ok(url, send(url, self.0.get(url)).await?)
     }
 
     /// The same with a bearer token.
-    pub(crate) async fn get_as(
-        &self,
-        url: &str,
-        token: &SecretString,
-    ) -> Result<Vec<u8>, FetchError> {
+    ///
+    /// # Errors
+    /// As with [`Fetcher::get`].
+    pub async fn get_as(&self, url: &str, token: &SecretString) -> Result<Vec<u8>, FetchError> {
         expect_ok(url, send(url, self.0.get(url).bearer_auth(token.expose())).await?)
     }
 
     /// Posts JSON with a bearer token, and gives whatever is answered.
-    pub(crate) async fn post_json(
+    ///
+    /// # Errors
+    /// There is no whole answer.
+    pub async fn post_json(
         &self,
         url: &str,
         token: &SecretString,
@@ -79,7 +96,10 @@ impl Fetcher {
     }
 
     /// Posts a form as a client of the issuer (RFC 6749, 2.3.1), and gives whatever is answered.
-    pub(crate) async fn post_form(
+    ///
+    /// # Errors
+    /// There is no whole answer.
+    pub async fn post_form(
         &self,
         url: &str,
         client_id: &str,
@@ -129,16 +149,4 @@ async fn send(url: &str, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>
         body.extend_from_slice(&chunk);
     }
     Ok((status, body))
-}
-
-/// An error with its causes, as `get https://...: error sending request: ...`.
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
