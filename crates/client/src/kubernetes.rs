@@ -2,6 +2,9 @@
 //! they lead to.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 
 use holdfast_types::{Chain, SecretString};
 use reqwest::StatusCode;
@@ -9,13 +12,31 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Mutex;
+use zeroize::Zeroizing;
 
 use crate::fetch::{FetchError, Fetcher};
 
 /// Where a pod finds its own token (`token`) and its cluster's authorities (`ca.crt`).
 pub const POD_FILES: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// No token of a service account is longer, in bytes: a projected one has about a thousand.
+pub const LARGEST_TOKEN: usize = 16 << 10;
 /// No more of what a cluster says about a token it could not review is told on, in characters.
 const LONGEST_REASON: usize = 200;
+
+/// The token in a file, without white space at its ends.
+///
+/// # Errors
+/// There is none, or it is empty or longer than [`LARGEST_TOKEN`].
+pub fn token_in(path: &Path) -> io::Result<SecretString> {
+    let mut text = Zeroizing::new(String::with_capacity(LARGEST_TOKEN + 1));
+    File::open(path)?.take(LARGEST_TOKEN as u64 + 1).read_to_string(&mut text)?;
+    let wrong = |why| Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    match text.trim() {
+        _ if text.len() > LARGEST_TOKEN => wrong("too long for a token"),
+        "" => wrong("it holds no token"),
+        token => Ok(SecretString::from(token)),
+    }
+}
 
 /// Clients by the authorities that they trust: the last one is kept.
 #[derive(Debug, Default)]

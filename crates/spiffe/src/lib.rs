@@ -12,6 +12,7 @@ pub mod entry;
 pub mod join;
 mod pop;
 pub mod proto;
+mod psat;
 pub mod remote;
 mod replica;
 pub mod server;

@@ -24,6 +24,8 @@ use crate::{JwtSvid, MintError, Snapshot, Source, X509Svid};
 const MAX_MESSAGE: usize = 16 << 20;
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long after the server's word an agent may take to have its new SVID in use.
+const CHANGE_LIMIT: Duration = Duration::from_secs(2);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
@@ -47,7 +49,7 @@ pub fn admin(path: &Path) -> AdminClient<Channel> {
 
 /// A server over the wire, watched for as long as this lives.
 pub struct RemoteSource {
-    client: NodeClient<Channel>,
+    channels: watch::Receiver<Channel>,
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     ended: CancellationToken,
 }
@@ -56,23 +58,51 @@ impl RemoteSource {
     /// The server at a Unix socket on this machine, which knows its agent by the kernel's word.
     /// Watching starts at once, and again whenever the connection is lost.
     pub fn unix(path: &Path) -> Self {
-        Self::over(unix_channel(path))
+        Self::over(watch::channel(unix_channel(path)).1)
     }
 
-    /// The server behind `channel`.
-    pub fn over(channel: Channel) -> Self {
-        let client = NodeClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+    /// The server behind a channel, in whose place another one may be put.
+    pub(crate) fn over(channels: watch::Receiver<Channel>) -> Self {
         let (sender, snapshots) = watch::channel(None);
         let ended = CancellationToken::new();
-        let (watched, end) = (client.clone(), ended.clone());
+        let (watched, end) = (channels.clone(), ended.clone());
         tokio::spawn(async move {
             tokio::select! {
                 () = end.cancelled() => {}
                 () = keep_watching(watched, sender) => {}
             }
         });
-        Self { client, snapshots, ended }
+        Self { channels, snapshots, ended }
     }
+
+    /// Asks, and asks once more where the server knew the agent by another SVID at that moment.
+    async fn ask<T, C>(&self, question: impl Fn(NodeClient<Channel>) -> C) -> Result<T, Status>
+    where
+        C: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
+        let mut channels = self.channels.clone();
+        let current = client(&channels.borrow_and_update());
+        let answer = limited(question(current)).await;
+        match answer {
+            Err(status)
+                if status.code() == Code::PermissionDenied && has_changed(&mut channels).await =>
+            {
+                let current = client(&channels.borrow());
+                limited(question(current)).await
+            }
+            answer => answer,
+        }
+    }
+}
+
+fn client(channel: &Channel) -> NodeClient<Channel> {
+    NodeClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+}
+
+/// Whether another channel takes this one's place now or in a moment.
+async fn has_changed(channels: &mut watch::Receiver<Channel>) -> bool {
+    let changed = tokio::time::timeout(CHANGE_LIMIT, channels.changed()).await;
+    matches!(changed, Ok(Ok(())))
 }
 
 impl Drop for RemoteSource {
@@ -82,35 +112,47 @@ impl Drop for RemoteSource {
 }
 
 async fn keep_watching(
-    mut client: NodeClient<Channel>,
+    mut channels: watch::Receiver<Channel>,
     sender: watch::Sender<Option<Arc<Snapshot>>>,
 ) {
     let mut retry = FIRST_RETRY;
     loop {
-        let why = match client.watch(wire::WatchRequest {}).await {
-            Ok(response) => {
-                let mut stream = response.into_inner();
-                let mut replica = Replica::new(sender.borrow().as_deref());
-                loop {
-                    match stream.message().await {
-                        Ok(Some(update)) => match replica.take(update) {
-                            Ok(None) => {}
-                            Ok(Some(snapshot)) => {
-                                retry = FIRST_RETRY;
-                                sender.send_replace(Some(Arc::new(snapshot)));
-                            }
-                            Err(error) => break error.to_string(),
-                        },
-                        Ok(None) => break "the server ended the stream".to_owned(),
-                        Err(status) => break status.message().to_owned(),
-                    }
-                }
-            }
-            Err(status) => status.message().to_owned(),
+        let current = client(&channels.borrow_and_update());
+        let why = tokio::select! {
+            // A channel that nobody can replace any more stays.
+            Ok(()) = channels.changed() => continue,
+            why = watch_once(current, &sender, &mut retry) => why,
         };
         tracing::warn!(why, "the SPIFFE server is not watched; trying again");
         tokio::time::sleep(retry).await;
         retry = (retry * 2).min(LONGEST_RETRY);
+    }
+}
+
+/// Passes on what the server says until that ends. Gives why it did.
+async fn watch_once(
+    mut client: NodeClient<Channel>,
+    sender: &watch::Sender<Option<Arc<Snapshot>>>,
+    retry: &mut Duration,
+) -> String {
+    let mut stream = match client.watch(wire::WatchRequest {}).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => return status.message().to_owned(),
+    };
+    let mut replica = Replica::new(sender.borrow().as_deref());
+    loop {
+        match stream.message().await {
+            Ok(Some(update)) => match replica.take(update) {
+                Ok(None) => {}
+                Ok(Some(snapshot)) => {
+                    *retry = FIRST_RETRY;
+                    sender.send_replace(Some(Arc::new(snapshot)));
+                }
+                Err(error) => return error.to_string(),
+            },
+            Ok(None) => return "the server ended the stream".to_owned(),
+            Err(status) => return status.message().to_owned(),
+        }
     }
 }
 
@@ -142,8 +184,11 @@ impl Source for RemoteSource {
 
     async fn mint_x509(&self, entry: &str, request: &[u8]) -> Result<X509Svid, MintError> {
         let request = wire::MintX509Request { entry_id: entry.to_owned(), csr: request.to_vec() };
-        let mut client = self.client.clone();
-        let answer = limited(client.mint_x509(request)).await.map_err(refused(entry))?;
+        let ask = |mut client: NodeClient<_>| {
+            let request = request.clone();
+            async move { client.mint_x509(request).await }
+        };
+        let answer = self.ask(ask).await.map_err(refused(entry))?;
         if answer.certificates.is_empty() {
             return Err(unavailable(WireError::Missing("the certificate")));
         }
@@ -157,8 +202,11 @@ impl Source for RemoteSource {
     async fn mint_jwt(&self, entry: &str, audiences: &[String]) -> Result<JwtSvid, MintError> {
         let request =
             wire::MintJwtRequest { entry_id: entry.to_owned(), audience: audiences.to_vec() };
-        let mut client = self.client.clone();
-        let answer = limited(client.mint_jwt(request)).await.map_err(refused(entry))?;
+        let ask = |mut client: NodeClient<_>| {
+            let request = request.clone();
+            async move { client.mint_jwt(request).await }
+        };
+        let answer = self.ask(ask).await.map_err(refused(entry))?;
         Ok(JwtSvid {
             token: answer.token.into(),
             issued_at: time(answer.issued_at).map_err(unavailable)?,

@@ -99,20 +99,15 @@ impl FakeCluster {
         locked(&self.shared.objects).insert(path.to_owned(), object);
     }
 
-    /// Takes an object away.
-    pub fn remove(&self, path: &str) {
-        locked(&self.shared.objects).remove(path);
-    }
-
     /// Answers reviews with this status and body from now on, whatever token it is; with none, as
     /// before.
     pub fn review(&self, answer: Option<(u16, String)>) {
         *locked(&self.shared.review) = answer;
     }
 
-    /// Takes connections and answers nothing, until told otherwise.
-    pub fn be_silent(&self, is_silent: bool) {
-        self.shared.is_silent.store(is_silent, Ordering::SeqCst);
+    /// Takes connections from now on, and answers nothing.
+    pub fn be_silent(&self) {
+        self.shared.is_silent.store(true, Ordering::SeqCst);
     }
 
     /// What was asked until now, such as `GET /api/v1/nodes/a`, and by the bearer of which token.
@@ -211,7 +206,8 @@ fn review(body: &str) -> Value {
         true => json!({
             "authenticated": true, "audiences": claims["aud"],
             "user": {
-                "username": claims["sub"], "uid": bound["serviceaccount"]["uid"], "extra": extra,
+                "username": claims["sub"], "extra": extra,
+                "uid": bound["serviceaccount"]["uid"].as_str().unwrap_or_default(),
             },
         }),
         false => json!({ "authenticated": false }),

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use holdfast_spiffe::join::{JoinError, JoinSettings, Joined, Proof, join};
+use holdfast_spiffe::join::{JoinSettings, Joined, Proof, join};
 use holdfast_types::{Chain, Clock, Random as _, SecretString, SystemRandom, TrustDomain};
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
 
 use super::server::{certificates, read};
 
@@ -23,8 +22,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 #[derive(Debug, Args)]
 #[command(next_help_heading = "On another machine than the server's")]
 pub(super) struct Join {
-    /// The server's host. The agent joins it over TLS, by a join token or a certificate, and keeps
-    /// an SVID of its own from then on: a restart needs neither.
+    /// The server's host. The agent joins it over TLS, by a join token, a certificate or a service
+    /// account, and keeps an SVID of its own from then on.
     #[arg(
         long = "serverAddress",
         value_name = "HOST",
@@ -64,6 +63,24 @@ pub(super) struct Join {
     /// Its private key, PEM.
     #[arg(long = "x509popKey", value_name = "FILE", requires = "x509pop_cert")]
     x509pop_key: Option<PathBuf>,
+    /// On a node of Kubernetes: what the server's -k8sPsatClusters calls the cluster. The agent joins
+    /// with the token of its pod's service account, again each time it starts and at half of its SVID's
+    /// life.
+    #[arg(
+        long = "cluster",
+        value_name = "NAME",
+        requires = "server_address",
+        conflicts_with_all = ["join_token_file", "x509pop_cert"]
+    )]
+    cluster: Option<String>,
+    /// The projected token for the server; read anew each time.
+    #[arg(
+        long = "tokenPath",
+        value_name = "FILE",
+        default_value = "/var/run/secrets/tokens/spire-agent",
+        requires = "cluster"
+    )]
+    token_path: PathBuf,
 }
 
 impl Join {
@@ -86,10 +103,8 @@ impl Join {
                     tracing::info!(spiffe.id = joined.spiffe_id, "the agent has joined");
                     return Ok(Some(joined));
                 }
-                Err(JoinError::Refused(status))
-                    if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) =>
-                {
-                    let error = Chain(&*status).to_string();
+                Err(error) if error.is_passing() => {
+                    let error = Chain(&error).to_string();
                     tracing::warn!(
                         server = settings.server,
                         error,
@@ -137,6 +152,9 @@ impl Join {
         if let (Some(certificate), Some(key)) = (&self.x509pop_cert, &self.x509pop_key) {
             let chain = certificates(certificate, "-x509popCert")?;
             return Ok(Some(Proof::Certificate(chain, text(key, "-x509popKey")?)));
+        }
+        if let Some(cluster) = self.cluster {
+            return Ok(Some(Proof::ServiceAccount { cluster, token_file: self.token_path }));
         }
         let Some(file) = &self.join_token_file else { return Ok(None) };
         match text(file, "-joinTokenFile") {

@@ -4,6 +4,7 @@
 mod agent;
 mod api;
 mod bundle;
+mod clusters;
 mod connection;
 mod entry;
 mod explain;

@@ -20,8 +20,8 @@ use holdfast_spiffe::server::authority::upstream::{DiskUpstream, Upstream, Vault
 use holdfast_spiffe::server::federation::WebRoots;
 use holdfast_spiffe::server::rules::RuleSettings;
 use holdfast_spiffe::server::{
-    Audit, DeclaredIn, Server as SpiffeServer, ServerSettings, Surroundings, X509Pop, local_agent,
-    store,
+    Attestors, Audit, DeclaredIn, K8sPsat, Server as SpiffeServer, ServerSettings, Surroundings,
+    X509Pop, local_agent, store,
 };
 use holdfast_types::{Clock, Random, SecretBytes, SystemClock, SystemRandom, TrustDomain};
 use holdfast_vault::http::Inherited;
@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::connection::DEFAULT_SOCKET;
-use super::duration;
+use super::{clusters, duration};
 use crate::resident;
 use crate::vault::{log_level, stop_on_signal};
 
@@ -77,6 +77,9 @@ pub(super) struct Server {
     /// Authorities, PEM, whose certificates let agents on other machines join.
     #[arg(long = "x509popBundle", value_name = "FILE")]
     x509pop_bundle: Option<PathBuf>,
+    /// Kubernetes clusters whose nodes may join by the tokens of service accounts, TOML.
+    #[arg(long = "k8sPsatClusters", value_name = "FILE")]
+    k8s_psat_clusters: Option<PathBuf>,
     /// Where the bundle (/) and OIDC discovery are read, over TLS. A service manager can make the
     /// socket (`LISTEN_FDS`, under the name web); -webAddress then only says where it is [default:
     /// nowhere]
@@ -236,12 +239,17 @@ impl Server {
         };
         let audit =
             Audit::open(self.audit_log.as_deref(), clock.clone()).context("open the audit log")?;
-        let x509pop = self.x509pop()?;
+        let attestors = self.attestors()?;
         let settings = self.settings()?;
-        let x509pop = x509pop.map(|roots| X509Pop::new(roots).context("use -x509popBundle"));
-        let x509pop = x509pop.transpose()?;
-        let with =
-            Surroundings { entries: barrier.clone(), upstream, audit, x509pop, clock, random, web };
+        let with = Surroundings {
+            entries: barrier.clone(),
+            upstream,
+            audit,
+            attestors,
+            clock,
+            random,
+            web,
+        };
         let server = SpiffeServer::build(settings, with).await?;
         for (what, address) in
             [("agents", server.node_address()), ("bundle and discovery", server.web_address())]
@@ -292,10 +300,17 @@ impl Server {
         Ok(Some(VaultUpstream::new(client, &*self.upstream_vault_mount, SecretFile(token.clone()))))
     }
 
-    /// The authorities whose certificates nodes may show, DER.
-    fn x509pop(&self) -> anyhow::Result<Option<Vec<Vec<u8>>>> {
-        let path = self.x509pop_bundle.as_ref();
-        path.map(|path| certificates(path, "-x509popBundle")).transpose()
+    /// By what nodes may join besides tokens.
+    fn attestors(&self) -> anyhow::Result<Attestors> {
+        let x509pop = self.x509pop_bundle.as_ref().map(|path| {
+            let roots = certificates(path, "-x509popBundle")?;
+            X509Pop::new(roots).context("use -x509popBundle")
+        });
+        let k8s_psat = self.k8s_psat_clusters.as_ref().map(|path| {
+            let clusters = clusters::read(path).context("use -k8sPsatClusters")?;
+            K8sPsat::new(clusters).context("use -k8sPsatClusters")
+        });
+        Ok(Attestors { x509pop: x509pop.transpose()?, k8s_psat: k8s_psat.transpose()? })
     }
 
     fn settings(self) -> anyhow::Result<ServerSettings> {

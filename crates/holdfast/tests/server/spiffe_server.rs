@@ -18,6 +18,8 @@ use tempfile::TempDir;
 
 use crate::clients;
 
+mod k8s_psat;
+
 /// How long anything here may take before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 

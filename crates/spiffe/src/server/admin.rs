@@ -460,7 +460,7 @@ impl wire::admin_server::Admin for AdminService {
         if alias.as_ref().is_some_and(|id| !self.0.settings.trust_domain.holds(id)) {
             return Err(invalid("the SPIFFE ID is not in the server's trust domain"));
         }
-        let made = self.0.nodes.make_token(Duration::from_secs(asked.ttl), alias).await;
+        let made = self.0.join_tokens.make(Duration::from_secs(asked.ttl), alias).await;
         let outcome = made.map_err(node_status).map(|(token, expires)| {
             let (token, expires_at) = (token.expose().clone(), expires.as_second());
             wire::GenerateTokenResponse { token, expires_at }

@@ -39,8 +39,8 @@ use authority::upstream::Upstream;
 use authority::{Authorities, AuthorityError, AuthoritySettings};
 pub use declare::{DeclareError, DeclaredIn};
 use federation::{Federation, WebRoots};
-use node::Nodes;
-pub use node::X509Pop;
+pub use node::{Attestors, ClusterError, ClusterSettings, K8sPsat, X509Pop};
+use node::{JoinTokens, Nodes};
 pub use registrar::{Reconciled, Registrar, RegistrarError};
 pub use registry::{InvalidEntry, local_agent, server_id};
 
@@ -102,10 +102,11 @@ pub(crate) struct Shared {
     pub(crate) authorities: Authorities,
     pub(crate) registrar: Registrar,
     pub(crate) nodes: Nodes,
+    pub(crate) join_tokens: JoinTokens,
     pub(crate) federation: Federation,
     pub(crate) audit: Audit,
     pub(crate) random: Arc<dyn Random>,
-    pub(crate) x509pop: Option<X509Pop>,
+    pub(crate) attestors: Attestors,
     /// Ends the streams that have no end of their own.
     pub(crate) ending: CancellationToken,
     /// Somebody wants the files that declare entries read.
@@ -154,8 +155,8 @@ pub struct Surroundings {
     pub upstream: Option<Arc<dyn Upstream>>,
     /// Its audit log.
     pub audit: Audit,
-    /// Whose certificates let nodes join, if any do.
-    pub x509pop: Option<X509Pop>,
+    /// By what nodes may join besides tokens.
+    pub attestors: Attestors,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -171,7 +172,7 @@ impl Server {
     /// See [`StartError`]. A server whose authorities are valid starts also when its upstream is
     /// out of reach.
     pub async fn build(settings: ServerSettings, with: Surroundings) -> Result<Self, StartError> {
-        let Surroundings { entries, upstream, audit, x509pop, clock, random, web } = with;
+        let Surroundings { entries, upstream, audit, attestors, clock, random, web } = with;
         let store = View::new(entries, "spiffe/");
         let authorities = Authorities::open(
             store.clone(),
@@ -193,7 +194,9 @@ impl Server {
         let (entry_store, node_store) = (store.sub("entry/"), store.sub("node/"));
         let registrar =
             Registrar::open(entry_store, domain.clone(), clock.clone(), random.clone()).await?;
-        let nodes = Nodes::open(node_store, domain.clone(), clock.clone(), random.clone()).await?;
+        let nodes = Nodes::open(node_store.clone(), domain, clock.clone()).await?;
+        let join_tokens =
+            JoinTokens::open(node_store, domain.clone(), clock.clone(), random.clone()).await?;
         let local = local::LocalListener::bind(&settings).map_err(|source| {
             let place = settings.socket.display().to_string();
             StartError::Listen { place, source }
@@ -214,10 +217,11 @@ impl Server {
             authorities,
             registrar,
             nodes,
+            join_tokens,
             federation,
             audit,
             random,
-            x509pop,
+            attestors,
             ending,
             reread: Arc::default(),
         };
@@ -297,6 +301,9 @@ async fn expire(shared: &Shared, shutdown: CancellationToken) {
         }
         if let Err(error) = shared.registrar.expire().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "remove entries that ended");
+        }
+        if let Err(error) = shared.join_tokens.expire().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "remove tokens that ended");
         }
         if let Err(error) = shared.nodes.expire().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "remove agents that ended");

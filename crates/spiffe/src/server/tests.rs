@@ -13,6 +13,8 @@ use crate::proto::node as wire;
 use crate::remote::{RemoteSource, admin};
 use crate::{Bundle, MintError, Snapshot, Source as _};
 
+mod k8s_psat;
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A server in a directory of its own.
@@ -26,10 +28,17 @@ struct Running {
     /// Certifies machines.
     nodes_ca: holdfast_testkit::Ca,
     web: Option<SocketAddr>,
+    /// Whose nodes may join, and how long each may take to be asked.
+    clusters: Vec<ClusterSettings>,
+    limit: Duration,
 }
 
 impl Running {
     async fn start() -> Self {
+        Self::start_with(Vec::new(), Duration::from_secs(15)).await
+    }
+
+    async fn start_with(clusters: Vec<ClusterSettings>, limit: Duration) -> Self {
         let domain = TrustDomain::parse("demo.local").unwrap();
         let now = SystemClock.now();
         let root = DiskUpstream::make_root(&domain, 365 * DAY, now, &SystemRandom).unwrap();
@@ -42,6 +51,8 @@ impl Running {
             nodes: None,
             nodes_ca: holdfast_testkit::Ca::new("machines"),
             web: None,
+            clusters,
+            limit,
         };
         std::fs::create_dir(running.directory.path().join("identity")).unwrap();
         std::fs::write(running.directory.path().join("workloads.yaml"), "").unwrap();
@@ -91,7 +102,10 @@ impl Running {
             entries: self.entries.clone(),
             upstream: Some(Arc::new(DiskUpstream::from_pem(certificate, key, None).unwrap())),
             audit: Audit::open(Some(&log), clock.clone()).unwrap(),
-            x509pop: Some(X509Pop::new(vec![self.nodes_ca.der().to_vec()]).unwrap()),
+            attestors: Attestors {
+                x509pop: Some(X509Pop::new(vec![self.nodes_ca.der().to_vec()]).unwrap()),
+                k8s_psat: Some(K8sPsat::new(self.clusters.clone()).unwrap().within(self.limit)),
+            },
             clock,
             random: Arc::new(SystemRandom),
             web: None,
@@ -485,6 +499,34 @@ async fn an_agent_whose_svid_ended_while_it_slept_joins_again_by_its_certificate
     entry.parent_id = joined.spiffe_id.clone();
     operator.create_entry(entry).await.unwrap();
     until(&joined.source, |now| now.entries.len() == 1).await;
+}
+
+#[tokio::test]
+async fn an_agent_goes_on_through_renewals_by_the_svid_that_it_has_now() {
+    let running = Running::start().await;
+    let mut operator = admin(&running.socket());
+    let request = wire::GenerateTokenRequest { ttl: 60, ..Default::default() };
+    let token = operator.generate_token(request).await.unwrap().into_inner().token;
+    // Half of the SVID's life is two seconds away.
+    let clock = Arc::new(holdfast_testkit::FakeClock::at(SystemClock.now().as_second() + 3596));
+    let joined = crate::join::join(joining(&running, "a", Some(&token)), clock.clone()).await;
+    let joined = joined.unwrap();
+    let mut entry = wanted("postgres", 26);
+    entry.parent_id = joined.spiffe_id.clone();
+    let entry = operator.create_entry(entry).await.unwrap().into_inner();
+    until(&joined.source, |now| now.entries.len() == 1).await;
+    // By the second renewal the server has forgotten the key that the agent joined with.
+    let renewed = async {
+        while running.audited().matches("agent SVID renew").count() < 2 {
+            clock.advance(Duration::from_secs(1));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), renewed).await.expect("it renews");
+    joined.source.mint_jwt(&entry.id, &["a".to_owned()]).await.unwrap();
+    joined.source.mint_x509(&entry.id, &csr().1).await.unwrap();
+    operator.delete_entry(wire::DeleteEntryRequest { entry_id: entry.id }).await.unwrap();
+    until(&joined.source, |now| now.entries.is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,14 @@
 //! The side that agents see: they prove what their node is, watch, and have SVIDs signed.
 
+mod attest;
+mod join_token;
+mod k8s_psat;
 mod nodes;
 mod told;
 mod updates;
 mod x509pop;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use holdfast_keys::x509::{Certificate, CertificateRequest};
@@ -15,6 +17,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+pub use attest::Attestors;
+pub(crate) use join_token::JoinTokens;
+pub use k8s_psat::{ClusterError, ClusterSettings, K8sPsat};
 pub(crate) use nodes::{NodeError, Nodes};
 pub use x509pop::X509Pop;
 
@@ -29,8 +34,6 @@ use crate::{Entry, JwtSvid, X509Svid};
 const MAX_REQUEST: usize = 16 << 10;
 const MAX_AUDIENCES: usize = 32;
 const MAX_AUDIENCE: usize = 1024;
-/// How long an attestation may take in all.
-const ATTEST_LIMIT: Duration = Duration::from_secs(20);
 
 /// `holdfast.spiffe.v1.Node`
 pub(crate) struct NodeService(pub(crate) Arc<Shared>);
@@ -91,62 +94,6 @@ impl NodeService {
             bundle: Some(bundle_to_wire(&self.0.authorities.bundle().borrow())),
         }
     }
-
-    /// The node that has the key of the certificate it shows.
-    async fn possession(
-        &self,
-        payload: &[u8],
-        steps: &mut Streaming<wire::AttestRequest>,
-        answers: &mpsc::Sender<Result<wire::AttestResponse, Status>>,
-    ) -> Result<Attested, Status> {
-        let refused = |error: x509pop::PopError| Status::permission_denied(error.to_string());
-        let Some(attestor) = &self.0.x509pop else {
-            return Err(Status::invalid_argument("x509pop is not configured"));
-        };
-        let claimed = attestor.claim(payload, self.0.clock.now()).map_err(refused)?;
-        let mut challenge = [0; crate::pop::NONCE];
-        self.0.random.fill(&mut challenge);
-        let step = wire::attest_response::Step::Challenge(challenge.to_vec());
-        let sent = answers.send(Ok(wire::AttestResponse { step: Some(step) })).await;
-        sent.map_err(|_| Status::cancelled("the agent is gone"))?;
-        let answer = steps.message().await?.and_then(|request| request.step);
-        let Some(wire::attest_request::Step::ChallengeResponse(answer)) = answer else {
-            return Err(Status::invalid_argument("the challenge was not answered"));
-        };
-        claimed.check(&challenge, &answer, &self.0.settings.trust_domain).map_err(refused)
-    }
-
-    async fn attest_caller(
-        &self,
-        mut steps: Streaming<wire::AttestRequest>,
-        answers: &mpsc::Sender<Result<wire::AttestResponse, Status>>,
-    ) -> Result<wire::AgentSvid, Status> {
-        use wire::attest_request::Step;
-        let first = steps.message().await?.and_then(|request| request.step);
-        let Some(Step::Params(params)) = first else {
-            return Err(Status::invalid_argument("the first message holds the parameters"));
-        };
-        let refused = |error: NodeError| Status::permission_denied(error.to_string());
-        // Everything that can be wrong with the request is looked at before a token is used up.
-        read_request(&params.csr)?;
-        let now = self.0.clock.now();
-        let attested = match params.r#type.as_str() {
-            "join_token" => {
-                let token = String::from_utf8(params.payload).unwrap_or_default().into();
-                self.0.nodes.redeem(&token, now).await.map_err(refused)?
-            }
-            "x509pop" if self.0.x509pop.is_some() => {
-                self.possession(&params.payload, &mut steps, answers).await?
-            }
-            _ => return Err(Status::invalid_argument("no attestor of this type is configured")),
-        };
-        let (svid, key) = self.agent_svid(&attested.agent, &params.csr)?;
-        self.0.nodes.admit(attested.clone(), key, svid.not_after).await.map_err(refused)?;
-        if let Some(alias) = attested.alias {
-            self.0.alias(&attested.agent, alias).await?;
-        }
-        Ok(self.agent_answer(&attested.agent, svid))
-    }
 }
 
 /// Whole seconds from one moment to a later one.
@@ -182,25 +129,7 @@ impl wire::node_server::Node for NodeService {
         request: Request<Streaming<wire::AttestRequest>>,
     ) -> Result<Response<Self::AttestStream>, Status> {
         let peer = request.extensions().get::<Peer>().map(ToString::to_string).unwrap_or_default();
-        let (answers, receiver) = mpsc::channel(2);
-        let service = Self(self.0.clone());
-        let steps = request.into_inner();
-        tokio::spawn(async move {
-            let work = tokio::time::timeout(ATTEST_LIMIT, service.attest_caller(steps, &answers));
-            let outcome = work.await.unwrap_or_else(|_| Err(Status::deadline_exceeded("too slow")));
-            let agent = outcome.as_ref().ok().map(|svid| svid.spiffe_id.clone());
-            let error = outcome.as_ref().err().map(|status| status.message().to_owned());
-            let details = serde_json::json!({ "spiffe_id": agent });
-            let written = service.0.audit.write(&peer, "agent attest", &details, error.as_deref());
-            let answer = match written {
-                Ok(()) => outcome.map(|svid| wire::AttestResponse {
-                    step: Some(wire::attest_response::Step::Svid(svid)),
-                }),
-                Err(_) => Err(Status::unavailable("the audit log cannot be written")),
-            };
-            let _ = answers.send(answer).await;
-        });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(attest::attest(self.0.clone(), peer, request.into_inner())))
     }
 
     async fn renew(
@@ -324,19 +253,6 @@ pub(super) fn token_to_wire(svid: &JwtSvid) -> wire::MintJwtResponse {
         issued_at: svid.issued_at.as_second(),
         expires_at: svid.expires_at.as_second(),
     }
-}
-
-/// What attestation found out.
-#[derive(Debug, Clone)]
-pub(crate) struct Attested {
-    /// The agent's id.
-    pub(crate) agent: SpiffeId,
-    /// How: `join_token`, `x509pop`.
-    pub(crate) kind: &'static str,
-    /// What was seen of the node.
-    pub(crate) selectors: std::collections::BTreeSet<crate::Selector>,
-    /// An identity that its join token gives the node besides.
-    pub(crate) alias: Option<SpiffeId>,
 }
 
 /// A moment on the wire, for records.

@@ -1,4 +1,4 @@
-//! The nodes that joined, and the tokens by which they may.
+//! The nodes that joined.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,16 +7,16 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use holdfast_barrier::{Batch, EntryError, View};
 use holdfast_keys::x509::{Certificate, GeneralName};
-use holdfast_types::{Clock, Random, SecretString, SpiffeId, Timestamp, TrustDomain};
+use holdfast_types::{Clock, SpiffeId, Timestamp, TrustDomain};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{Attested, whole};
+use super::attest::Attested;
+use super::whole;
 use crate::Selector;
 use crate::server::registry::{NodeFacts, server_id};
 
 const MAX_AGENTS: usize = 100_000;
-const MAX_TOKENS: usize = 10_000;
 /// An agent whose SVID ended this long ago is forgotten; it has to join anew anyway.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
 
@@ -64,29 +64,14 @@ pub(crate) struct Agent {
     keys: Vec<String>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Token {
-    expires: Timestamp,
-    alias: Option<SpiffeId>,
-}
-
-/// Agents and join tokens.
+/// Agents on other machines.
 pub(crate) struct Nodes {
     store: View,
-    trust_domain: TrustDomain,
     server: SpiffeId,
     clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
-    known: Mutex<Known>,
+    known: Mutex<BTreeMap<SpiffeId, Agent>>,
     changing: tokio::sync::Mutex<()>,
     changes: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct Known {
-    agents: BTreeMap<SpiffeId, Agent>,
-    /// By the SHA-256 of the token.
-    tokens: BTreeMap<String, Token>,
 }
 
 impl Nodes {
@@ -96,28 +81,19 @@ impl Nodes {
     /// The store fails.
     pub(crate) async fn open(
         store: View,
-        trust_domain: TrustDomain,
+        trust_domain: &TrustDomain,
         clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
     ) -> Result<Self, EntryError> {
-        let mut known = Known::default();
+        let mut known = BTreeMap::new();
         for name in store.scan("agent/").await? {
             if let Some(agent) = store.get_json::<Agent>(&format!("agent/{name}")).await? {
-                known.agents.insert(agent.spiffe_id.clone(), agent);
+                known.insert(agent.spiffe_id.clone(), agent);
             }
         }
-        for name in store.scan("token/").await? {
-            if let Some(token) = store.get_json::<Token>(&format!("token/{name}")).await? {
-                known.tokens.insert(name, token);
-            }
-        }
-        let server = server_id(&trust_domain).unwrap_or_else(|| trust_domain.id());
         Ok(Self {
             store,
-            trust_domain,
-            server,
+            server: server_id(trust_domain).unwrap_or_else(|| trust_domain.id()),
             clock,
-            random,
             known: Mutex::new(known),
             changing: tokio::sync::Mutex::new(()),
             changes: watch::Sender::new(0),
@@ -131,52 +107,7 @@ impl Nodes {
 
     /// All agents that joined.
     pub(crate) fn list(&self) -> Vec<Agent> {
-        self.known().agents.values().cloned().collect()
-    }
-
-    /// A token by which one agent may join, once.
-    ///
-    /// # Errors
-    /// There are too many, or the store fails.
-    pub(crate) async fn make_token(
-        &self,
-        ttl: Duration,
-        alias: Option<SpiffeId>,
-    ) -> Result<(SecretString, Timestamp), NodeError> {
-        let _changing = self.changing.lock().await;
-        if self.known().tokens.len() >= MAX_TOKENS {
-            return Err(NodeError::Full);
-        }
-        let token = SecretString::new(self.random.base62(32));
-        let expires = whole(self.clock.now() + ttl);
-        let (name, record) = (hash(token.expose().as_bytes()), Token { expires, alias });
-        self.store.put_json(&format!("token/{name}"), &record).await?;
-        self.known().tokens.insert(name, record);
-        Ok((token, expires))
-    }
-
-    /// Uses up a token: whatever comes of it, it is not taken again.
-    ///
-    /// # Errors
-    /// It is no token, or the store fails.
-    pub(crate) async fn redeem(
-        &self,
-        token: &SecretString,
-        now: Timestamp,
-    ) -> Result<Attested, NodeError> {
-        let _changing = self.changing.lock().await;
-        // Looked up by its hash: the time tells nothing of tokens that there are.
-        let name = hash(token.expose().as_bytes());
-        let record = self.known().tokens.get(&name).cloned().ok_or(NodeError::Token)?;
-        self.store.delete(&format!("token/{name}")).await?;
-        self.known().tokens.remove(&name);
-        if record.expires <= now {
-            return Err(NodeError::Token);
-        }
-        // Not the token itself, as it stands in logs and certificates from here on.
-        let path = format!("/spire/agent/join_token/{}", self.random.uuid());
-        let agent = self.trust_domain.member(&path).map_err(|_| NodeError::Unknown)?;
-        Ok(Attested { agent, kind: "join_token", selectors: BTreeSet::new(), alias: record.alias })
+        self.known().values().cloned().collect()
     }
 
     /// Keeps an agent that proved itself, with the key of its SVID.
@@ -192,9 +123,9 @@ impl Nodes {
         let _changing = self.changing.lock().await;
         {
             let known = self.known();
-            match known.agents.get(&attested.agent) {
+            match known.get(&attested.agent) {
                 Some(agent) if agent.banned => return Err(NodeError::Banned),
-                None if known.agents.len() >= MAX_AGENTS => return Err(NodeError::Full),
+                None if known.len() >= MAX_AGENTS => return Err(NodeError::Full),
                 _ => {}
             }
         }
@@ -220,7 +151,7 @@ impl Nodes {
         expires: Timestamp,
     ) -> Result<(), NodeError> {
         let _changing = self.changing.lock().await;
-        let mut agent = self.known().agents.get(id).cloned().ok_or(NodeError::Unknown)?;
+        let mut agent = self.known().get(id).cloned().ok_or(NodeError::Unknown)?;
         if agent.banned {
             return Err(NodeError::Banned);
         }
@@ -240,37 +171,31 @@ impl Nodes {
     /// There is no such agent, or the store fails.
     pub(crate) async fn ban(&self, id: &SpiffeId) -> Result<(), NodeError> {
         let _changing = self.changing.lock().await;
-        let mut agent = self.known().agents.get(id).cloned().ok_or(NodeError::Unknown)?;
+        let mut agent = self.known().get(id).cloned().ok_or(NodeError::Unknown)?;
         agent.banned = true;
         self.keep(agent).await
     }
 
-    /// Forgets tokens that ended and agents that ended long ago.
+    /// Forgets agents that ended long ago.
     ///
     /// # Errors
     /// The store's.
     pub(crate) async fn expire(&self) -> Result<(), NodeError> {
         let _changing = self.changing.lock().await;
         let now = self.clock.now();
-        let mut batch = Batch::new();
-        let (tokens, agents) = {
+        let ids: Vec<_> = {
             let known = self.known();
-            let tokens = known.tokens.iter().filter(|(_, token)| token.expires <= now);
-            let agents = known.agents.values().filter(|agent| agent.expires + KEPT <= now);
-            (
-                tokens.map(|(name, _)| name.clone()).collect::<Vec<_>>(),
-                agents.map(|agent| agent.spiffe_id.clone()).collect::<Vec<_>>(),
-            )
+            let over = known.values().filter(|agent| agent.expires + KEPT <= now);
+            over.map(|agent| agent.spiffe_id.clone()).collect()
         };
-        tokens.iter().for_each(|name| batch.delete(format!("token/{name}")));
-        agents.iter().for_each(|id| batch.delete(agent_key(id)));
-        if batch.is_empty() {
+        if ids.is_empty() {
             return Ok(());
         }
+        let mut batch = Batch::new();
+        ids.iter().for_each(|id| batch.delete(agent_key(id)));
         self.store.commit(batch).await?;
         let mut known = self.known();
-        tokens.iter().for_each(|name| drop(known.tokens.remove(name)));
-        agents.iter().for_each(|id| drop(known.agents.remove(id)));
+        ids.iter().for_each(|id| drop(known.remove(id)));
         Ok(())
     }
 
@@ -287,7 +212,7 @@ impl Nodes {
         let [GeneralName::Uri(uri)] = names.as_slice() else { return Err(NodeError::Unknown) };
         let id = SpiffeId::parse(uri).map_err(|_| NodeError::Unknown)?;
         let known = self.known();
-        let agent = known.agents.get(&id).ok_or(NodeError::Unknown)?;
+        let agent = known.get(&id).ok_or(NodeError::Unknown)?;
         if agent.banned {
             return Err(NodeError::Banned);
         }
@@ -303,7 +228,7 @@ impl Nodes {
 
     /// Whether the node is still one.
     pub(crate) fn check(&self, node: &NodeFacts) -> Result<(), NodeError> {
-        match self.known().agents.get(&node.agent) {
+        match self.known().get(&node.agent) {
             Some(agent) if agent.banned => Err(NodeError::Banned),
             _ => Ok(()),
         }
@@ -311,12 +236,12 @@ impl Nodes {
 
     async fn keep(&self, agent: Agent) -> Result<(), NodeError> {
         self.store.put_json(&agent_key(&agent.spiffe_id), &agent).await?;
-        self.known().agents.insert(agent.spiffe_id.clone(), agent);
+        self.known().insert(agent.spiffe_id.clone(), agent);
         self.changes.send_modify(|count| *count += 1);
         Ok(())
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<SpiffeId, Agent>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -325,6 +250,6 @@ fn agent_key(id: &SpiffeId) -> String {
     format!("agent/{}", hash(id.as_str().as_bytes()))
 }
 
-fn hash(bytes: &[u8]) -> String {
+pub(super) fn hash(bytes: &[u8]) -> String {
     hex::encode(digest(&SHA256, bytes))
 }

@@ -15,7 +15,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::Attested;
+use super::attest::Attested;
 use crate::Selector;
 use crate::pop::{NONCE, message, split_chain};
 

@@ -5,15 +5,14 @@
 //! for a while, at growing distances. Many may wait at once: one question answers all of them.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use holdfast_client::kubernetes::token_in;
 use holdfast_types::SecretString;
 use reqwest::{Certificate, Client, StatusCode, redirect};
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
 use super::{Peer, process};
 use crate::Selector;
@@ -30,8 +29,6 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ASK_LIMIT: Duration = Duration::from_secs(10);
 /// No node's list is longer, in bytes: 110 pods are about 1 MB.
 const LARGEST: usize = 16 << 20;
-/// A longer file is no token.
-const LARGEST_TOKEN: u64 = 64 << 10;
 /// What the kubelet said this long ago is asked for again.
 const FRESH: Duration = Duration::from_secs(1);
 /// While the kubelet does not answer, what it said last counts so long: a container's id never goes to
@@ -229,13 +226,6 @@ impl Kubelet {
 
     fn token(&self) -> Result<SecretString, KubeletError> {
         let failed = |error| KubeletError::Token(self.token_file.clone(), error);
-        token_of(&self.token_file).map_err(failed)
+        token_in(&self.token_file).map_err(failed)
     }
-}
-
-/// The token in a file, without white space at its ends.
-fn token_of(path: &Path) -> std::io::Result<SecretString> {
-    let mut text = Zeroizing::new(String::new());
-    std::fs::File::open(path)?.take(LARGEST_TOKEN).read_to_string(&mut text)?;
-    Ok(SecretString::from(text.trim()))
 }
