@@ -15,6 +15,7 @@ use super::connection::Connection;
 #[derive(Debug, Subcommand)]
 pub(super) enum Entry {
     Create(Create),
+    Update(Update),
     Show(Show),
     Delete(Delete),
     Count(Count),
@@ -24,6 +25,7 @@ impl Entry {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Create(command) => command.run().await,
+            Self::Update(command) => command.run().await,
             Self::Show(command) => command.run().await,
             Self::Delete(command) => command.run().await,
             Self::Count(command) => command.run().await,
@@ -44,6 +46,55 @@ impl Entry {
 pub(super) struct Create {
     #[command(flatten)]
     connection: Connection,
+    #[command(flatten)]
+    said: Said,
+    /// The entry's own name [default: a random one]
+    #[arg(long = "entryID", value_name = "ID", default_value = "")]
+    entry_id: String,
+}
+
+impl Create {
+    async fn run(self) -> anyhow::Result<()> {
+        let output = self.said.output;
+        let entry = self.said.entry(self.entry_id)?;
+        let mut admin = self.connection.admin();
+        let entry = self.connection.answer(admin.create_entry(entry)).await?;
+        tell(&[entry], output)
+    }
+}
+
+/// Make an entry another one: all that is given here takes the place of all that it said.
+///
+/// It keeps its name and its age, and nobody who has an identity by it before and after is without one
+/// meanwhile.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  holdfast spiffe entry update -entryID a-name -spiffeID spiffe://demo.local/backend \\\n    \
+                  -parentID spiffe://demo.local/spire/agent/local -selector unix:uid:1000 -x509SVIDTTL 600"
+)]
+pub(super) struct Update {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    said: Said,
+    /// The entry's name.
+    #[arg(long = "entryID", value_name = "ID")]
+    entry_id: String,
+}
+
+impl Update {
+    async fn run(self) -> anyhow::Result<()> {
+        let output = self.said.output;
+        let entry = self.said.entry(self.entry_id)?;
+        let mut admin = self.connection.admin();
+        let entry = self.connection.answer(admin.update_entry(entry)).await?;
+        tell(&[entry], output)
+    }
+}
+
+/// What an entry says.
+#[derive(Debug, Args)]
+struct Said {
     /// The identity to give.
     #[arg(long = "spiffeID", value_name = "ID")]
     spiffe_id: String,
@@ -71,9 +122,6 @@ pub(super) struct Create {
     /// What tells a workload its identities apart.
     #[arg(long, value_name = "TEXT", default_value = "")]
     hint: String,
-    /// The entry's own name [default: a random one]
-    #[arg(long = "entryID", value_name = "ID", default_value = "")]
-    entry_id: String,
     /// When the entry ends, in seconds since 1970 [default: never]
     #[arg(long = "entryExpiry", value_name = "SECONDS", default_value_t = 0)]
     expiry: i64,
@@ -82,8 +130,8 @@ pub(super) struct Create {
     output: Output,
 }
 
-impl Create {
-    async fn run(self) -> anyhow::Result<()> {
+impl Said {
+    fn entry(self, id: String) -> anyhow::Result<wire::Entry> {
         let parent_id = match self.parent_id {
             Some(id) => id,
             None => {
@@ -92,12 +140,11 @@ impl Create {
                 format!("spiffe://{}/spire/server", id.trust_domain())
             }
         };
-        let selectors = self.selector.into_iter().map(to_wire).collect();
-        let entry = wire::Entry {
-            id: self.entry_id,
+        Ok(wire::Entry {
+            id,
             spiffe_id: self.spiffe_id,
             parent_id,
-            selectors,
+            selectors: self.selector.into_iter().map(to_wire).collect(),
             x509_svid_ttl: self.x509_ttl.unwrap_or_default(),
             jwt_svid_ttl: self.jwt_ttl.unwrap_or_default(),
             dns_names: self.dns,
@@ -105,10 +152,7 @@ impl Create {
             hint: self.hint,
             expires_at: self.expiry,
             ..wire::Entry::default()
-        };
-        let mut admin = self.connection.admin();
-        let entry = self.connection.answer(admin.create_entry(entry)).await?;
-        tell(&[entry], self.output)
+        })
     }
 }
 

@@ -48,6 +48,27 @@ impl AdminService {
         written.map_err(|_| Status::unavailable("the audit log cannot be written"))
     }
 
+    /// An entry that is to be made or changed, as it was audited, and by whom.
+    fn asked_entry(
+        &self,
+        request: Request<wire::Entry>,
+        action: &str,
+    ) -> Result<(String, wire::Entry), Status> {
+        let caller = self.caller(&request, action)?;
+        let mut asked = request.into_inner();
+        // What only the server says.
+        asked.origin.clear();
+        asked.revision = 0;
+        let selectors: Vec<_> =
+            asked.selectors.iter().map(|one| format!("{}:{}", one.r#type, one.value)).collect();
+        let details = json!({
+            "entry_id": asked.id, "spiffe_id": asked.spiffe_id, "parent_id": asked.parent_id,
+            "selectors": selectors,
+        });
+        self.begin(&caller, action, &details)?;
+        Ok((caller, asked))
+    }
+
     /// Audits that it failed.
     fn end<T>(
         &self,
@@ -179,19 +200,22 @@ impl wire::admin_server::Admin for AdminService {
         request: Request<wire::Entry>,
     ) -> Result<Response<wire::Entry>, Status> {
         const ACTION: &str = "entry create";
-        let caller = self.caller(&request, ACTION)?;
-        let mut asked = request.into_inner();
-        // What only the server says.
-        asked.origin.clear();
-        asked.revision = 0;
-        let selectors: Vec<_> =
-            asked.selectors.iter().map(|one| format!("{}:{}", one.r#type, one.value)).collect();
-        let details = json!({
-            "spiffe_id": asked.spiffe_id, "parent_id": asked.parent_id, "selectors": selectors,
-        });
-        self.begin(&caller, ACTION, &details)?;
+        let (caller, asked) = self.asked_entry(request, ACTION)?;
         let outcome = match entry_from_wire(asked) {
             Ok(entry) => self.0.registrar.create(entry).await.map_err(Status::from),
+            Err(error) => Err(invalid(error)),
+        };
+        self.end(&caller, ACTION, outcome.map(|entry| entry_to_wire(&entry)))
+    }
+
+    async fn update_entry(
+        &self,
+        request: Request<wire::Entry>,
+    ) -> Result<Response<wire::Entry>, Status> {
+        const ACTION: &str = "entry update";
+        let (caller, asked) = self.asked_entry(request, ACTION)?;
+        let outcome = match entry_from_wire(asked) {
+            Ok(entry) => self.0.registrar.update(entry).await.map_err(Status::from),
             Err(error) => Err(invalid(error)),
         };
         self.end(&caller, ACTION, outcome.map(|entry| entry_to_wire(&entry)))

@@ -224,18 +224,46 @@ impl Registrar {
         Ok(Arc::new(entry))
     }
 
-    /// Removes an entry that an operator made.
+    /// Makes an operator's entry what `entry` says. It keeps its id and its age, so that a workload's
+    /// default identity stays what it was, and is in force without a gap.
     ///
     /// # Errors
     /// See [`RegistrarError`].
-    pub async fn delete(&self, id: &str) -> Result<Arc<Entry>, RegistrarError> {
+    pub async fn update(&self, mut entry: Entry) -> Result<Arc<Entry>, RegistrarError> {
         let _changing = self.0.changing.lock().await;
+        let known = self.operators(&entry.id)?;
+        (entry.created, entry.revision) = (known.created, known.revision + 1);
+        check(&entry, &self.0.trust_domain)?;
+        let similar = self.registry().similar(&entry).cloned();
+        if let Some(other) = similar.filter(|other| other.id != entry.id) {
+            return Err(RegistrarError::Similar(Box::new(Entry::clone(&other))));
+        }
+        let mut batch = Batch::new();
+        self.0.store.batch_json(&mut batch, &entry.id, &entry)?;
+        self.0.store.commit(batch).await?;
+        let entry = Arc::new(entry);
+        self.write(|registry| registry.insert(entry.clone()));
+        Ok(entry)
+    }
+
+    /// The entry of that id, if it is an operator's to change.
+    fn operators(&self, id: &str) -> Result<Arc<Entry>, RegistrarError> {
         let known = self.registry().get(id).cloned();
         let entry = known.ok_or_else(|| RegistrarError::NotFound(id.to_owned()))?;
         if !entry.origin.is_empty() {
             let origin = entry.origin.clone();
             return Err(RegistrarError::Declared { id: id.to_owned(), origin });
         }
+        Ok(entry)
+    }
+
+    /// Removes an entry that an operator made.
+    ///
+    /// # Errors
+    /// See [`RegistrarError`].
+    pub async fn delete(&self, id: &str) -> Result<Arc<Entry>, RegistrarError> {
+        let _changing = self.0.changing.lock().await;
+        let entry = self.operators(id)?;
         self.0.store.delete(id).await?;
         self.write(|registry| registry.remove(id));
         Ok(entry)

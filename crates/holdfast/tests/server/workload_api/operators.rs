@@ -109,6 +109,15 @@ fn entries(domain: &TrustDomain, ask: &mut impl FnMut(&'static str, &[&str], &[&
     ask("entry: show", &["entry", "show"], &["-entryID", "a"]);
     ask("entry: show by ID", &["entry", "show"], &["-spiffeID", "spiffe://example.org/backend"]);
     ask("entry: show by another", &["entry", "show"], &["-selector", "unix:uid:2"]);
+    let less = ["-entryID", "a", "-jwtSVIDTTL", "60", "-selector", "unix:gid:2"];
+    ask("entry: update", &["entry", "update"], &[&good[..6], &less].concat());
+    ask("entry: show what is new", &["entry", "show"], &["-entryID", "a"]);
+    let none = [&good[..6], &["-entryID", "nothing"]].concat();
+    ask("entry: update none", &["entry", "update"], &none);
+    let wrong = [&wrong[..], &["-entryID", "a"]].concat();
+    ask("entry: update to a wrong ID", &["entry", "update"], &wrong);
+    let back = [&good[..], &more].concat();
+    ask("entry: update back", &["entry", "update"], &back);
     let twice = [&good[..6], &["-entryID", "b"]].concat();
     ask("entry: create the same", &["entry", "create"], &twice);
     ask("entry: delete", &["entry", "delete"], &["-entryID", "a"]);
