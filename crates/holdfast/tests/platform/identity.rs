@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::delivery::pid;
+use crate::secret_zero::assert_only_the_seal_key;
 use crate::world::{Who, World, both, wait_for};
 
 /// A service on the stock clients of Python, which tells what it got at each start: its SVIDs, and for
@@ -105,6 +106,7 @@ fn identities(world: &World, who: Who) {
     world.write_config(&format!("{}{config}", world.config()));
     world.up();
     assert_logged_in(world, 2);
+    assert_only_the_seal_key(world);
     let status = world.status();
     assert!(status["worst"].is_null(), "{status}");
     for name in ["python", "rust"] {

@@ -38,7 +38,7 @@ pub(crate) fn make_temporary(world: &World) -> PathBuf {
 /// Where any of `needles` stands, as paths: in every file of the world but its programs, in what was
 /// left beside it, in files that its processes hold open, and in the arguments and the environment of
 /// all processes of the machine.
-pub(crate) fn find(world: &World, needles: &[&str]) -> Vec<PathBuf> {
+pub(crate) fn find(world: &World, needles: &[impl AsRef<[u8]>]) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     let mut look = |path: PathBuf| paths.push(path);
     let own = world.path("");
@@ -74,9 +74,15 @@ pub(crate) fn find(world: &World, needles: &[&str]) -> Vec<PathBuf> {
 }
 
 /// Lets the system's `grep` look, which is faster than a test's own code. The needles are no arguments.
-fn grep(world: &World, needles: &[&str], mut search: Command, input: &[&[u8]]) -> String {
+fn grep(
+    world: &World,
+    needles: &[impl AsRef<[u8]>],
+    mut search: Command,
+    input: &[&[u8]],
+) -> String {
     let patterns = world.path("bin/needles");
-    fs::write(&patterns, needles.join("\n")).unwrap();
+    let needles: Vec<_> = needles.iter().map(AsRef::as_ref).collect();
+    fs::write(&patterns, needles.join(&b'\n')).unwrap();
     search.args(["--text", "--fixed-strings", "--file"]).arg(&patterns).env("LC_ALL", "C");
     let mut child = search.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();

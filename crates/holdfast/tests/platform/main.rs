@@ -19,5 +19,6 @@ mod ports;
 mod purge;
 mod renewal;
 mod rotation;
+mod secret_zero;
 mod walk;
 mod world;
