@@ -77,13 +77,11 @@ mod tests {
             fs::write(&file, text).unwrap();
             assert!(notify().unwrap_err().contains("holds no process id"), "{text}");
         }
-        let script = "trap 'exit 7' HUP; echo ready; read wait";
-        let mut child = Command::new("sh")
-            .args(["-c", script])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        // A shell looks at its traps between commands: a signal that comes just before one that waits
+        // long would wait as long.
+        let script = "trap 'exit 7' HUP; echo ready; for i in $(seq 600); do sleep 0.1; done";
+        let mut child =
+            Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         fs::write(&file, format!("{}\n", child.id())).unwrap();
