@@ -34,6 +34,9 @@ pub enum DeclareError {
     /// The entries could not be kept.
     #[error("declare entries")]
     Registrar(#[from] RegistrarError),
+    /// The server ends.
+    #[error("the server is ending")]
+    Ending,
 }
 
 impl DeclaredIn {
@@ -45,10 +48,13 @@ impl DeclaredIn {
 /// Takes over what the files say, now.
 pub(super) async fn apply(
     shared: &Shared,
-    files: &DeclaredIn,
-    declared: &Declared,
+    files: &Arc<DeclaredIn>,
+    declared: &Arc<Declared>,
 ) -> Result<Reconciled, DeclareError> {
-    let entries = declared.entries(&files.settings)?;
+    let (files, declared) = (files.clone(), declared.clone());
+    // Beside the server, which would answer nobody meanwhile.
+    let entries = tokio::task::spawn_blocking(move || declared.entries(&files.settings)).await;
+    let entries = entries.map_err(|_| DeclareError::Ending)??;
     Ok(shared.registrar.reconcile(entries).await?)
 }
 
@@ -60,7 +66,7 @@ pub(super) async fn run(shared: Arc<Shared>, files: DeclaredIn, shutdown: Cancel
     }
     let files = Arc::new(files);
     let mut seen: Option<Signature> = None;
-    let mut last: Option<Result<Declared, Problems>> = None;
+    let mut last: Option<Result<Arc<Declared>, Problems>> = None;
     let mut is_settled = false;
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -86,6 +92,7 @@ pub(super) async fn run(shared: Arc<Shared>, files: DeclaredIn, shutdown: Cancel
         }
         let reading = files.clone();
         let Ok(read) = tokio::task::spawn_blocking(move || reading.read()).await else { return };
+        let read = read.map(Arc::new);
         is_settled = true;
         if last.as_ref() == Some(&read) {
             continue;

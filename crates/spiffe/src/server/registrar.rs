@@ -11,7 +11,7 @@ use super::registry::{InvalidEntry, Registry, check};
 use crate::Entry;
 
 /// No more entries than this are kept.
-const MAX_ENTRIES: usize = 1_000_000;
+pub(super) const MAX_ENTRIES: usize = 1_000_000;
 /// No more entries than this are made in one commit.
 const MAX_AT_ONCE: usize = 512;
 

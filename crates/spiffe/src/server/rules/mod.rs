@@ -18,10 +18,12 @@ use holdfast_types::{SpiffeId, TrustDomain};
 
 pub use model::Workload;
 
+use super::registrar::MAX_ENTRIES;
 use crate::Entry;
 
-/// No file is longer, in bytes.
+/// No file is longer, in bytes, nor all of them together.
 const LARGEST_FILE: u64 = 4 << 20;
+const LARGEST_IN_ALL: usize = 64 << 20;
 const MAX_FILES: usize = 10_000;
 
 /// Something that is wrong in a file.
@@ -119,8 +121,15 @@ impl Declared {
                 Err(error) => problems.push(whole(directory, &error)),
             }
         }
+        let mut length = 0;
         for path in paths {
-            match read_file(&path) {
+            let read = read_file(&path);
+            length += read.as_ref().map_or(0, String::len);
+            if length > LARGEST_IN_ALL {
+                problems.push(whole(&path, &format!("all files are over {LARGEST_IN_ALL} bytes")));
+                break;
+            }
+            match read {
                 Ok(text) => declared.rules.push((path.display().to_string(), text)),
                 Err(problem) => problems.push(problem),
             }
@@ -139,6 +148,14 @@ impl Declared {
     /// # Errors
     /// All that is wrong with them, each by its file and line.
     pub fn entries(&self, settings: &RuleSettings) -> Result<Vec<Entry>, Problems> {
+        self.entries_within(settings, MAX_ENTRIES)
+    }
+
+    fn entries_within(
+        &self,
+        settings: &RuleSettings,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Problems> {
         let mut problems = Vec::new();
         let mut objects = Vec::new();
         for (file, text) in &self.rules {
@@ -149,7 +166,7 @@ impl Declared {
             None => Vec::new(),
         };
         read::check_names(&objects, &mut problems);
-        let entries = render::entries(&objects, &workloads, settings, &mut problems);
+        let entries = render::entries(&objects, &workloads, settings, limit, &mut problems);
         if problems.is_empty() {
             return Ok(entries);
         }
@@ -161,9 +178,17 @@ impl Declared {
 
 fn read_file(path: &Path) -> Result<String, Problem> {
     use std::io::Read as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
     let mut text = String::new();
-    let read = std::fs::File::open(path)
-        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_string(&mut text));
+    let mut options = std::fs::OpenOptions::new();
+    // To open a pipe would wait for somebody who writes into it.
+    options.read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+    let read = options.open(path).and_then(|file| {
+        if !file.metadata()?.is_file() {
+            return Err(std::io::Error::other("it is no file"));
+        }
+        file.take(LARGEST_FILE + 1).read_to_string(&mut text)
+    });
     match read {
         Err(error) => Err(whole(path, &error)),
         Ok(length) if length as u64 > LARGEST_FILE => {

@@ -1,6 +1,7 @@
 //! From YAML to what it means, with every problem at its line.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use holdfast_types::{SpiffeId, TrustDomain, Ttl, closest};
@@ -25,18 +26,21 @@ pub(super) fn workloads(file: &str, text: &str, problems: &mut Vec<Problem>) -> 
     let mut reader = Reader { file, problems };
     let Some(documents) = reader.documents(text) else { return Vec::new() };
     let mut found: Vec<Workload> = Vec::new();
+    let mut lines: HashMap<(String, String), usize> = HashMap::new();
     for document in documents {
         for node in reader.list(document) {
             let Some(workload) = reader.workload(node) else { continue };
-            let is_same = |known: &&Workload| {
-                (&known.namespace, &known.name) == (&workload.namespace, &workload.name)
-            };
-            if let Some(known) = found.iter().find(is_same) {
-                let text = format!("workload {:?} stands at line {}, too", known.name, known.line);
-                reader.note(workload.line, text);
-                continue;
+            match lines.entry((workload.namespace.clone(), workload.name.clone())) {
+                Entry::Occupied(known) => {
+                    let line = known.get();
+                    let text = format!("workload {:?} stands at line {line}, too", workload.name);
+                    reader.note(workload.line, text);
+                }
+                Entry::Vacant(place) => {
+                    place.insert(workload.line);
+                    found.push(workload);
+                }
             }
-            found.push(workload);
         }
     }
     found

@@ -16,11 +16,12 @@ const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 /// What rendering one ID may cost.
 const LIMITS: Limits = Limits { steps: 100_000, depth: 20, output: 16 << 10, needs: 0 };
 
-/// All entries. What cannot be one is noted.
+/// All entries, if there are no more than `limit`. What cannot be one is noted.
 pub(super) fn entries(
     objects: &[Object],
     workloads: &[Workload],
     settings: &RuleSettings,
+    limit: usize,
     problems: &mut Vec<Problem>,
 ) -> Vec<Entry> {
     let mut made: Vec<(Entry, &Object)> = Vec::new();
@@ -48,6 +49,11 @@ pub(super) fn entries(
         for (object, rule) in rules() {
             if !selected(rule) || (rule.is_fallback && has_rule) {
                 continue;
+            }
+            // A few rules for a few workloads make many entries.
+            if made.len() >= limit {
+                note(object, object.line, format!("there are more than {limit} entries"));
+                return Vec::new();
             }
             match ruled(object, rule, workload, settings) {
                 Ok(entry) => made.push((entry, object)),

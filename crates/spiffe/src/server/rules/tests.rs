@@ -204,3 +204,76 @@ fn what_is_written_for_clusters_is_read() {
     let Err(Problems(found)) = twice.entries(&settings()) else { panic!("they are the same") };
     assert_eq!(found[0].to_string(), "w.yaml:2: workload \"a\" stands at line 1, too");
 }
+
+/// What reading takes of a processor, in nanoseconds: other programs are not counted.
+fn cost(declared: &Declared) -> u64 {
+    let spent = || -> u64 {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        text.split(' ').next().unwrap().parse().unwrap()
+    };
+    let before = spent();
+    let _ = declared.entries(&settings());
+    spent() - before
+}
+
+#[test]
+fn reading_takes_as_long_as_the_files_are() {
+    let texts = |line: &str, count: usize| -> String {
+        (0..count).map(|index| line.replace('N', &index.to_string())).collect()
+    };
+    let keys = |count| Declared {
+        rules: vec![("rules.yaml".to_owned(), texts("kN: 1\n", count))],
+        workloads: None,
+    };
+    let workloads = |count| Declared {
+        rules: Vec::new(),
+        workloads: Some(("workloads.yaml".to_owned(), texts("- name: wN\n", count))),
+    };
+    for make in [&keys as &dyn Fn(usize) -> Declared, &workloads] {
+        let (few, many) = (make(4_000), make(40_000));
+        let [few, many] = [few, many].map(|one| (0..3).map(|_| cost(&one)).min().unwrap());
+        // Ten times as long, and not a hundred times.
+        assert!(many < 30 * few, "{few} ns, {many} ns");
+    }
+}
+
+#[test]
+fn all_files_together_are_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "#".repeat(LARGEST_FILE as usize);
+    let count = LARGEST_IN_ALL / text.len();
+    for index in 0..count {
+        std::fs::write(directory.path().join(format!("{index:03}.yaml")), &text).unwrap();
+    }
+    assert_eq!(Declared::read(Some(directory.path()), None).unwrap().rules.len(), count);
+    std::fs::write(directory.path().join("last.yaml"), "#").unwrap();
+    let told = Declared::read(Some(directory.path()), None).unwrap_err().to_string();
+    assert!(told.contains("last.yaml: all files are over 67108864 bytes"), "{told}");
+}
+
+#[test]
+fn rules_times_workloads_are_bounded() {
+    let rules: Vec<_> = ["a", "b", "c"]
+        .map(|name| {
+            let id = "spiffe://demo.local/NAME/{{ .PodMeta.Name }}".replace("NAME", name);
+            rule(name, &format!("spiffeIDTemplate: '{id}'"))
+        })
+        .into();
+    let declared = declared(&rules.concat());
+    assert_eq!(declared.entries_within(&settings(), 6).unwrap().len(), 6);
+    let told = declared.entries_within(&settings(), 5).unwrap_err().to_string();
+    assert!(told.contains("there are more than 5 entries"), "{told}");
+}
+
+#[test]
+fn a_pipe_among_the_files_is_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let rules = directory.path().to_owned();
+    nix::unistd::mkfifo(&rules.join("pipe.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (sender, told) = std::sync::mpsc::channel();
+    // A thread that nobody waits for.
+    std::thread::spawn(move || sender.send(Declared::read(Some(&rules), None)));
+    let told = told.recv_timeout(std::time::Duration::from_secs(30));
+    let told = told.expect("it waits for somebody who writes").unwrap_err().to_string();
+    assert!(told.contains("pipe.yaml: it is no file"), "{told}");
+}

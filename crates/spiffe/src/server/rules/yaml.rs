@@ -1,5 +1,7 @@
 //! YAML with the line of everything, read strictly: no anchors, no tags, no key twice.
 
+use std::collections::HashSet;
+
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
 /// Collections are nested at most this deep.
@@ -33,7 +35,15 @@ impl Node {
 
 enum Open {
     List(usize, Vec<Node>),
-    Map(usize, Vec<(String, usize, Node)>, Option<(String, usize)>),
+    Map(Mapping),
+}
+
+struct Mapping {
+    line: usize,
+    fields: Vec<(String, usize, Node)>,
+    /// The keys so far: a long mapping is not searched for each of them.
+    known: HashSet<String>,
+    key: Option<(String, usize)>,
 }
 
 /// The documents of a text; empty ones are left out.
@@ -61,12 +71,15 @@ pub(super) fn documents(text: &str) -> Result<Vec<Node>, Fault> {
                 continue;
             }
             Event::MappingStart(..) => {
-                open.push(Open::Map(line, Vec::new(), None));
+                let (fields, known) = (Vec::new(), HashSet::new());
+                open.push(Open::Map(Mapping { line, fields, known, key: None }));
                 continue;
             }
             Event::SequenceEnd | Event::MappingEnd => match open.pop() {
                 Some(Open::List(line, items)) => Node { line, content: Content::List(items) },
-                Some(Open::Map(line, fields, _)) => Node { line, content: Content::Map(fields) },
+                Some(Open::Map(Mapping { line, fields, .. })) => {
+                    Node { line, content: Content::Map(fields) }
+                }
                 None => continue,
             },
             _ => continue,
@@ -75,15 +88,15 @@ pub(super) fn documents(text: &str) -> Result<Vec<Node>, Fault> {
             None if node.is_null() => {}
             None => done.push(node),
             Some(Open::List(_, items)) => items.push(node),
-            Some(Open::Map(_, fields, key)) => match (key.take(), node.content) {
+            Some(Open::Map(map)) => match (map.key.take(), node.content) {
                 (Some((name, at)), content) => {
-                    fields.push((name, at, Node { line: node.line, content }));
+                    map.fields.push((name, at, Node { line: node.line, content }));
                 }
                 (None, Content::Scalar(name, _)) => {
-                    if fields.iter().any(|(known, ..)| *known == name) {
+                    if !map.known.insert(name.clone()) {
                         return Err((node.line, format!("key {name:?} stands here twice")));
                     }
-                    *key = Some((name, node.line));
+                    map.key = Some((name, node.line));
                 }
                 (None, _) => return Err((node.line, "a key must be a text".to_owned())),
             },
