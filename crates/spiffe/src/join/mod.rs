@@ -176,6 +176,14 @@ pub(crate) fn anonymous(settings: JoinSettings) -> Channel {
     channel(&settings.server, Arc::new(identity))
 }
 
+/// A channel as the agent has it whose state is in the file.
+#[cfg(test)]
+pub(crate) fn known(settings: JoinSettings) -> Channel {
+    let kept = kept::read(&settings.state).unwrap();
+    let identity = Identity::new(settings.trust_domain, settings.bundle, kept);
+    channel(&settings.server, Arc::new(identity))
+}
+
 /// An agent, and what it joins with.
 struct Joining {
     server: String,

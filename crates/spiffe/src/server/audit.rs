@@ -9,10 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use holdfast_types::{Clock, rfc3339};
 use serde_json::{Value, json};
 
+struct Log {
+    file: File,
+    /// The last write broke off, perhaps within a line.
+    is_torn: bool,
+}
+
 /// The audit log. Where it cannot be written, what was asked is not done.
 pub struct Audit {
     clock: Arc<dyn Clock>,
-    file: Option<Mutex<File>>,
+    file: Option<Mutex<Log>>,
 }
 
 impl Audit {
@@ -22,7 +28,8 @@ impl Audit {
     /// The file cannot be opened or made.
     pub fn open(path: Option<&Path>, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let open = |path| OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-        let file = path.map(open).transpose()?.map(Mutex::new);
+        let file = path.map(open).transpose()?;
+        let file = file.map(|file| Mutex::new(Log { file, is_torn: false }));
         Ok(Self { clock, file })
     }
 
@@ -43,8 +50,12 @@ impl Audit {
         });
         tracing::info!(target: "audit", caller, action, %details, error, "asked");
         let Some(file) = &self.file else { return Ok(()) };
-        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = file.lock().unwrap_or_else(PoisonError::into_inner);
+        // What a full disk broke off ends here, so that this line stands on its own.
+        let start = if log.is_torn { "\n" } else { "" };
         // One call, so that lines of several servers on one file do not mix.
-        file.write_all(format!("{line}\n").as_bytes())
+        let written = log.file.write_all(format!("{start}{line}\n").as_bytes());
+        log.is_torn = written.is_err();
+        written
     }
 }

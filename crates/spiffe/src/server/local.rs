@@ -1,8 +1,11 @@
 //! The Unix socket: operators, and the agent on the same machine.
 
+use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -11,7 +14,9 @@ use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
 use tonic::transport::Server as Grpc;
+use tower::Service;
 
 use super::peer::{Connection, Peer};
 use super::{ServerSettings, Shared, admin, node};
@@ -52,7 +57,7 @@ impl LocalListener {
             .max_concurrent_streams(MAX_STREAMS)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .add_service(NodeServer::new(node::NodeService(shared.clone())))
-            .add_service(AdminServer::new(admin::AdminService(shared)))
+            .add_service(Finished(AdminServer::new(admin::AdminService(shared))))
             .serve_with_incoming_shutdown(incoming, shutdown.cancelled());
         let deadline = async {
             shutdown.cancelled().await;
@@ -65,6 +70,45 @@ impl LocalListener {
             () = deadline => {}
         }
         let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Carries each call to its end, though its caller goes away: the store does what it was told whether or
+/// not anybody waits for it, and what is in force must not differ from that.
+#[derive(Clone)]
+struct Finished<S>(S);
+
+impl<S: NamedService> NamedService for Finished<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S, B> Service<http::Request<B>> for Finished<S>
+where
+    S: Service<http::Request<B>, Error = Infallible>,
+    S::Response: Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let call = tokio::spawn(self.0.call(request));
+        Box::pin(async move {
+            match call.await {
+                Ok(answer) => answer,
+                Err(error) => match error.try_into_panic() {
+                    // As it is without this.
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The runtime is ending.
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        })
     }
 }
 

@@ -5,11 +5,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use holdfast_keys::x509::Certificate;
 use nix::unistd::Uid;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
+use tokio::time::Sleep;
 use tonic::transport::server::Connected;
 
 /// The other end.
@@ -60,17 +62,24 @@ impl std::fmt::Display for Peer {
     }
 }
 
+/// How long somebody without a certificate may be connected: longer than it takes to join.
+const STRANGER_LIMIT: Duration = Duration::from_secs(60);
+
 /// A connection that knows its other end.
 pub(crate) struct Connection<S> {
     stream: S,
     peer: Peer,
+    /// When a stranger is to go: whoever does nothing would keep their place for ever.
+    end: Option<Pin<Box<Sleep>>>,
     /// Its place among those that may be open at once.
     _place: tokio::sync::OwnedSemaphorePermit,
 }
 
 impl<S> Connection<S> {
     pub(crate) fn new(stream: S, peer: Peer, place: tokio::sync::OwnedSemaphorePermit) -> Self {
-        Self { stream, peer, _place: place }
+        let is_stranger = matches!(peer, Peer::Tls { certificate: None });
+        let end = is_stranger.then(|| Box::pin(tokio::time::sleep(STRANGER_LIMIT)));
+        Self { stream, peer, end, _place: place }
     }
 }
 
@@ -88,6 +97,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(end) = &mut self.end
+            && end.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -107,5 +121,34 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::sync::Semaphore;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_who_does_nothing_goes_and_an_agent_stays() {
+        let places = Arc::new(Semaphore::new(2));
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let connect = |stream, certificate| {
+            let place = places.clone().try_acquire_owned().unwrap();
+            Connection::new(stream, Peer::Tls { certificate }, place)
+        };
+        let mut stranger = connect(ours, None);
+        let ended = timeout(STRANGER_LIMIT * 2, stranger.read_u8()).await.expect("an end");
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(stranger);
+        assert_eq!(places.available_permits(), 2);
+
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let der = holdfast_testkit::Ca::new("agents").der().to_vec();
+        let mut agent = connect(ours, Some(Arc::new(Certificate::from_der(&der).unwrap())));
+        assert!(timeout(STRANGER_LIMIT * 100, agent.read_u8()).await.is_err(), "it stays");
     }
 }

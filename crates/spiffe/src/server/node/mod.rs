@@ -137,8 +137,12 @@ impl wire::node_server::Node for NodeService {
         request: Request<wire::RenewRequest>,
     ) -> Result<Response<wire::AgentSvid>, Status> {
         let node = self.caller(&request)?;
+        let Some(Peer::Tls { certificate: Some(used) }) = request.extensions().get::<Peer>() else {
+            return Err(Status::permission_denied("the agent of this machine has no SVID"));
+        };
+        let used = used.public_key.to_der();
         let (svid, key) = self.agent_svid(&node.agent, &request.get_ref().csr)?;
-        let kept = self.0.nodes.renew(&node.agent, key, svid.not_after).await;
+        let kept = self.0.nodes.renew(&node.agent, used, &key, svid.not_after).await;
         kept.map_err(|error| Status::permission_denied(error.to_string()))?;
         let serial = svid.chain.first().and_then(|leaf| Certificate::from_der(leaf).ok());
         let details = serde_json::json!({

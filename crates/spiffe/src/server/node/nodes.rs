@@ -59,8 +59,8 @@ pub(crate) struct Agent {
     pub(crate) expires: Timestamp,
     /// Whether an operator ended it.
     pub(crate) banned: bool,
-    /// SHA-256 of the keys that it may use: that of its SVID, and that of the one before it, which
-    /// is in use until the agent has the new one.
+    /// SHA-256 of the keys that it may use: that of the SVID that it was seen to use last, and those
+    /// of the last two that were signed since, of which it may have either.
     keys: Vec<String>,
 }
 
@@ -140,14 +140,16 @@ impl Nodes {
         self.keep(agent).await
     }
 
-    /// The agent has another SVID.
+    /// The agent, which asked by an SVID with the key `used`, is given another one. Whether that
+    /// arrives nobody knows, so the key that was used stays good.
     ///
     /// # Errors
     /// There is no such agent, or the store fails.
     pub(crate) async fn renew(
         &self,
         id: &SpiffeId,
-        key: Vec<u8>,
+        used: &[u8],
+        key: &[u8],
         expires: Timestamp,
     ) -> Result<(), NodeError> {
         let _changing = self.changing.lock().await;
@@ -156,12 +158,13 @@ impl Nodes {
             return Err(NodeError::Banned);
         }
         agent.expires = whole(expires);
-        let key = hash(&key);
-        agent.keys.retain(|known| *known != key);
-        agent.keys.push(key);
-        // The key that is new, and the one that was used to ask for it.
-        let surplus = agent.keys.len().saturating_sub(2);
+        let (used, key) = (hash(used), hash(key));
+        agent.keys.retain(|known| *known != used && *known != key);
+        // The last of the others: a question that was long under way may come after its successor.
+        let surplus = agent.keys.len().saturating_sub(1);
         agent.keys.drain(..surplus);
+        agent.keys.push(used);
+        agent.keys.push(key);
         self.keep(agent).await
     }
 
