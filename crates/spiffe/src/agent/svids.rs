@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use holdfast_keys::x509::Certificate;
+use holdfast_keys::x509::{Certificate, GeneralName};
 use holdfast_types::{Clock, Random, Timestamp};
 use zeroize::Zeroizing;
 
@@ -47,9 +47,9 @@ pub(super) struct Svids {
 }
 
 /// The place of one entry's SVID.
-#[derive(Default)]
 struct Cell {
-    revision: u64,
+    /// Another entry may come in its place, with the same id and as few changes.
+    entry: Arc<Entry>,
     held: Mutex<Option<Held>>,
     /// Whoever holds it has another one signed, and who needs that waits for it.
     signing: tokio::sync::Mutex<()>,
@@ -128,9 +128,9 @@ impl Svids {
         cells.values().filter_map(held).collect()
     }
 
-    fn cell(&self, entry: &Entry) -> Arc<Cell> {
+    fn cell(&self, entry: &Arc<Entry>) -> Arc<Cell> {
         let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cell) = cells.get(&entry.id).filter(|cell| cell.revision == entry.revision) {
+        if let Some(cell) = cells.get(&entry.id).filter(|cell| is_same(&cell.entry, entry)) {
             return cell.clone();
         }
         if cells.len() >= SWEEP && cells.len().is_power_of_two() {
@@ -140,7 +140,8 @@ impl Svids {
                 is_good || cell.signing.try_lock().is_err()
             });
         }
-        let cell = Arc::new(Cell { revision: entry.revision, ..Cell::default() });
+        let (held, signing) = Default::default();
+        let cell = Arc::new(Cell { entry: entry.clone(), held, signing });
         cells.insert(entry.id.clone(), cell.clone());
         cell
     }
@@ -149,6 +150,10 @@ impl Svids {
         let failed = |error| MintError::Unavailable(Box::new(error));
         let (key, request) = key_and_request().map_err(failed)?;
         let signed = self.source.mint_x509(&entry.id, &request).await?;
+        // The server signs what the entry says by now, which may be for others than it was.
+        if !is_of(&signed.chain, entry) {
+            return Err(MintError::NoEntry(entry.id.clone()));
+        }
         Ok(Svid {
             entry: entry.clone(),
             chain: signed.chain,
@@ -195,6 +200,19 @@ pub(super) fn half_life(now: Timestamp, end: Timestamp, random: &dyn Random) -> 
     // From 0.45 to 0.55 of the life.
     let at = now.as_millisecond() + life * 45 / 100 + jitter;
     Timestamp::from_millisecond(at).unwrap_or(now)
+}
+
+/// Whether what is kept for one entry is good for the other. Most often it is the very same one.
+pub(super) fn is_same(one: &Arc<Entry>, other: &Arc<Entry>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
+}
+
+/// Whether a chain's leaf is for the identity of the entry.
+fn is_of(chain: &[Vec<u8>], entry: &Entry) -> bool {
+    let leaf = chain.first().and_then(|der| Certificate::from_der(der).ok());
+    let is_id =
+        |name: &GeneralName| matches!(name, GeneralName::Uri(id) if id == entry.spiffe_id.as_str());
+    leaf.is_some_and(|leaf| leaf.names().iter().any(is_id))
 }
 
 /// Whether no later attempt can succeed.

@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_keys::SignedToken;
 use holdfast_types::{Clock, Random, Timestamp};
+use serde_json::Value;
 
-use super::svids::{half_life, was_before};
+use super::svids::{half_life, is_same, was_before};
 use crate::{Bundle, Entry, JwtSvid, MintError, Source};
 
 /// So many tokens are kept; then the old ones go, or all of them.
 const KEPT: usize = 8192;
 
-/// Which token: of which entry in which state, for which audiences in whatever order.
-type Key = (String, u64, BTreeSet<String>);
+/// Which token: of which entry, for which audiences in whatever order.
+type Key = (String, BTreeSet<String>);
 
 /// All tokens that are given out again.
 pub(super) struct Tokens {
@@ -24,6 +25,8 @@ pub(super) struct Tokens {
 }
 
 struct Kept {
+    /// Another entry may come in its place, with the same id and as few changes.
+    entry: Arc<Entry>,
     token: Arc<JwtSvid>,
     key_id: Option<String>,
     asked: Timestamp,
@@ -47,13 +50,14 @@ impl Tokens {
     /// The server does not sign one.
     pub(super) async fn get(
         &self,
-        entry: &Entry,
+        entry: &Arc<Entry>,
         audiences: &[String],
         bundle: &Bundle,
     ) -> Result<Arc<JwtSvid>, MintError> {
         let now = self.clock.now();
-        let key = (entry.id.clone(), entry.revision, audiences.iter().cloned().collect());
+        let key = (entry.id.clone(), audiences.iter().cloned().collect());
         if let Some(kept) = self.lock().get(&key)
+            && is_same(&kept.entry, entry)
             && was_before(kept.asked, now)
             && now < kept.until
             && is_by(kept.key_id.as_deref(), bundle)
@@ -61,7 +65,13 @@ impl Tokens {
             return Ok(kept.token.clone());
         }
         let token = Arc::new(self.source.mint_jwt(&entry.id, audiences).await?);
-        let key_id = SignedToken::parse(token.token.expose()).ok().and_then(|token| token.key_id);
+        let signed = SignedToken::parse(token.token.expose()).ok();
+        let subject = signed.as_ref().and_then(|signed| signed.claims().ok()?.remove("sub"));
+        // The server signs what the entry says by now, which may be for others than it was.
+        if subject.as_ref().and_then(Value::as_str) != Some(entry.spiffe_id.as_str()) {
+            return Err(MintError::NoEntry(entry.id.clone()));
+        }
+        let key_id = signed.and_then(|signed| signed.key_id);
         let until = half_life(now, token.expires_at, &*self.random);
         let mut kept = self.lock();
         if kept.len() >= KEPT {
@@ -70,7 +80,8 @@ impl Tokens {
         if kept.len() >= KEPT {
             kept.clear();
         }
-        kept.insert(key, Kept { token: token.clone(), key_id, asked: now, until });
+        let entry = entry.clone();
+        kept.insert(key, Kept { entry, token: token.clone(), key_id, asked: now, until });
         Ok(token)
     }
 
@@ -81,7 +92,7 @@ impl Tokens {
 
 /// Whether the bundle still has the key of that name.
 fn is_by(key_id: Option<&str>, bundle: &Bundle) -> bool {
-    let has = |key: &serde_json::Map<String, serde_json::Value>| {
+    let has = |key: &serde_json::Map<String, Value>| {
         key.get("kid").and_then(|kid| kid.as_str()) == key_id
     };
     key_id.is_some() && bundle.jwt_authorities.iter().any(has)
