@@ -71,7 +71,7 @@ mod tests {
     fn the_process_of_a_file_is_told_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pid");
-        let notify = || notify(&file, Signal::SIGHUP);
+        let notify = || notify(&file, Signal::SIGUSR1);
         assert!(notify().unwrap_err().contains("No such file"));
         for text in ["", "x", "0", "-1", "1"] {
             fs::write(&file, text).unwrap();
@@ -79,7 +79,7 @@ mod tests {
         }
         // A shell looks at its traps between commands: a signal that comes just before one that waits
         // long would wait as long.
-        let script = "trap 'exit 7' HUP; echo ready; for i in $(seq 600); do sleep 0.1; done";
+        let script = "trap 'exit 7' USR1; echo ready; for i in $(seq 600); do sleep 0.1; done";
         let mut child =
             Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
