@@ -31,6 +31,7 @@ struct Running {
     /// Whose nodes may join, and how long each may take to be asked.
     clusters: Vec<ClusterSettings>,
     limit: Duration,
+    clock: Arc<dyn Clock>,
 }
 
 impl Running {
@@ -38,7 +39,19 @@ impl Running {
         Self::start_with(Vec::new(), Duration::from_secs(15)).await
     }
 
+    async fn start_by(clock: Arc<dyn Clock>) -> Self {
+        Self::start_all(Vec::new(), Duration::from_secs(15), clock).await
+    }
+
     async fn start_with(clusters: Vec<ClusterSettings>, limit: Duration) -> Self {
+        Self::start_all(clusters, limit, Arc::new(SystemClock)).await
+    }
+
+    async fn start_all(
+        clusters: Vec<ClusterSettings>,
+        limit: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let domain = TrustDomain::parse("demo.local").unwrap();
         let now = SystemClock.now();
         let root = DiskUpstream::make_root(&domain, 365 * DAY, now, &SystemRandom).unwrap();
@@ -53,6 +66,7 @@ impl Running {
             web: None,
             clusters,
             limit,
+            clock,
         };
         std::fs::create_dir(running.directory.path().join("identity")).unwrap();
         std::fs::write(running.directory.path().join("workloads.yaml"), "").unwrap();
@@ -96,7 +110,7 @@ impl Running {
             trust_domain,
         };
         let (certificate, key) = &self.root;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock = self.clock.clone();
         let log = self.directory.path().join("audit.log");
         let with = Surroundings {
             entries: self.entries.clone(),
@@ -124,6 +138,18 @@ impl Running {
 
     fn socket(&self) -> PathBuf {
         self.directory.path().join("server.sock")
+    }
+
+    /// What everybody may read, by TLS that trusts the root.
+    async fn get(&self, path: &str) -> Result<serde_json::Value, String> {
+        let root = self.directory.path().join("root.pem");
+        std::fs::write(&root, &self.root.0).unwrap();
+        let mut command = tokio::process::Command::new("curl");
+        command.args(["--silent", "--show-error", "--fail", "--max-time", "20", "--cacert"]);
+        command.arg(&root).arg(format!("https://localhost:{}{path}", self.web.unwrap().port()));
+        let output = command.output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        serde_json::from_slice(&output.stdout).map_err(|_| said)
     }
 
     fn audited(&self) -> String {
@@ -398,20 +424,7 @@ async fn bundle_and_discovery_are_read_over_tls_and_verify_what_is_signed() {
     let source = RemoteSource::unix(&running.socket());
     let mut operator = admin(&running.socket());
     let entry = operator.create_entry(wanted("backend", 1)).await.unwrap().into_inner();
-    let root = running.directory.path().join("root.pem");
-    std::fs::write(&root, &running.root.0).unwrap();
-    let get = |path: &str| {
-        let address = running.web.unwrap();
-        let mut command = tokio::process::Command::new("curl");
-        command.args(["--silent", "--show-error", "--fail", "--max-time", "20", "--cacert"]);
-        command.arg(&root).arg(format!("https://localhost:{}{path}", address.port()));
-        async move {
-            let output = command.output().await.unwrap();
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            let document = serde_json::from_slice::<serde_json::Value>(&output.stdout);
-            document.map_err(|_| said)
-        }
-    };
+    let get = |path: &'static str| running.get(path);
     let configuration = get("/.well-known/openid-configuration").await.unwrap();
     assert_eq!(configuration["issuer"], "https://spiffe.demo.local");
     assert_eq!(configuration["jwks_uri"], "https://spiffe.demo.local/keys");
@@ -428,6 +441,17 @@ async fn bundle_and_discovery_are_read_over_tls_and_verify_what_is_signed() {
     let snapshot = until(&source, |_| true).await;
     assert_eq!(bundle, *snapshot.bundle);
     assert!(get("/other").await.unwrap_err().contains("404"));
+}
+
+#[tokio::test]
+async fn a_server_whose_clock_is_set_back_shows_a_certificate_that_is_valid_by_then() {
+    let clock = Arc::new(holdfast_testkit::FakeClock::at(SystemClock.now().as_second()));
+    let running = Running::start_by(clock.clone()).await;
+    clock.advance(DAY / 24);
+    let early = running.get("/").await.unwrap_err();
+    assert!(early.contains("certificate is not yet valid"), "{early}");
+    clock.set(SystemClock.now());
+    running.get("/").await.unwrap();
 }
 
 #[tokio::test]

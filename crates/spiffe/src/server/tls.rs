@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -145,10 +146,12 @@ fn settings(
     Some(Arc::new(config))
 }
 
-/// The server's own SVID, signed by itself, and anew after half of its life.
+/// The server's own SVID, signed by itself, and anew after half of its life, or where the clock was set
+/// back: to others it may not be valid yet.
 struct OwnSvid {
     shared: Weak<Shared>,
-    cached: Mutex<Option<(Arc<CertifiedKey>, Timestamp)>>,
+    /// With the time for which it is shown.
+    cached: Mutex<Option<(Arc<CertifiedKey>, Range<Timestamp>)>>,
 }
 
 impl std::fmt::Debug for OwnSvid {
@@ -162,13 +165,13 @@ impl ResolvesServerCert for OwnSvid {
         let shared = self.shared.upgrade()?;
         let now = shared.clock.now();
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((key, until)) = cached.as_ref()
-            && now < *until
+        if let Some((key, times)) = cached.as_ref()
+            && times.contains(&now)
         {
             return Some(key.clone());
         }
         let (key, until) = own_svid(&shared, now)?;
-        *cached = Some((key.clone(), until));
+        *cached = Some((key.clone(), now..until));
         Some(key)
     }
 }
