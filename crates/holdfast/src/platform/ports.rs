@@ -103,6 +103,10 @@ fn listening_inode(table: &str, port: u16) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::socket::{Shutdown, shutdown};
+
     use super::*;
 
     #[test]
@@ -127,18 +131,29 @@ mod tests {
             let part = TcpListener::bind(address).unwrap();
             let error = reserve(address, 0, "postgres.listen").unwrap_err().to_string();
             assert!(error.contains("set postgres.listen to another port"), "{error}");
-            drop(part);
+            end(&part);
         }
     }
 
     #[test]
     fn a_picked_port_is_kept_while_it_is_free() {
         let any = "127.0.0.1:0".parse().unwrap();
-        let port = |earlier| bind(any, earlier, "k").unwrap().local_addr().unwrap().port();
+        let port = |earlier| {
+            let listener = bind(any, earlier, "k").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            end(&listener);
+            port
+        };
         let first = port(0);
         let taken = TcpListener::bind((IpAddr::from([127, 0, 0, 1]), first)).unwrap();
         assert_ne!(port(first), first);
-        drop(taken);
+        end(&taken);
         assert_eq!(port(first), first);
+    }
+
+    /// Listens no longer. Closing it would not do: a process that another test starts just now has
+    /// it open as well until it executes.
+    fn end(listener: &TcpListener) {
+        shutdown(listener.as_raw_fd(), Shutdown::Both).unwrap();
     }
 }

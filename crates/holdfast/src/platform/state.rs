@@ -1,10 +1,12 @@
 //! The state directory: what a platform remembers between two runs.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 
@@ -58,9 +60,10 @@ pub(crate) struct Ports {
     pub(crate) spiffe: u16,
 }
 
-/// Held by the one supervisor of a state directory; the kernel lets go of it when that dies.
+/// Held by the one supervisor of a state directory; the kernel lets go of it when that dies. It is let
+/// go of by name, not by a close: a process that is being started has the file open until it executes.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+pub(crate) struct Lock(#[expect(dead_code, reason = "held, not read")] Flock<File>);
 
 impl State {
     /// The state directory of a platform called `name`.
@@ -115,14 +118,12 @@ impl State {
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600);
         let file = options.open(&path).with_context(|| format!("open {}", path.display()))?;
-        match file.try_lock() {
-            Ok(()) if self.is_lock(&file)? => Ok(Some(Lock(file))),
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(held) if self.is_lock(&held)? => Ok(Some(Lock(held))),
             // Purged between the two steps: who comes next makes another file, and holds that.
-            Ok(()) => bail!("{} is being removed; try again", self.directory.display()),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("lock {}", path.display()))
-            }
+            Ok(_) => bail!("{} is being removed; try again", self.directory.display()),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, error)) => Err(error).with_context(|| format!("lock {}", path.display())),
         }
     }
 
