@@ -1,5 +1,6 @@
 //! The Unix socket: operators, and the agent on the same machine.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use holdfast_listen::Access;
 use tokio::net::UnixListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
@@ -23,7 +24,7 @@ use super::{ServerSettings, Shared, admin, node};
 use crate::proto::node::admin_server::AdminServer;
 use crate::proto::node::node_server::NodeServer;
 
-/// Connections that may be open at once.
+/// Connections that may be open at once: of owners, and as many of agents that run as other users.
 const MAX_CONNECTIONS: usize = 256;
 /// How long calls under way may take once the server is to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -119,10 +120,9 @@ fn accept(
     shutdown: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection<tokio::net::UnixStream>>> {
     let (sender, receiver) = mpsc::channel(1);
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::default();
     tokio::spawn(async move {
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => return,
                 accepted = listener.accept() => accepted,
@@ -137,15 +137,77 @@ fn accept(
             };
             // Whoever is gone already needs no answer.
             let Ok(peer) = Peer::of_unix(&stream) else { continue };
-            if !peer.is_owner() && !peer.is_user(&shared.settings.agent_uids) {
-                // Somebody who may do nothing takes nobody's place.
+            let place = tokio::select! {
+                () = shutdown.cancelled() => return,
+                place = places.take(&peer, &shared.settings.agent_uids) => place,
+            };
+            let Some(place) = place else {
                 tracing::warn!(caller = %peer, "refused at the Unix socket");
                 continue;
-            }
+            };
             if sender.send(Ok(Connection::new(stream, peer, place))).await.is_err() {
                 return;
             }
         }
     });
     ReceiverStream::new(receiver)
+}
+
+/// Places for connections. Users of agents take none from operators.
+struct Places {
+    owners: Arc<Semaphore>,
+    agents: Arc<Semaphore>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        let places = || Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        Self { owners: places(), agents: places() }
+    }
+}
+
+impl Places {
+    /// A place for this peer. Owners wait for one; for an agent's user nobody waits. None: there is
+    /// none, or nothing is for this peer.
+    async fn take(&self, peer: &Peer, agent_uids: &BTreeSet<u32>) -> Option<OwnedSemaphorePermit> {
+        if peer.is_owner() {
+            self.owners.clone().acquire_owned().await.ok()
+        } else if peer.is_user(agent_uids) {
+            self.agents.clone().try_acquire_owned().ok()
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use nix::unistd::Uid;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agents_user_keeps_no_operator_out() {
+        let (places, agents) = (Places::default(), BTreeSet::from([4_000_000]));
+        let [root, agent, stranger] =
+            [0, 4_000_000, 4_000_001].map(|uid| Peer::Unix { uid: Uid::from_raw(uid), pid: None });
+        let mut held = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            held.push(places.take(&agent, &agents).await.unwrap());
+        }
+        assert!(places.take(&agent, &agents).await.is_none());
+        assert!(places.take(&stranger, &agents).await.is_none());
+        for _ in 0..MAX_CONNECTIONS {
+            held.push(places.take(&root, &agents).await.unwrap());
+        }
+        let mut waiting = pin!(places.take(&root, &agents));
+        let long = Duration::from_secs(3600);
+        assert!(tokio::time::timeout(long, waiting.as_mut()).await.is_err(), "it waits");
+        held.pop();
+        assert!(waiting.await.is_some());
+        held.remove(0);
+        assert!(places.take(&agent, &agents).await.is_some());
+    }
 }
