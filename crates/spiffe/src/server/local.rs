@@ -205,9 +205,9 @@ mod tests {
         let mut waiting = pin!(places.take(&root, &agents));
         let long = Duration::from_secs(3600);
         assert!(tokio::time::timeout(long, waiting.as_mut()).await.is_err(), "it waits");
-        held.pop();
+        drop(held.pop());
         assert!(waiting.await.is_some());
-        held.remove(0);
+        drop(held.remove(0));
         assert!(places.take(&agent, &agents).await.is_some());
     }
 }
