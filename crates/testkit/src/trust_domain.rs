@@ -12,8 +12,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
+use crate::Ca;
 use crate::stock::output_of;
-use crate::{Ca, Spire};
+
+mod settings;
+mod spire;
+
+pub use settings::{Registration, SpiffeEngine, TrustDomainSettings};
 
 /// How long a start may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,118 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const INTRODUCED: &str = "exec 3<&0 </dev/null; \
     LISTEN_FDS=1 LISTEN_FDNAMES=introductions exec \"$0\" \"$@\"";
 const POLL: Duration = Duration::from_millis(1);
-
-/// Whose server and agent.
-#[derive(Debug, Clone)]
-pub enum SpiffeEngine {
-    /// Ours: the binary.
-    Holdfast(PathBuf),
-    /// The real one.
-    Spire(Spire),
-}
-
-impl SpiffeEngine {
-    /// Its name in tables.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Holdfast(_) => "Holdfast",
-            Self::Spire(_) => "SPIRE",
-        }
-    }
-}
-
-/// How long what the server signs lives, and what else it is told.
-#[derive(Debug, Clone)]
-pub struct TrustDomainSettings {
-    /// Its name.
-    pub name: String,
-    /// Whether the server's authorities sign themselves, instead of an authority of the test's.
-    pub self_signed: bool,
-    /// Life of the server's authorities.
-    pub ca_ttl: Duration,
-    /// Life of X.509-SVIDs.
-    pub x509_ttl: Duration,
-    /// Life of JWT-SVIDs.
-    pub jwt_ttl: Duration,
-    /// More arguments of our own server.
-    pub server_arguments: Vec<String>,
-    /// Who may ask the agent for others' identities, by SPIFFE ID.
-    pub authorized_delegates: Vec<String>,
-    /// How often SPIRE's agent asks for changes; ours is told of them.
-    pub sync_interval: Duration,
-}
-
-impl Default for TrustDomainSettings {
-    /// What both have when nothing is said.
-    fn default() -> Self {
-        Self {
-            name: "example.org".to_owned(),
-            self_signed: false,
-            ca_ttl: Duration::from_hours(24),
-            x509_ttl: Duration::from_hours(1),
-            jwt_ttl: Duration::from_mins(5),
-            server_arguments: Vec::new(),
-            authorized_delegates: Vec::new(),
-            sync_interval: Duration::from_secs(5),
-        }
-    }
-}
-
-/// Who gets an identity.
-#[derive(Debug, Clone, Default)]
-pub struct Registration {
-    /// The path of its ID, such as `/backend`.
-    pub path: String,
-    /// Whoever shows all of these, such as `unix:uid:0`.
-    pub selectors: Vec<String>,
-    /// What tells identities of one workload apart.
-    pub hint: String,
-    /// Names in its certificates.
-    pub dns_names: Vec<String>,
-    /// Other trust domains whose bundles it is given.
-    pub federates_with: Vec<String>,
-    /// The entry's own name; a random one where it is empty.
-    pub entry_id: String,
-}
-
-impl Registration {
-    /// An identity for every process of the user who runs the test.
-    pub fn own(path: &str) -> Self {
-        let user = nix::unistd::geteuid();
-        Self {
-            path: path.to_owned(),
-            selectors: vec![format!("unix:uid:{user}")],
-            ..Self::default()
-        }
-    }
-
-    /// One for whoever shows this selector.
-    pub fn of(path: &str, selector: &str) -> Self {
-        let selectors = vec![selector.to_owned()];
-        Self { path: path.to_owned(), selectors, ..Self::default() }
-    }
-
-    /// With a hint.
-    #[must_use]
-    pub fn hint(mut self, hint: &str) -> Self {
-        hint.clone_into(&mut self.hint);
-        self
-    }
-
-    /// With another trust domain's bundle.
-    #[must_use]
-    pub fn federates_with(mut self, name: &str) -> Self {
-        self.federates_with.push(name.to_owned());
-        self
-    }
-
-    /// As an entry of this name.
-    #[must_use]
-    pub fn id(mut self, id: &str) -> Self {
-        id.clone_into(&mut self.entry_id);
-        self
-    }
-}
 
 /// A server and an agent in a folder of their own, under an authority of the test's.
 pub struct TrustDomain {
@@ -473,79 +366,6 @@ impl TrustDomain {
         command.stdout(log.try_clone()?).stderr(log);
         command.spawn().with_context(|| format!("run {command:?}"))
     }
-
-    /// Otherwise than by default: an agent's signatures are not limited to 500 a second, and the
-    /// log is as short as ours.
-    fn spire_server(&self) -> String {
-        let folder = self.folder.path().display();
-        let upstream = if self.settings.self_signed {
-            String::new()
-        } else {
-            format!(
-                r#"  UpstreamAuthority "disk" {{
-    plugin_data {{ cert_file_path = "{folder}/upstream.pem" key_file_path = "{folder}/upstream.key" }}
-  }}
-"#
-            )
-        };
-        format!(
-            r#"server {{
-  bind_address = "127.0.0.1"
-  bind_port = "{port}"
-  socket_path = "{folder}/server.sock"
-  trust_domain = "{name}"
-  data_dir = "{folder}/store"
-  log_level = "WARN"
-  ca_ttl = "{ca}"
-  default_x509_svid_ttl = "{x509}"
-  default_jwt_svid_ttl = "{jwt}"
-  ratelimit {{ signing = false }}
-}}
-plugins {{
-  DataStore "sql" {{
-    plugin_data {{ database_type = "sqlite3" connection_string = "{folder}/store.sqlite" }}
-  }}
-  NodeAttestor "join_token" {{ plugin_data {{}} }}
-  KeyManager "disk" {{ plugin_data {{ keys_path = "{folder}/keys.json" }} }}
-{upstream}}}
-"#,
-            port = self.port,
-            name = self.settings.name,
-            ca = seconds(self.settings.ca_ttl),
-            x509 = seconds(self.settings.x509_ttl),
-            jwt = seconds(self.settings.jwt_ttl),
-        )
-    }
-
-    fn spire_agent(&self, token: &str) -> String {
-        let folder = self.folder.path().display();
-        format!(
-            r#"agent {{
-  data_dir = "{folder}/agent"
-  log_level = "WARN"
-  server_address = "127.0.0.1"
-  server_port = "{port}"
-  socket_path = "{folder}/agent.sock"
-  trust_domain = "{name}"
-  insecure_bootstrap = true
-  join_token = "{token}"
-  admin_socket_path = "{admin}"
-  authorized_delegates = {delegates:?}
-  experimental {{ sync_interval = "{sync}" }}
-}}
-plugins {{
-  NodeAttestor "join_token" {{ plugin_data {{}} }}
-  KeyManager "disk" {{ plugin_data {{ directory = "{folder}/agent" }} }}
-  WorkloadAttestor "unix" {{ plugin_data {{}} }}
-}}
-"#,
-            port = self.port,
-            name = self.settings.name,
-            admin = self.admin_socket().display(),
-            delegates = self.settings.authorized_delegates,
-            sync = seconds(self.settings.sync_interval),
-        )
-    }
 }
 
 impl Drop for TrustDomain {
@@ -588,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_real_trust_domain_gives_identities() {
-        let spire = Spire::install();
+        let spire = crate::Spire::install();
         let mut domain =
             TrustDomain::start(SpiffeEngine::Spire(spire.clone()), TrustDomainSettings::default());
         let id = domain.register(&Registration::own("/backend").hint("main"));
