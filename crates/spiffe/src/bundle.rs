@@ -22,6 +22,10 @@ pub struct Bundle {
     pub sequence: u64,
     /// How often to look for a change.
     pub refresh_hint: Option<Duration>,
+    /// Of its authorities, those whose SVIDs are to be replaced: key ids of X.509 authorities in hex,
+    /// and ids of JWT keys. Known within the trust domain alone.
+    #[serde(default)]
+    pub tainted: Vec<String>,
 }
 
 /// Why a text is no bundle.
@@ -57,7 +61,19 @@ impl Bundle {
             jwt_authorities: Vec::new(),
             sequence: 0,
             refresh_hint: None,
+            tainted: Vec::new(),
         }
+    }
+
+    /// Whether an SVID is to be replaced, for what signed it is not to be relied on.
+    pub fn taints(&self, svid: &Certificate) -> bool {
+        let signer = svid.authority_key_id.as_ref().map(hex::encode);
+        signer.is_some_and(|signer| self.taints_key(&signer))
+    }
+
+    /// The same for what the key of this id signed.
+    pub fn taints_key(&self, id: &str) -> bool {
+        self.tainted.iter().any(|tainted| tainted == id)
     }
 
     /// The X.509 authorities as the Workload API sends them: DER, one after another.

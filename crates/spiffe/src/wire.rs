@@ -145,6 +145,7 @@ pub fn bundle_to_wire(bundle: &Bundle) -> wire::Bundle {
         jwt_authorities: bundle.jwt_authorities.iter().map(key).collect(),
         sequence_number: bundle.sequence,
         refresh_hint: seconds(bundle.refresh_hint),
+        tainted: bundle.tainted.clone(),
     }
 }
 
@@ -160,5 +161,6 @@ pub fn bundle_from_wire(bundle: wire::Bundle) -> Result<Bundle, WireError> {
         jwt_authorities: bundle.jwt_authorities.iter().map(key).collect::<Result<_, _>>()?,
         sequence: bundle.sequence_number,
         refresh_hint: ttl(bundle.refresh_hint),
+        tainted: bundle.tainted,
     })
 }

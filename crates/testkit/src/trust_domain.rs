@@ -299,7 +299,8 @@ impl TrustDomain {
             }
             SpiffeEngine::Spire(spire) => Command::new(spire.server()),
         };
-        let (verbs, flags) = arguments.split_at(arguments.len().min(2));
+        let verbs = arguments.iter().take_while(|argument| !argument.starts_with('-')).count();
+        let (verbs, flags) = arguments.split_at(verbs);
         command.args(verbs).arg("-socketPath").arg(self.server_socket()).args(flags);
         command
     }

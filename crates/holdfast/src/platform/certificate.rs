@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use holdfast_keys::CertificateInfo;
+use holdfast_keys::x509::Certificate;
 use holdfast_types::SecretString;
 
 use super::account::Account;
@@ -19,6 +20,11 @@ pub(crate) struct ServerCertificate {
 }
 
 impl ServerCertificate {
+    /// The leaf, as it says who signed it.
+    pub(crate) fn leaf(&self) -> Option<Certificate> {
+        Certificate::from_pem(&self.chain_pem).ok()
+    }
+
     /// Writes `cert.pem` and `key.pem` to `directory`.
     ///
     /// # Errors

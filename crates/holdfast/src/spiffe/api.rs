@@ -228,7 +228,7 @@ fn print_validity(name: &str, certificate: &Certificate) {
 }
 
 /// As Go prints a time in UTC.
-fn as_go(time: Timestamp) -> String {
+pub(super) fn as_go(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
 }
 

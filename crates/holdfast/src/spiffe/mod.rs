@@ -12,6 +12,7 @@ mod federation;
 mod join;
 mod jwt;
 mod kubelet;
+mod localauthority;
 mod node;
 mod server;
 mod show;
@@ -53,6 +54,9 @@ enum Command {
     /// Have other trust domains' bundles fetched.
     #[command(subcommand)]
     Federation(federation::Federation),
+    /// Replace the keys that sign before their time, and end one that got out.
+    #[command(subcommand, name = "localauthority")]
+    LocalAuthority(localauthority::LocalAuthority),
     /// Make join tokens.
     #[command(subcommand)]
     Token(node::Token),
@@ -119,6 +123,7 @@ fn call(command: Command) -> anyhow::Result<()> {
             Command::Entry(command) => command.run().await,
             Command::Bundle(command) => command.run().await,
             Command::Federation(command) => command.run().await,
+            Command::LocalAuthority(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Jwt(command) => command.run().await,
             Command::Agents(command) => command.run().await,

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use crate::clients;
 
+mod authorities;
 mod k8s_psat;
 
 /// How long anything here may take before it counts as hung.

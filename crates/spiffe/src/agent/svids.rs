@@ -174,7 +174,7 @@ impl Cell {
     fn good(&self, now: Timestamp, bundle: &Bundle) -> Option<(Arc<Svid>, Timestamp)> {
         let mut held = self.held();
         let held = held.as_mut()?;
-        if held.sequence != bundle.sequence && leads_to(&held.svid, bundle) {
+        if held.sequence != bundle.sequence && is_by(&held.svid, bundle) {
             held.sequence = bundle.sequence;
         }
         let is_time = was_before(held.asked, now) && now < held.next;
@@ -220,11 +220,15 @@ fn is_final(error: &MintError) -> bool {
     matches!(error, MintError::NoEntry(_) | MintError::Invalid(_))
 }
 
-/// Whether one of the bundle's authorities has signed the chain's end.
-fn leads_to(svid: &Svid, bundle: &Bundle) -> bool {
+/// Whether one of the bundle's authorities has signed the chain's end, and no tainted one the leaf.
+fn is_by(svid: &Svid, bundle: &Bundle) -> bool {
     let Some(Ok(last)) = svid.chain.last().map(|der| Certificate::from_der(der)) else {
         return false;
     };
+    let leaf = svid.chain.first().filter(|_| !bundle.tainted.is_empty());
+    if leaf.is_some_and(|der| Certificate::from_der(der).is_ok_and(|leaf| bundle.taints(&leaf))) {
+        return false;
+    }
     bundle.x509_authorities.iter().any(|der| {
         Certificate::from_der(der).is_ok_and(|authority| last.check_signed_by(&authority).is_ok())
     })

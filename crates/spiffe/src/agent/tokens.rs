@@ -90,10 +90,11 @@ impl Tokens {
     }
 }
 
-/// Whether the bundle still has the key of that name.
+/// Whether the bundle still has the key of that name, untainted.
 fn is_by(key_id: Option<&str>, bundle: &Bundle) -> bool {
-    let has = |key: &serde_json::Map<String, Value>| {
-        key.get("kid").and_then(|kid| kid.as_str()) == key_id
+    let Some(key_id) = key_id else { return false };
+    let is_it = |key: &serde_json::Map<String, Value>| {
+        key.get("kid").and_then(|kid| kid.as_str()) == Some(key_id)
     };
-    key_id.is_some() && bundle.jwt_authorities.iter().any(has)
+    bundle.jwt_authorities.iter().any(is_it) && !bundle.taints_key(key_id)
 }

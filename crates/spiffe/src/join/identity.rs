@@ -16,6 +16,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::JoinError;
 use super::kept::{self, Kept};
+use crate::Bundle;
 use crate::tls::knowing;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -52,6 +53,20 @@ impl Identity {
         written.map_err(|source| JoinError::State { path: path.to_owned(), source })?;
         *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         Ok(())
+    }
+
+    /// Knows the server by this bundle from now on, after a restart, too.
+    pub(super) fn follow(&self, path: &Path, bundle: &Bundle) {
+        let Some(kept) = self.kept() else { return };
+        if bundle.x509_authorities.is_empty() || kept.bundle() == bundle.x509_authorities {
+            return;
+        }
+        let kept = kept.knowing(&bundle.x509_authorities);
+        if let Err(error) = kept::write(path, &kept) {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "keep the bundle by which the agent knows its server");
+        }
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Some(kept);
     }
 
     /// What the server is known by.

@@ -37,7 +37,6 @@ impl Kept {
         if bundle.is_empty() {
             return Err(JoinError::Answer("holds no bundle"));
         }
-        let encode = |list: &[Vec<u8>]| list.iter().map(|der| STANDARD.encode(der)).collect();
         Ok(Self {
             spiffe_id: svid.spiffe_id,
             key: key.to_pkcs8_pem(),
@@ -51,6 +50,11 @@ impl Kept {
     /// The SVID, DER, leaf first.
     pub(super) fn chain(&self) -> Vec<Vec<u8>> {
         decode(&self.chain)
+    }
+
+    /// With these authorities of the trust domain, DER.
+    pub(super) fn knowing(self, authorities: &[Vec<u8>]) -> Self {
+        Self { bundle: encode(authorities), ..self }
     }
 
     /// The trust domain's X.509 authorities, DER.
@@ -88,6 +92,11 @@ pub(super) fn write(path: &Path, kept: &Kept) -> io::Result<()> {
     std::fs::rename(&new, path)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     std::fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// The base64 of DER.
+fn encode(list: &[Vec<u8>]) -> Vec<String> {
+    list.iter().map(|der| STANDARD.encode(der)).collect()
 }
 
 /// DER from the base64 of it.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use holdfast_keys::x509::X509Error;
+use holdfast_keys::x509::{Certificate, X509Error};
 use holdfast_types::{Clock, Timestamp, TrustDomain};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -158,15 +158,17 @@ pub async fn join(settings: JoinSettings, clock: Arc<dyn Clock>) -> Result<Joine
         },
     };
     let (channels, current) = watch::channel(agent.channel());
+    let source = RemoteSource::over(current);
+    let snapshots = source.watch();
     let ended = CancellationToken::new();
     let end = ended.clone();
     tokio::spawn(async move {
         tokio::select! {
             () = end.cancelled() => {}
-            () = agent.renew(channels, clock) => {}
+            () = agent.keep_up(channels, snapshots, clock) => {}
         }
     });
-    Ok(Joined { source: RemoteSource::over(current), spiffe_id, ended })
+    Ok(Joined { source, spiffe_id, ended })
 }
 
 /// A channel as somebody has it who has not joined.
@@ -208,21 +210,36 @@ impl Joining {
         Ok(spiffe_id)
     }
 
-    /// Keeps the SVID new: at half of its life, and again until it works. One that ended while the
-    /// machine slept renews nothing any more: then the agent joins again, where it can.
+    /// Keeps the SVID new: at half of its life or when it is tainted, and again until it works. One that
+    /// ended while the machine slept renews nothing any more: then the agent joins again, where it can.
     ///
     /// Each new SVID is told by a new connection, as the server knows an agent by the one that its
     /// connection began with.
-    async fn renew(self, channels: watch::Sender<Channel>, clock: Arc<dyn Clock>) {
+    async fn keep_up(
+        self,
+        channels: watch::Sender<Channel>,
+        mut snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+        clock: Arc<dyn Clock>,
+    ) {
         let is_repeatable = self.proof.as_ref().is_some_and(Proof::is_repeatable);
         let is_current = self.proof.as_ref().is_some_and(Proof::is_current);
         loop {
             let Some(now) = self.identity.kept() else { return };
             let at = now.issued_at + (now.expires_at - now.issued_at) / 2;
-            let wait = u64::try_from(at - clock.now().as_second()).unwrap_or(0);
-            // The wall clock may go on while this machine sleeps.
-            tokio::time::sleep(Duration::from_secs(wait.clamp(1, 60))).await;
-            if clock.now().as_second() < at {
+            let wait = match is_tainted(&now, &snapshots.borrow()) {
+                true => 1,
+                false => u64::try_from(at - clock.now().as_second()).unwrap_or(0),
+            };
+            tokio::select! {
+                // The wall clock may go on while this machine sleeps.
+                () = tokio::time::sleep(Duration::from_secs(wait.clamp(1, 60))) => {}
+                Ok(()) = snapshots.changed() => {}
+            }
+            let snapshot = snapshots.borrow_and_update().clone();
+            if let Some(snapshot) = &snapshot {
+                self.identity.follow(&self.state, &snapshot.bundle);
+            }
+            if clock.now().as_second() < at && !is_tainted(&now, &snapshot) {
                 continue;
             }
             let has_ended = now.expires_at <= clock.now().as_second();
@@ -250,6 +267,12 @@ impl Joining {
             }
         }
     }
+}
+
+/// Whether the agent's own SVID is by an authority that is not to be relied on.
+fn is_tainted(kept: &Kept, snapshot: &Option<Arc<Snapshot>>) -> bool {
+    let leaf = kept.chain().first().and_then(|der| Certificate::from_der(der).ok());
+    leaf.zip(snapshot.as_ref()).is_some_and(|(leaf, snapshot)| snapshot.bundle.taints(&leaf))
 }
 
 async fn renew_once(

@@ -65,6 +65,10 @@ pub struct Bundle {
     /// In seconds; 0 for none.
     #[prost(uint64, tag = "5")]
     pub refresh_hint: u64,
+    /// Of the authorities whose SVIDs are to be replaced: key ids of X.509 authorities in hex, and ids
+    /// of JWT keys.
+    #[prost(string, repeated, tag = "6")]
+    pub tainted: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AttestRequest {
@@ -245,6 +249,116 @@ pub struct AcknowledgeJwtKeysRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AcknowledgeJwtKeysResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthorityRequest {
+    #[prost(enumeration = "authority_request::Kind", tag = "1")]
+    pub kind: i32,
+    /// Which one; empty where it is not asked for.
+    #[prost(string, tag = "2")]
+    pub authority_id: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `AuthorityRequest`.
+pub mod authority_request {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Kind {
+        X509 = 0,
+        Jwt = 1,
+    }
+    impl Kind {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::X509 => "X509",
+                Self::Jwt => "JWT",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "X509" => Some(Self::X509),
+                "JWT" => Some(Self::Jwt),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAuthoritiesResponse {
+    /// The oldest first.
+    #[prost(message, repeated, tag = "1")]
+    pub authorities: ::prost::alloc::vec::Vec<Authority>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Authority {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Seconds since 1970.
+    #[prost(int64, tag = "2")]
+    pub expires_at: i64,
+    #[prost(enumeration = "authority::State", tag = "3")]
+    pub state: i32,
+    #[prost(bool, tag = "4")]
+    pub tainted: bool,
+    /// The key id of the authority above it, in hex; empty where it signed itself.
+    #[prost(string, tag = "5")]
+    pub upstream_id: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `Authority`.
+pub mod authority {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum State {
+        Prepared = 0,
+        Active = 1,
+        Old = 2,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Prepared => "PREPARED",
+                Self::Active => "ACTIVE",
+                Self::Old => "OLD",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "PREPARED" => Some(Self::Prepared),
+                "ACTIVE" => Some(Self::Active),
+                "OLD" => Some(Self::Old),
+                _ => None,
+            }
+        }
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MintJwtSvidRequest {
     /// An ID of the server's trust domain, for which there need not be an entry.
@@ -1280,6 +1394,116 @@ pub mod admin_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        pub async fn list_authorities(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AuthorityRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAuthoritiesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.spiffe.v1.Admin/ListAuthorities",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.spiffe.v1.Admin", "ListAuthorities"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn prepare_authority(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AuthorityRequest>,
+        ) -> std::result::Result<tonic::Response<super::Authority>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.spiffe.v1.Admin/PrepareAuthority",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.spiffe.v1.Admin", "PrepareAuthority"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn activate_authority(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AuthorityRequest>,
+        ) -> std::result::Result<tonic::Response<super::Authority>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.spiffe.v1.Admin/ActivateAuthority",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("holdfast.spiffe.v1.Admin", "ActivateAuthority"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn taint_authority(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AuthorityRequest>,
+        ) -> std::result::Result<tonic::Response<super::Authority>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.spiffe.v1.Admin/TaintAuthority",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.spiffe.v1.Admin", "TaintAuthority"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn revoke_authority(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AuthorityRequest>,
+        ) -> std::result::Result<tonic::Response<super::Authority>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.spiffe.v1.Admin/RevokeAuthority",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.spiffe.v1.Admin", "RevokeAuthority"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn mint_jwt_svid(
             &mut self,
             request: impl tonic::IntoRequest<super::MintJwtSvidRequest>,
@@ -1600,6 +1824,29 @@ pub mod admin_server {
             tonic::Response<super::AcknowledgeJwtKeysResponse>,
             tonic::Status,
         >;
+        async fn list_authorities(
+            &self,
+            request: tonic::Request<super::AuthorityRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAuthoritiesResponse>,
+            tonic::Status,
+        >;
+        async fn prepare_authority(
+            &self,
+            request: tonic::Request<super::AuthorityRequest>,
+        ) -> std::result::Result<tonic::Response<super::Authority>, tonic::Status>;
+        async fn activate_authority(
+            &self,
+            request: tonic::Request<super::AuthorityRequest>,
+        ) -> std::result::Result<tonic::Response<super::Authority>, tonic::Status>;
+        async fn taint_authority(
+            &self,
+            request: tonic::Request<super::AuthorityRequest>,
+        ) -> std::result::Result<tonic::Response<super::Authority>, tonic::Status>;
+        async fn revoke_authority(
+            &self,
+            request: tonic::Request<super::AuthorityRequest>,
+        ) -> std::result::Result<tonic::Response<super::Authority>, tonic::Status>;
         async fn mint_jwt_svid(
             &self,
             request: tonic::Request<super::MintJwtSvidRequest>,
@@ -2080,6 +2327,221 @@ pub mod admin_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AcknowledgeJwtKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.spiffe.v1.Admin/ListAuthorities" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAuthoritiesSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::AuthorityRequest>
+                    for ListAuthoritiesSvc<T> {
+                        type Response = super::ListAuthoritiesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AuthorityRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::list_authorities(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAuthoritiesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.spiffe.v1.Admin/PrepareAuthority" => {
+                    #[allow(non_camel_case_types)]
+                    struct PrepareAuthoritySvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::AuthorityRequest>
+                    for PrepareAuthoritySvc<T> {
+                        type Response = super::Authority;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AuthorityRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::prepare_authority(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PrepareAuthoritySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.spiffe.v1.Admin/ActivateAuthority" => {
+                    #[allow(non_camel_case_types)]
+                    struct ActivateAuthoritySvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::AuthorityRequest>
+                    for ActivateAuthoritySvc<T> {
+                        type Response = super::Authority;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AuthorityRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::activate_authority(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ActivateAuthoritySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.spiffe.v1.Admin/TaintAuthority" => {
+                    #[allow(non_camel_case_types)]
+                    struct TaintAuthoritySvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::AuthorityRequest>
+                    for TaintAuthoritySvc<T> {
+                        type Response = super::Authority;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AuthorityRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::taint_authority(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TaintAuthoritySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.spiffe.v1.Admin/RevokeAuthority" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeAuthoritySvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::AuthorityRequest>
+                    for RevokeAuthoritySvc<T> {
+                        type Response = super::Authority;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AuthorityRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::revoke_authority(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeAuthoritySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

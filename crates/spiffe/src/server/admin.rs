@@ -1,6 +1,8 @@
 //! The side that operators see: entries, bundles, tokens, agents. Over the server's own Unix socket
 //! alone, for root and for whoever runs the server, and every question is audited.
 
+mod authorities;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 
 use super::Shared;
-use super::authority::MAX_KEYS;
+use super::authority::{Authorities, MAX_KEYS};
 use super::federation::{FederationError, Profile, Relationship};
 use super::node::{NodeError, check_audiences, token_details, token_to_wire};
 use super::peer::Peer;
@@ -142,7 +144,7 @@ fn checked(bundle: Bundle) -> Result<Bundle, Status> {
     if read.x509_authorities.len() != bundle.x509_authorities.len() {
         return Err(invalid("an X.509 authority of the bundle is no certificate"));
     }
-    Ok(bundle)
+    Ok(Bundle { tainted: Vec::new(), ..bundle })
 }
 
 /// A trust domain by its name or its ID.
@@ -326,6 +328,42 @@ impl wire::admin_server::Admin for AdminService {
             Status::unavailable(error.to_string())
         });
         self.end(&caller, ACTION, outcome.map(|()| wire::AcknowledgeJwtKeysResponse {}))
+    }
+
+    async fn list_authorities(
+        &self,
+        request: Request<wire::AuthorityRequest>,
+    ) -> Result<Response<wire::ListAuthoritiesResponse>, Status> {
+        self.authorities(request).await
+    }
+
+    async fn prepare_authority(
+        &self,
+        request: Request<wire::AuthorityRequest>,
+    ) -> Result<Response<wire::Authority>, Status> {
+        let prepare = async |all: &Authorities, kind, _: &str| all.prepare(kind).await;
+        self.order(request, "localauthority prepare", prepare).await
+    }
+
+    async fn activate_authority(
+        &self,
+        request: Request<wire::AuthorityRequest>,
+    ) -> Result<Response<wire::Authority>, Status> {
+        self.order(request, "localauthority activate", Authorities::activate).await
+    }
+
+    async fn taint_authority(
+        &self,
+        request: Request<wire::AuthorityRequest>,
+    ) -> Result<Response<wire::Authority>, Status> {
+        self.order(request, "localauthority taint", Authorities::taint).await
+    }
+
+    async fn revoke_authority(
+        &self,
+        request: Request<wire::AuthorityRequest>,
+    ) -> Result<Response<wire::Authority>, Status> {
+        self.order(request, "localauthority revoke", Authorities::revoke).await
     }
 
     async fn mint_jwt_svid(

@@ -146,12 +146,12 @@ fn settings(
     Some(Arc::new(config))
 }
 
-/// The server's own SVID, signed by itself, and anew after half of its life, or where the clock was set
-/// back: to others it may not be valid yet.
+/// The server's own SVID, signed by itself, and anew after half of its life, where the bundle changed, or
+/// where the clock was set back: to others it may not be valid yet.
 struct OwnSvid {
     shared: Weak<Shared>,
-    /// With the time for which it is shown.
-    cached: Mutex<Option<(Arc<CertifiedKey>, Range<Timestamp>)>>,
+    /// With the bundle's number and the time for which it is shown.
+    cached: Mutex<Option<(Arc<CertifiedKey>, u64, Range<Timestamp>)>>,
 }
 
 impl std::fmt::Debug for OwnSvid {
@@ -164,14 +164,15 @@ impl ResolvesServerCert for OwnSvid {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let shared = self.shared.upgrade()?;
         let now = shared.clock.now();
+        let sequence = shared.authorities.bundle().borrow().sequence;
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((key, times)) = cached.as_ref()
-            && times.contains(&now)
+        if let Some((key, of, times)) = cached.as_ref()
+            && (*of, times.contains(&now)) == (sequence, true)
         {
             return Some(key.clone());
         }
         let (key, until) = own_svid(&shared, now)?;
-        *cached = Some((key.clone(), now..until));
+        *cached = Some((key.clone(), sequence, now..until));
         Some(key)
     }
 }

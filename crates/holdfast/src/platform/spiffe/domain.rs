@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use holdfast_keys::x509::encode_pem;
+use holdfast_keys::x509::{Certificate, encode_pem};
 use holdfast_keys::{CertificateInfo, SignedToken};
 use holdfast_spiffe::proto::node as wire;
 use holdfast_spiffe::proto::node::admin_client::AdminClient;
@@ -138,6 +138,11 @@ impl Domain {
     /// What tells of changes.
     pub(crate) fn watch(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
         self.source.watch()
+    }
+
+    /// Whether a certificate is to be replaced, for what signed it is not to be relied on.
+    pub(crate) fn taints(&self, certificate: &Certificate) -> bool {
+        self.source.watch().borrow().as_ref().is_some_and(|known| known.bundle.taints(certificate))
     }
 
     /// What would change, and what would not, if `wanted` were in force.

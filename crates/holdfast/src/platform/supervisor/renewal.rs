@@ -1,5 +1,5 @@
 //! The certificates that the parts serve with: X.509-SVIDs of the trust domain, each replaced at half of
-//! its life, without a restart.
+//! its life or when its authority is tainted, without a restart.
 //!
 //! Where the SPIFFE server does not sign for so long that one is about to end, the platform root signs
 //! one without a SPIFFE ID: whoever knows the part by its name still reaches it.
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use holdfast_keys::CertificateInfo;
+use holdfast_keys::x509::Certificate as X509;
 use holdfast_types::{Clock, SystemClock, Timestamp};
 use nix::sys::signal::Signal;
 use tokio::time::sleep;
@@ -32,6 +33,7 @@ pub(super) struct Certificate {
     names: Vec<String>,
     owner: Account,
     pub(super) info: CertificateInfo,
+    leaf: Option<X509>,
     /// Whether the platform root signed it.
     is_substitute: bool,
     /// Why there is no next one.
@@ -54,6 +56,7 @@ impl Running {
             directory,
             names,
             owner,
+            leaf: issued.leaf(),
             info: issued.info,
             is_substitute: false,
             problem: None,
@@ -86,7 +89,11 @@ async fn renew_one(running: &Running, index: usize) -> Option<String> {
         let now = SystemClock.now();
         // The clock may have been set back.
         let is_early = now < one.info.not_before;
-        let is_due = one.is_substitute || is_early || now >= at(&one.info, RENEW_AT);
+        let is_tainted = running
+            .domain()
+            .is_ok_and(|domain| one.leaf.as_ref().is_some_and(|it| domain.taints(it)));
+        let is_old = now >= at(&one.info, RENEW_AT);
+        let is_due = one.is_substitute || is_early || is_old || is_tainted;
         is_due.then(|| one.part.clone())?
     };
     let signed = match running.domain() {
@@ -121,6 +128,7 @@ async fn renew_one(running: &Running, index: usize) -> Option<String> {
 impl Certificate {
     fn replace(&mut self, issued: ServerCertificate, is_substitute: bool) -> anyhow::Result<()> {
         issued.write(&self.directory, &self.owner)?;
+        self.leaf = issued.leaf();
         (self.info, self.is_substitute) = (issued.info, is_substitute);
         Ok(())
     }

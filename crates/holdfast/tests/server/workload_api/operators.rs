@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use holdfast_testkit::{Ca, SpiffeEngine, Spire, TrustDomain, TrustDomainSettings};
+use serde_json::Value;
 
 use super::side_by_side::{Outcomes, compare};
 
@@ -133,4 +134,88 @@ fn bundles(ask: &mut impl FnMut(&'static str, &[&str], &[&str])) {
         &["-id", "spiffe://other.test", "-path", "/none"],
     );
     ask("token: of no life", &["token", "generate"], &["-ttl", "0"]);
+}
+
+/// What is said otherwise, and why, in `docs/decisions/spiffe-server.md`.
+const AUTHORITIES: &[&str] = &[
+    "x509: show the tainted",
+    "x509: show what is left",
+    "jwt: show the tainted",
+    "jwt: show what is left",
+];
+
+#[test]
+fn ours_and_spires_authorities_are_replaced_and_ended_the_same() {
+    let ours = SpiffeEngine::Holdfast(PathBuf::from(env!("CARGO_BIN_EXE_holdfast")));
+    let theirs = SpiffeEngine::Spire(Spire::install());
+    let told = [ours, theirs].map(|engine| {
+        let settings = TrustDomainSettings { self_signed: true, ..TrustDomainSettings::default() };
+        let domain = TrustDomain::start(engine, settings);
+        [replace(&domain, "x509"), replace(&domain, "jwt")].concat()
+    });
+    compare(&told[0], &told[1], AUTHORITIES);
+}
+
+/// The orders for one kind of authority, from the first one to its end.
+fn replace(domain: &TrustDomain, kind: &str) -> Outcomes {
+    let run = |order: &[&str]| {
+        let output = domain.tool(&[&["localauthority", kind], order].concat()).output().unwrap();
+        let went = if output.status.success() { "done" } else { "failed" };
+        (went, String::from_utf8(output.stdout).unwrap())
+    };
+    let id_of = |standing: &str| {
+        let shown: Value = serde_json::from_str(&run(&["show", "-output", "json"]).1).unwrap();
+        shown[standing]["authority_id"].as_str().unwrap_or_default().to_owned()
+    };
+    let mut ids = vec![id_of("active")];
+    let mut said: Outcomes = Vec::new();
+    let mut ask = |name: &str, ids: &[String], order: &[&str]| {
+        let (went, mut text) = run(order);
+        for (index, id) in ids.iter().enumerate() {
+            text = text.replace(id, &format!("<{index}>"));
+        }
+        let name: &'static str = format!("{kind}: {name}").leak();
+        said.push((name, format!("{went}: {:?}", without_times(&text))));
+    };
+    ask("show", &ids, &["show"]);
+    ask("show as JSON", &ids, &["show", "-output", "json"]);
+    ask("activate nothing", &ids, &["activate"]);
+    ask("activate what is not there", &ids, &["activate", "-authorityID", "none"]);
+    ask("activate the active", &ids, &["activate", "-authorityID", &ids[0]]);
+    ask("taint the active", &ids, &["taint", "-authorityID", &ids[0]]);
+    ask("revoke the active", &ids, &["revoke", "-authorityID", &ids[0]]);
+    assert_eq!(run(&["prepare"]).0, "done");
+    ids.push(id_of("prepared"));
+    ask("show the prepared", &ids, &["show"]);
+    ask("taint the prepared", &ids, &["taint", "-authorityID", &ids[1]]);
+    ask("revoke the prepared", &ids, &["revoke", "-authorityID", &ids[1]]);
+    // What was prepared before is not activated any more.
+    assert_eq!(run(&["prepare", "-output", "json"]).0, "done");
+    ids.push(id_of("prepared"));
+    ask("activate what was replaced", &ids, &["activate", "-authorityID", &ids[1]]);
+    ask("activate", &ids, &["activate", "-authorityID", &ids[2]]);
+    ask("show the old", &ids, &["show"]);
+    ask("show the old as JSON", &ids, &["show", "-output", "json"]);
+    ask("revoke the untainted", &ids, &["revoke", "-authorityID", &ids[0]]);
+    ask("taint", &ids, &["taint", "-authorityID", &ids[0]]);
+    ask("taint again", &ids, &["taint", "-authorityID", &ids[0]]);
+    ask("show the tainted", &ids, &["show"]);
+    ask("revoke", &ids, &["revoke", "-authorityID", &ids[0]]);
+    ask("revoke again", &ids, &["revoke", "-authorityID", &ids[0]]);
+    ask("show what is left", &ids, &["show"]);
+    said
+}
+
+/// A command's text, or its JSON with the fields in order, without the moments in it.
+fn without_times(text: &str) -> String {
+    let text = match serde_json::from_str::<Value>(text) {
+        Ok(json) => json.to_string(),
+        Err(_) => text.to_owned(),
+    };
+    let words = text.split_inclusive([' ', '\n', '"']).map(|word| {
+        let is_time =
+            word.len() > 6 && word.bytes().take(8).all(|one| b"0123456789-:".contains(&one));
+        if is_time { "<time> " } else { word }
+    });
+    words.collect()
 }

@@ -35,6 +35,9 @@ pub(crate) struct Slot {
     /// Not all who verify have it yet: it signs only where no other key can.
     #[serde(default)]
     pub(crate) is_awaited: bool,
+    /// What it signed is to be replaced.
+    #[serde(default)]
+    pub(crate) is_tainted: bool,
 }
 
 /// What is to be done next.
@@ -57,7 +60,7 @@ pub(crate) struct Lifecycle {
 
 impl Slot {
     /// Whether the moment is within its validity.
-    fn is_usable(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_usable(&self, now: Timestamp) -> bool {
         self.not_before <= now && now < self.not_after
     }
 
@@ -120,8 +123,8 @@ impl Lifecycle {
 
     /// A key was made, stored and published.
     pub(crate) fn prepared(&mut self, id: String, not_before: Timestamp, not_after: Timestamp) {
-        let (state, is_awaited) = (State::Prepared, false);
-        self.slots.push(Slot { id, not_before, not_after, state, is_awaited });
+        let (state, is_awaited, is_tainted) = (State::Prepared, false, false);
+        self.slots.push(Slot { id, not_before, not_after, state, is_awaited, is_tainted });
     }
 
     /// The key of this id is to be acknowledged before it signs.
@@ -144,6 +147,11 @@ impl Lifecycle {
                 slot.state = State::Retired;
             }
         }
+    }
+
+    /// What the key signed is to be replaced.
+    pub(crate) fn taint(&mut self, id: &str) {
+        self.slots.iter_mut().filter(|slot| slot.id == id).for_each(|slot| slot.is_tainted = true);
     }
 
     /// The key is gone.

@@ -4,6 +4,7 @@
 //! of it is one record of the sealed store, so that what a crash leaves is one moment or another.
 
 mod lifecycle;
+mod orders;
 mod stored;
 pub mod upstream;
 
@@ -24,6 +25,7 @@ use tracing::{info, warn};
 
 pub(crate) use self::lifecycle::MAX_KEYS;
 use self::lifecycle::{Lifecycle, Step};
+pub(crate) use self::orders::{Authority, Kind, OrderError, Standing};
 use self::stored::{Damaged, Stored, StoredJwt, StoredX509};
 use self::upstream::{
     AuthorityRequest, SignedAuthority, Upstream, UpstreamError, authority_name, self_signed,
@@ -181,7 +183,7 @@ impl Authorities {
         while let Some(step) = record.jwt.due(self.clock.now()) {
             let mut next = record.clone();
             match &step {
-                Step::Prepare => self.prepare_jwt(&mut next).await?,
+                Step::Prepare => _ = self.prepare_jwt(&mut next).await?,
                 Step::Activate(id) => {
                     warn_of_awaited(&next.jwt, id);
                     next.jwt.activate(id);
@@ -194,7 +196,7 @@ impl Authorities {
         while let Some(step) = record.x509.due(self.clock.now()) {
             let mut next = record.clone();
             match &step {
-                Step::Prepare => self.prepare_x509(&mut next).await?,
+                Step::Prepare => _ = self.prepare_x509(&mut next).await?,
                 Step::Activate(id) => next.x509.activate(id),
                 Step::Forget(id) => next.forget_x509(id),
             }
@@ -278,7 +280,8 @@ impl Authorities {
         Ok(())
     }
 
-    async fn prepare_jwt(&self, record: &mut Stored) -> Result<(), AuthorityError> {
+    /// Gives the new key's id.
+    async fn prepare_jwt(&self, record: &mut Stored) -> Result<String, AuthorityError> {
         let algorithm = self.settings.jwt_algorithm;
         // RSA takes its time.
         let made = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm)).await;
@@ -289,11 +292,12 @@ impl Authorities {
         if self.settings.jwt_keys_are_brought {
             record.jwt.wait_for(&id);
         }
-        record.jwt_keys.insert(id, StoredJwt::new(algorithm, &pkcs8));
-        Ok(())
+        record.jwt_keys.insert(id.clone(), StoredJwt::new(algorithm, &pkcs8));
+        Ok(id)
     }
 
-    async fn prepare_x509(&self, record: &mut Stored) -> Result<(), AuthorityError> {
+    /// Gives the new authority's id.
+    async fn prepare_x509(&self, record: &mut Stored) -> Result<String, AuthorityError> {
         let key = PrivateKey::generate(KeyAlgorithm::Ec(Curve::P256))?;
         let (signed, own) = match &self.upstream {
             Some(upstream) => self.sign_by(&**upstream, &key).await?,
@@ -306,8 +310,8 @@ impl Authorities {
         }
         let id = hex::encode(own.public_key.key_id());
         record.x509.prepared(id.clone(), own.not_before, own.not_after);
-        record.x509_keys.insert(id, StoredX509::new(&key, &signed));
-        Ok(())
+        record.x509_keys.insert(id.clone(), StoredX509::new(&key, &signed));
+        Ok(id)
     }
 
     async fn sign_by(

@@ -57,10 +57,27 @@ impl StoredX509 {
         Self { key: key.to_pkcs8_pem(), chain: encode(&signed.chain), roots: encode(&signed.roots) }
     }
 
+    fn certificate(&self) -> Option<Certificate> {
+        Certificate::from_der(&STANDARD.decode(self.chain.first()?).ok()?).ok()
+    }
+
+    /// What SVIDs say of who signed them.
+    fn key_id(&self) -> Option<String> {
+        self.certificate()?.subject_key_id.map(hex::encode)
+    }
+
+    /// What the authority's certificate says of who signed it; none where that was itself.
+    pub(super) fn upstream_id(&self) -> Option<String> {
+        if self.roots.contains(self.chain.first()?) {
+            return None;
+        }
+        self.certificate()?.authority_key_id.map(hex::encode)
+    }
+
     fn signer(&self) -> Option<X509Signer> {
         let key = PrivateKey::from_pem(self.key.expose()).ok()?;
+        let certificate = self.certificate()?;
         let mut chain = decode(&self.chain)?;
-        let certificate = Certificate::from_der(chain.first()?).ok()?;
         // Everybody has what is in the bundle: an authority that signed itself is not sent along.
         let roots = decode(&self.roots)?;
         chain.retain(|der| !roots.contains(der));
@@ -130,6 +147,9 @@ impl Stored {
                     bundle.x509_authorities.push(root);
                 }
             }
+            if slot.is_tainted {
+                bundle.tainted.extend(stored.and_then(StoredX509::key_id));
+            }
         }
         for slot in self.jwt.slots() {
             let key = self.jwt_keys.get(&slot.id).and_then(StoredJwt::key);
@@ -140,6 +160,9 @@ impl Stored {
             jwk.remove("use");
             jwk.remove("alg");
             bundle.jwt_authorities.push(jwk);
+            if slot.is_tainted {
+                bundle.tainted.push(slot.id.clone());
+            }
         }
         Ok(bundle)
     }

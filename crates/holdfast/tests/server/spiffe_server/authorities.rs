@@ -1,0 +1,98 @@
+//! An authority whose key got out is replaced and ended, while agents and workloads go on.
+
+use holdfast_keys::x509::Certificate;
+use serde_json::Value;
+
+use super::*;
+
+impl World {
+    /// What an order for the X.509 authorities answers.
+    fn order(&self, order: &[&str]) -> Value {
+        let verbs = [&["localauthority", "x509"], &order[..1]].concat();
+        let flags = [&order[1..], &["-output", "json"]].concat();
+        serde_json::from_str(&self.tool("server", &verbs, &flags)).unwrap()
+    }
+
+    /// Makes the next authority and has it sign. Gives the one before it.
+    fn replace(&self) -> String {
+        let before = self.order(&["show"])["active"]["authority_id"].as_str().unwrap().to_owned();
+        let made = self.order(&["prepare"]);
+        let next = made["prepared_authority"]["authority_id"].as_str().unwrap();
+        self.order(&["activate", "-authorityID", next]);
+        before
+    }
+
+    /// Who signed what a workload gets.
+    fn signer(&self) -> String {
+        self.fetch("agent");
+        let svid = fs::read_to_string(self.path("svid.0.pem")).unwrap();
+        hex::encode(Certificate::from_pem(&svid).unwrap().authority_key_id.unwrap())
+    }
+
+    /// Who signed what the agent shows its server.
+    fn agents_signer(&self) -> String {
+        let kept = fs::read(self.path("agent-state/agent.json")).unwrap();
+        let kept: Value = serde_json::from_slice(&kept).unwrap();
+        let leaf = kept["chain"][0].as_str().unwrap();
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{leaf}\n-----END CERTIFICATE-----\n");
+        hex::encode(Certificate::from_pem(&pem).unwrap().authority_key_id.unwrap())
+    }
+}
+
+#[test]
+fn an_authority_is_ended_and_an_agent_elsewhere_goes_on() {
+    let mut world = World::new();
+    let flags = ["-bindAddress=127.0.0.1:0".to_owned(), "-selfSigned".to_owned()];
+    world.server("server", "demo.local", &flags);
+    let address = world.address("server", "agents");
+    fs::write(world.path("bundle.pem"), world.tool("server", &["bundle", "show"], &[])).unwrap();
+    let node = "spiffe://demo.local/node/db";
+    let made = world.tool("server", &["token", "generate"], &["-spiffeID", node]);
+    fs::write(world.path("token"), made.strip_prefix("Token: ").unwrap()).unwrap();
+    let selector = own_user();
+    let db = ["-spiffeID", "spiffe://demo.local/db", "-parentID", node, "-selector", &selector];
+    world.tool("server", &["entry", "create"], &db);
+    let proof = format!("-joinTokenFile={}", world.path("token").display());
+    let arguments = remote_agent(&world, address, &[proof]);
+    world.spawn("agent", &arguments);
+    world.wait(&world.socket("agent"), "agent");
+    let first = world.signer();
+    assert_eq!(world.agents_signer(), first);
+
+    // In a hurry, twice: neither was prepared when the agent joined.
+    assert_eq!(world.replace(), first);
+    world.order(&["taint", "-authorityID", &first]);
+    world.until("the workload's SVID to be replaced", || world.signer() != first);
+    world.until("the agent's SVID to be replaced", || world.agents_signer() != first);
+    world.order(&["revoke", "-authorityID", &first]);
+    let second = world.replace();
+    assert_eq!(world.signer(), second, "what is not tainted stays");
+    world.order(&["taint", "-authorityID", &second]);
+    world.until("the next SVID", || world.signer() != second);
+    world.until("the agent's next SVID", || world.agents_signer() != second);
+    world.order(&["revoke", "-authorityID", &second]);
+    let third = world.order(&["show"])["active"]["authority_id"].as_str().unwrap().to_owned();
+    assert_eq!([world.signer(), world.agents_signer()], [third.clone(), third.clone()]);
+
+    // The bundle has the one that signs, and the agent knows its server by that, after a restart, too.
+    let bundle = world.tool("server", &["bundle", "show"], &[]);
+    assert_eq!(bundle.matches("BEGIN CERTIFICATE").count(), 1, "{bundle}");
+    world.kill("agent");
+    world.spawn("agent", &arguments);
+    world.wait(&world.socket("agent"), "agent");
+    assert_eq!(world.signer(), third);
+}
+
+#[test]
+fn an_upstream_keeps_what_it_signed() {
+    let mut world = World::new();
+    world.server("server", "demo.local", &[]);
+    let first = world.replace();
+    world.order(&["taint", "-authorityID", &first]);
+    let verbs = ["localauthority", "x509", "revoke"];
+    let refused = world.ask("server", &verbs, &["-authorityID", &first]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("signed by an upstream"), "{told}");
+    assert!(told.contains("trusted until its end, 20"), "{told}");
+    assert_eq!(world.order(&["show"])["old"]["tainted"], true);
+}
