@@ -150,8 +150,14 @@ fn settings(
 /// where the clock was set back: to others it may not be valid yet.
 struct OwnSvid {
     shared: Weak<Shared>,
-    /// With the bundle's number and the time for which it is shown.
-    cached: Mutex<Option<(Arc<CertifiedKey>, u64, Range<Timestamp>)>>,
+    cached: Mutex<Option<Shown>>,
+}
+
+/// What is shown for a time, and while the bundle stays the same.
+struct Shown {
+    key: Arc<CertifiedKey>,
+    sequence: u64,
+    times: Range<Timestamp>,
 }
 
 impl std::fmt::Debug for OwnSvid {
@@ -166,13 +172,14 @@ impl ResolvesServerCert for OwnSvid {
         let now = shared.clock.now();
         let sequence = shared.authorities.bundle().borrow().sequence;
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((key, of, times)) = cached.as_ref()
-            && (*of, times.contains(&now)) == (sequence, true)
+        if let Some(shown) = cached.as_ref()
+            && shown.sequence == sequence
+            && shown.times.contains(&now)
         {
-            return Some(key.clone());
+            return Some(shown.key.clone());
         }
         let (key, until) = own_svid(&shared, now)?;
-        *cached = Some((key.clone(), sequence, now..until));
+        *cached = Some(Shown { key: key.clone(), sequence, times: now..until });
         Some(key)
     }
 }

@@ -252,3 +252,101 @@ async fn an_upstream_that_is_down_costs_nothing_until_the_end() {
     authorities.advance().await.unwrap();
     check(&authorities, &authorities.bundle().borrow().clone(), scene.clock.now());
 }
+
+/// The ids of one kind, by where they stand.
+async fn standings(authorities: &Authorities, kind: Kind) -> Vec<(String, Standing)> {
+    authorities.list(kind).await.into_iter().map(|one| (one.id, one.standing)).collect()
+}
+
+#[tokio::test]
+async fn an_operator_replaces_and_ends_authorities() {
+    let scene = Scene::new();
+    let authorities = scene.open_with(Scene::settings(), None).await;
+    authorities.advance().await.unwrap();
+    let mut bundles = authorities.bundle();
+    for kind in [Kind::X509, Kind::Jwt] {
+        let first = authorities.list(kind).await.remove(0).id;
+        let skipped = authorities.prepare(kind).await.unwrap().id;
+        let second = authorities.prepare(kind).await.unwrap().id;
+        let prepared = bundles.borrow_and_update().clone();
+        let is = |id: &String, standing| (id.clone(), standing);
+        let want = [is(&first, Standing::Active), is(&second, Standing::Prepared)];
+        assert_eq!(standings(&authorities, kind).await, want, "one that signed nothing is gone");
+        assert!(matches!(
+            authorities.activate(kind, &skipped).await,
+            Err(OrderError::Unknown(id)) if id == skipped
+        ));
+        assert!(matches!(
+            authorities.activate(kind, &first).await,
+            Err(OrderError::NotPrepared(_))
+        ));
+        assert!(matches!(authorities.taint(kind, &first).await, Err(OrderError::Active(_))));
+        assert!(matches!(authorities.taint(kind, &second).await, Err(OrderError::Prepared(_))));
+        authorities.activate(kind, &second).await.unwrap();
+        // Who had the bundle before verifies what is signed from now on.
+        check(&authorities, &prepared, scene.clock.now());
+        assert!(matches!(authorities.revoke(kind, &first).await, Err(OrderError::NotTainted(_))));
+        assert!(authorities.taint(kind, &first).await.unwrap().is_tainted);
+        assert!(matches!(authorities.taint(kind, &first).await, Err(OrderError::Tainted(_))));
+        assert!(bundles.borrow_and_update().taints_key(&first));
+
+        // What was ordered outlives the process.
+        let restarted = scene.open_with(Scene::settings(), None).await;
+        assert_eq!(restarted.list(kind).await, authorities.list(kind).await);
+        assert_eq!(*restarted.bundle().borrow(), *bundles.borrow());
+
+        authorities.revoke(kind, &first).await.unwrap();
+        assert_eq!(standings(&authorities, kind).await, [is(&second, Standing::Active)]);
+        assert_eq!(bundles.borrow_and_update().tainted, [""; 0]);
+        authorities.advance().await.unwrap();
+        assert_eq!(standings(&authorities, kind).await, [is(&second, Standing::Active)]);
+    }
+    let bundle = bundles.borrow().clone();
+    assert_eq!([bundle.x509_authorities.len(), bundle.jwt_authorities.len()], [1, 1]);
+    check(&authorities, &bundle, scene.clock.now());
+}
+
+#[tokio::test]
+async fn a_key_that_is_being_brought_is_not_activated_by_hand() {
+    let scene = Scene::new();
+    let settings = AuthoritySettings { jwt_keys_are_brought: true, ..Scene::settings() };
+    let authorities = scene.open_with(settings, Some(scene.upstream.clone())).await;
+    authorities.advance().await.unwrap();
+    let next = authorities.prepare(Kind::Jwt).await.unwrap().id;
+    let refused = authorities.activate(Kind::Jwt, &next).await;
+    assert!(matches!(refused, Err(OrderError::Awaited(_))));
+    authorities.acknowledge(std::slice::from_ref(&next)).await.unwrap();
+    authorities.activate(Kind::Jwt, &next).await.unwrap();
+}
+
+#[tokio::test]
+async fn orders_below_an_upstream() {
+    let scene = Scene::new();
+    let authorities = scene.open().await;
+    authorities.advance().await.unwrap();
+    let first = authorities.list(Kind::X509).await.remove(0).id;
+    scene.upstream.is_down.store(true, std::sync::atomic::Ordering::SeqCst);
+    let before = authorities.list(Kind::X509).await;
+    let refused = authorities.prepare(Kind::X509).await;
+    assert!(matches!(refused, Err(OrderError::Authority(AuthorityError::Upstream(_)))));
+    assert_eq!(authorities.list(Kind::X509).await, before, "what cannot be done changes nothing");
+    scene.upstream.is_down.store(false, std::sync::atomic::Ordering::SeqCst);
+    let next = authorities.prepare(Kind::X509).await.unwrap();
+    authorities.activate(Kind::X509, &next.id).await.unwrap();
+    authorities.taint(Kind::X509, &first).await.unwrap();
+    let refused = authorities.revoke(Kind::X509, &first).await;
+    assert!(
+        matches!(refused, Err(OrderError::Upstream { end, .. }) if end == before[0].expires_at)
+    );
+
+    // What is not signed by it is not tainted.
+    let key = PrivateKey::generate(KeyAlgorithm::Ec(Curve::P256)).unwrap();
+    let (id, public_key) = (backend(), key.public_key().clone());
+    let subject =
+        X509Subject { spiffe_id: &id, dns_names: &[], ip_addresses: &[], public_key, ttl: HOUR };
+    let svid = authorities.sign_x509(subject).unwrap();
+    let svid = Certificate::from_der(&svid.chain[0]).unwrap();
+    let bundle = authorities.bundle().borrow().clone();
+    assert_eq!(bundle.tainted, [first]);
+    assert!(!bundle.taints(&svid));
+}
