@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::delivery::pid;
+use crate::renewal::served;
 use crate::secret_zero::assert_only_the_seal_key;
 use crate::world::{Who, World, both, wait_for};
 
@@ -140,6 +141,8 @@ fn identities(world: &World, who: Who) {
     let why = both(&explained());
     assert!(why.contains("spiffe://demo.local/ns/99-apps/sa/rust"), "{why}");
 
+    the_parts_follow_their_authority(world);
+
     // A rule is in force when its apply is done, and is taken back with its file.
     assert!(world.run("plan", &[]).starts_with("0 changes"));
     let rules = world.platform().join("identity");
@@ -176,6 +179,23 @@ fn identities(world: &World, who: Who) {
     }
     world.run("down", &["--purge"]);
     world.assert_nothing_left();
+}
+
+/// What a tainted authority signed is replaced, the certificates that the parts serve with among it.
+fn the_parts_follow_their_authority(world: &World) {
+    let order = |order: &str, id: &[&str]| -> Value {
+        let mut command = world.command(world.path("bin/holdfast"));
+        command.args(["spiffe", "localauthority", "x509", order, "-output", "json", "-state"]);
+        serde_json::from_str(&world.succeed(command.arg(world.state()).args(id))).unwrap()
+    };
+    let id = |told: &Value| told["authority_id"].as_str().unwrap().to_owned();
+    let served = || ["vault", "postgres"].map(|part| served(world, part));
+    let old = id(&order("show", &[])["active"]);
+    let next = id(&order("prepare", &[])["prepared_authority"]);
+    order("activate", &["-authorityID", &next]);
+    let before = served();
+    order("taint", &["-authorityID", &old]);
+    wait_for(|| served().iter().zip(&before).all(|(now, before)| now != before));
 }
 
 const RULE: &str = "\
