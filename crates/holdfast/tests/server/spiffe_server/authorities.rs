@@ -29,10 +29,14 @@ impl World {
         hex::encode(Certificate::from_pem(&svid).unwrap().authority_key_id.unwrap())
     }
 
+    /// What the agent keeps.
+    fn kept(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.path("agent-state/agent.json")).unwrap()).unwrap()
+    }
+
     /// Who signed what the agent shows its server.
     fn agents_signer(&self) -> String {
-        let kept = fs::read(self.path("agent-state/agent.json")).unwrap();
-        let kept: Value = serde_json::from_slice(&kept).unwrap();
+        let kept = self.kept();
         let leaf = kept["chain"][0].as_str().unwrap();
         let pem = format!("-----BEGIN CERTIFICATE-----\n{leaf}\n-----END CERTIFICATE-----\n");
         hex::encode(Certificate::from_pem(&pem).unwrap().authority_key_id.unwrap())
@@ -59,10 +63,17 @@ fn an_authority_is_ended_and_an_agent_elsewhere_goes_on() {
     let first = world.signer();
     assert_eq!(world.agents_signer(), first);
 
-    // In a hurry, twice: neither was prepared when the agent joined.
+    // Made after the agent joined: it is told of it, and knows its server by it after a restart.
     assert_eq!(world.replace(), first);
+    world.until("the agent to keep the bundle", || {
+        world.kept()["bundle"].as_array().unwrap().len() == 2
+    });
+    world.kill("agent");
+    world.spawn("agent", &arguments);
+    world.wait(&world.socket("agent"), "agent");
+    world.signer();
+
     world.order(&["taint", "-authorityID", &first]);
-    world.until("the workload's SVID to be replaced", || world.signer() != first);
     world.until("the agent's SVID to be replaced", || world.agents_signer() != first);
     world.order(&["revoke", "-authorityID", &first]);
     let second = world.replace();
