@@ -1,6 +1,5 @@
 //! `entry`: who is who.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -304,23 +303,25 @@ fn as_text(entry: &wire::Entry) -> String {
     text
 }
 
-/// In the form of SPIRE's API.
+/// A SPIFFE ID in the form of SPIRE's API.
+pub(super) fn id_json(id: &str) -> Value {
+    let rest = id.strip_prefix("spiffe://").unwrap_or(id);
+    let (domain, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    json!({ "trust_domain": domain, "path": path })
+}
+
+/// The same of selectors.
+pub(super) fn selectors_json(selectors: &[wire::Selector]) -> Value {
+    selectors.iter().map(|one| json!({ "type": one.r#type, "value": one.value })).collect()
+}
+
+/// The same of an entry.
 fn as_json(entry: &wire::Entry) -> Value {
-    let id = |text: &str| {
-        let rest = text.strip_prefix("spiffe://").unwrap_or(text);
-        let (domain, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        json!({ "trust_domain": domain, "path": path })
-    };
-    let selectors: Vec<_> = entry
-        .selectors
-        .iter()
-        .map(|one| BTreeMap::from([("type", &one.r#type), ("value", &one.value)]))
-        .collect();
     json!({
         "id": entry.id,
-        "spiffe_id": id(&entry.spiffe_id),
-        "parent_id": id(&entry.parent_id),
-        "selectors": selectors,
+        "spiffe_id": id_json(&entry.spiffe_id),
+        "parent_id": id_json(&entry.parent_id),
+        "selectors": selectors_json(&entry.selectors),
         "x509_svid_ttl": entry.x509_svid_ttl,
         "jwt_svid_ttl": entry.jwt_svid_ttl,
         "federates_with": entry.federates_with,

@@ -2,6 +2,7 @@
 //! and the output of `spire-server`'s, so that scripts written for it run.
 
 mod agent;
+mod agents;
 mod api;
 mod bundle;
 mod clusters;
@@ -13,9 +14,9 @@ mod join;
 mod jwt;
 mod kubelet;
 mod localauthority;
-mod node;
 mod server;
 mod show;
+mod token;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -59,13 +60,13 @@ enum Command {
     LocalAuthority(localauthority::LocalAuthority),
     /// Make join tokens.
     #[command(subcommand)]
-    Token(node::Token),
+    Token(token::Token),
     /// Have tokens signed.
     #[command(subcommand)]
     Jwt(jwt::Jwt),
     /// Look at agents on other machines, and end them.
     #[command(subcommand)]
-    Agents(node::Agents),
+    Agents(agents::Agents),
     Explain(explain::Explain),
     Show(show::Show),
     #[command(subcommand)]

@@ -209,6 +209,8 @@ fn an_agent_joins_by_token_and_restarts_without_one() {
     world.wait(&world.socket("agent"), "agent");
     assert!(world.fetch("agent").contains("spiffe://demo.local/db"));
 
+    the_agent_is_looked_at_and_evicted(&world);
+
     // A second machine cannot use the token again.
     world.kill("agent");
     fs::remove_dir_all(world.path("agent-state")).unwrap();
@@ -221,6 +223,34 @@ fn an_agent_joins_by_token_and_restarts_without_one() {
     let refused = holdfast(&arguments).stdin(Stdio::null()).output().unwrap();
     let told = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && told.contains("read -joinTokenFile from"), "{told}");
+}
+
+/// The words are those of `spire-server agent`.
+fn the_agent_is_looked_at_and_evicted(world: &World) {
+    let list = world.tool("server", &["agents", "list"], &["-output", "json"]);
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let agent = &list["agents"][0];
+    let path = agent["id"]["path"].as_str().unwrap();
+    let id = format!("spiffe://demo.local{path}");
+    let serial = agent["x509svid_serial_number"].as_str().unwrap();
+    assert_eq!((&agent["banned"], &agent["can_reattest"]), (&json!(false), &json!(false)));
+    let shown = world.tool("server", &["agents", "show"], &["-spiffeID", &id]);
+    for line in [
+        "Found an attested agent given its SPIFFE ID\n\n".to_owned(),
+        format!("SPIFFE ID         : {id}\nAttestation type  : join_token\nExpiration time   : 20"),
+        format!(" +0000 UTC\nSerial number     : {serial}\nCan re-attest     : false\n"),
+    ] {
+        assert!(shown.contains(&line), "{line:?} in {shown}");
+    }
+    assert_eq!(world.tool("server", &["agents", "count"], &[]), "1 attested agent\n");
+    let none = world.tool("server", &["agents", "list"], &["-banned", "true"]);
+    assert_eq!(none, "No attested agents found\n");
+    let evicted = world.tool("server", &["agents", "evict"], &["-spiffeID", &id]);
+    assert_eq!(evicted, "Agent evicted successfully\n");
+    assert_eq!(world.tool("server", &["agents", "count"], &[]), "0 attested agents\n");
+    let unknown = world.ask("server", &["agents", "show"], &["-spiffeID", &id]);
+    assert!(!unknown.status.success());
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("see `holdfast spiffe agents list`"));
 }
 
 #[test]

@@ -94,6 +94,13 @@ impl JoinError {
     }
 }
 
+impl JoinError {
+    /// Whether the server knows no such agent, or not by this SVID.
+    fn is_denial(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.code() == Code::PermissionDenied)
+    }
+}
+
 impl From<Status> for JoinError {
     fn from(status: Status) -> Self {
         Self::Refused(Box::new(status))
@@ -249,6 +256,13 @@ impl Joining {
                     let channel = channels.borrow().clone();
                     renew_once(channel, &self.identity, &self.state, clock.now()).await
                 }
+            };
+            let outcome = match outcome {
+                // An operator forgot the agent.
+                Err(error) if is_repeatable && error.is_denial() => {
+                    self.attest(clock.now()).await.map(drop)
+                }
+                outcome => outcome,
             };
             match outcome {
                 Ok(()) => _ = channels.send_replace(self.channel()),

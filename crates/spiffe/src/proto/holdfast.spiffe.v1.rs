@@ -481,8 +481,12 @@ pub struct GenerateTokenResponse {
     #[prost(int64, tag = "2")]
     pub expires_at: i64,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListAgentsRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAgentsRequest {
+    /// Empty for all.
+    #[prost(string, tag = "1")]
+    pub spiffe_id: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListAgentsResponse {
     #[prost(message, repeated, tag = "1")]
@@ -500,6 +504,12 @@ pub struct Agent {
     pub banned: bool,
     #[prost(message, repeated, tag = "5")]
     pub selectors: ::prost::alloc::vec::Vec<Selector>,
+    /// Of its SVID, as a decimal number.
+    #[prost(string, tag = "6")]
+    pub serial_number: ::prost::alloc::string::String,
+    /// Whether it can join again with what it joined with.
+    #[prost(bool, tag = "7")]
+    pub can_reattest: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BanAgentRequest {
@@ -508,6 +518,13 @@ pub struct BanAgentRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BanAgentResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvictAgentRequest {
+    #[prost(string, tag = "1")]
+    pub spiffe_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvictAgentResponse {}
 /// Generated client implementations.
 pub mod node_client {
     #![allow(
@@ -1765,6 +1782,30 @@ pub mod admin_client {
                 .insert(GrpcMethod::new("holdfast.spiffe.v1.Admin", "BanAgent"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn evict_agent(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EvictAgentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EvictAgentResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.spiffe.v1.Admin/EvictAgent",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.spiffe.v1.Admin", "EvictAgent"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1914,6 +1955,13 @@ pub mod admin_server {
             request: tonic::Request<super::BanAgentRequest>,
         ) -> std::result::Result<
             tonic::Response<super::BanAgentResponse>,
+            tonic::Status,
+        >;
+        async fn evict_agent(
+            &self,
+            request: tonic::Request<super::EvictAgentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EvictAgentResponse>,
             tonic::Status,
         >;
     }
@@ -3025,6 +3073,49 @@ pub mod admin_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BanAgentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.spiffe.v1.Admin/EvictAgent" => {
+                    #[allow(non_camel_case_types)]
+                    struct EvictAgentSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::EvictAgentRequest>
+                    for EvictAgentSvc<T> {
+                        type Response = super::EvictAgentResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EvictAgentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::evict_agent(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EvictAgentSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

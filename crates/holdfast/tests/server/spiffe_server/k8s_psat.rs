@@ -82,7 +82,7 @@ fn an_agent_joins_by_its_pods_token_and_nobody_reads_it() {
     }
     let list = world.tool("server", &["agents", "list"], &[]);
     assert!(list.contains(AGENT) && list.contains("Attestation type  : k8s_psat"), "{list}");
-    assert!(list.contains("Found 1 attested agent\n"), "{list}");
+    assert!(list.contains("Found 1 attested agent:\n"), "{list}");
     let audited = fs::read_to_string(world.path("audit.log")).unwrap();
     assert!(audited.contains(AGENT) && audited.contains("is not an allowed service account"));
     let all = [told, audited, world.log("server")].concat();

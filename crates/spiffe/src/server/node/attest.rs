@@ -100,8 +100,8 @@ impl NodeService {
             }
             _ => return Err(Status::invalid_argument("no attestor of this type is configured")),
         };
-        let (svid, key) = self.agent_svid(&attested.agent, &csr)?;
-        self.0.nodes.admit(attested.clone(), key, svid.not_after).await.map_err(refused)?;
+        let (svid, leaf) = self.agent_svid(&attested.agent, &csr)?;
+        self.0.nodes.admit(attested.clone(), &leaf).await.map_err(refused)?;
         if let Some(alias) = attested.alias {
             self.0.alias(&attested.agent, alias).await?;
         }

@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 pub use attest::Attestors;
 pub(crate) use join_token::JoinTokens;
 pub use k8s_psat::{ClusterError, ClusterSettings, K8sPsat};
-pub(crate) use nodes::{NodeError, Nodes};
+pub(crate) use nodes::{Agent, NodeError, Nodes};
 pub use x509pop::X509Pop;
 
 use super::Shared;
@@ -73,9 +73,9 @@ impl NodeService {
         written.map_err(|_| Status::unavailable("the audit log cannot be written"))
     }
 
-    fn agent_svid(&self, agent: &SpiffeId, csr: &[u8]) -> Result<(X509Svid, Vec<u8>), Status> {
+    /// An agent's SVID, and its leaf.
+    fn agent_svid(&self, agent: &SpiffeId, csr: &[u8]) -> Result<(X509Svid, Certificate), Status> {
         let request = read_request(csr)?;
-        let key = request.public_key.to_der().to_vec();
         let svid = self.0.authorities.sign_x509(X509Subject {
             spiffe_id: agent,
             dns_names: &[],
@@ -83,7 +83,10 @@ impl NodeService {
             public_key: request.public_key,
             ttl: self.0.settings.agent_ttl,
         });
-        Ok((svid.map_err(|error| unsigned(&error))?, key))
+        let svid = svid.map_err(|error| unsigned(&error))?;
+        let leaf = svid.chain.first().and_then(|leaf| Certificate::from_der(leaf).ok());
+        let leaf = leaf.ok_or_else(|| Status::internal("the signed SVID cannot be read"))?;
+        Ok((svid, leaf))
     }
 
     fn agent_answer(&self, agent: &SpiffeId, svid: X509Svid) -> wire::AgentSvid {
@@ -141,12 +144,11 @@ impl wire::node_server::Node for NodeService {
             return Err(Status::permission_denied("the agent of this machine has no SVID"));
         };
         let used = used.public_key.to_der();
-        let (svid, key) = self.agent_svid(&node.agent, &request.get_ref().csr)?;
-        let kept = self.0.nodes.renew(&node.agent, used, &key, svid.not_after).await;
+        let (svid, leaf) = self.agent_svid(&node.agent, &request.get_ref().csr)?;
+        let kept = self.0.nodes.renew(&node.agent, used, &leaf).await;
         kept.map_err(|error| Status::permission_denied(error.to_string()))?;
-        let serial = svid.chain.first().and_then(|leaf| Certificate::from_der(leaf).ok());
         let details = serde_json::json!({
-            "spiffe_id": node.agent, "serial": serial.map(|leaf| hex::encode(leaf.serial)),
+            "spiffe_id": node.agent, "serial": hex::encode(&leaf.serial),
             "ttl": seconds_until(self.0.clock.now(), svid.not_after),
         });
         self.issued(&node, "agent SVID renew", &details)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use holdfast_barrier::{Batch, EntryError, View};
-use holdfast_keys::x509::{Certificate, GeneralName};
+use holdfast_keys::x509::{Certificate, GeneralName, decimal};
 use holdfast_types::{Clock, SpiffeId, Timestamp, TrustDomain};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -17,7 +17,7 @@ use crate::Selector;
 use crate::server::registry::{NodeFacts, server_id};
 
 const MAX_AGENTS: usize = 100_000;
-/// An agent whose SVID ended this long ago is forgotten; it has to join anew anyway.
+/// An agent whose SVID ended this long ago is forgotten, unless it is banned; it has to join anew anyway.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// Why a node is not let in.
@@ -59,6 +59,9 @@ pub(crate) struct Agent {
     pub(crate) expires: Timestamp,
     /// Whether an operator ended it.
     pub(crate) banned: bool,
+    /// Of the SVID that was signed last, as a decimal number.
+    #[serde(default)]
+    pub(crate) serial: String,
     /// SHA-256 of the keys that it may use: that of the SVID that it was seen to use last, and those
     /// of the last two that were signed since, of which it may have either.
     keys: Vec<String>,
@@ -68,6 +71,8 @@ pub(crate) struct Agent {
 pub(crate) struct Nodes {
     store: View,
     server: SpiffeId,
+    /// The agent of this machine, which never joined.
+    local: Option<SpiffeId>,
     clock: Arc<dyn Clock>,
     known: Mutex<BTreeMap<SpiffeId, Agent>>,
     changing: tokio::sync::Mutex<()>,
@@ -93,6 +98,7 @@ impl Nodes {
         Ok(Self {
             store,
             server: server_id(trust_domain).unwrap_or_else(|| trust_domain.id()),
+            local: NodeFacts::local(trust_domain).map(|facts| facts.agent),
             clock,
             known: Mutex::new(known),
             changing: tokio::sync::Mutex::new(()),
@@ -110,15 +116,14 @@ impl Nodes {
         self.known().values().cloned().collect()
     }
 
-    /// Keeps an agent that proved itself, with the key of its SVID.
+    /// Keeps an agent that proved itself, with its SVID.
     ///
     /// # Errors
     /// It is banned, there are too many, or the store fails.
     pub(crate) async fn admit(
         &self,
         attested: Attested,
-        key: Vec<u8>,
-        expires: Timestamp,
+        svid: &Certificate,
     ) -> Result<(), NodeError> {
         let _changing = self.changing.lock().await;
         {
@@ -133,14 +138,15 @@ impl Nodes {
             spiffe_id: attested.agent,
             attestation_type: attested.kind.to_owned(),
             selectors: attested.selectors,
-            expires: whole(expires),
+            expires: whole(svid.not_after),
             banned: false,
-            keys: vec![hash(&key)],
+            serial: decimal(&svid.serial),
+            keys: vec![hash(svid.public_key.to_der())],
         };
         self.keep(agent).await
     }
 
-    /// The agent, which asked by an SVID with the key `used`, is given another one. Whether that
+    /// The agent, which asked by an SVID with the key `used`, is given another SVID. Whether that
     /// arrives nobody knows, so the key that was used stays good.
     ///
     /// # Errors
@@ -149,16 +155,15 @@ impl Nodes {
         &self,
         id: &SpiffeId,
         used: &[u8],
-        key: &[u8],
-        expires: Timestamp,
+        svid: &Certificate,
     ) -> Result<(), NodeError> {
         let _changing = self.changing.lock().await;
         let mut agent = self.known().get(id).cloned().ok_or(NodeError::Unknown)?;
         if agent.banned {
             return Err(NodeError::Banned);
         }
-        agent.expires = whole(expires);
-        let (used, key) = (hash(used), hash(key));
+        (agent.expires, agent.serial) = (whole(svid.not_after), decimal(&svid.serial));
+        let (used, key) = (hash(used), hash(svid.public_key.to_der()));
         agent.keys.retain(|known| *known != used && *known != key);
         // The last of the others: a question that was long under way may come after its successor.
         let surplus = agent.keys.len().saturating_sub(1);
@@ -179,7 +184,19 @@ impl Nodes {
         self.keep(agent).await
     }
 
-    /// Forgets agents that ended long ago.
+    /// Forgets an agent, and that it was banned: it gets nothing until it joins again.
+    ///
+    /// # Errors
+    /// There is no such agent, or the store fails.
+    pub(crate) async fn evict(&self, id: &SpiffeId) -> Result<(), NodeError> {
+        let _changing = self.changing.lock().await;
+        if !self.known().contains_key(id) {
+            return Err(NodeError::Unknown);
+        }
+        Ok(self.forget(std::slice::from_ref(id)).await?)
+    }
+
+    /// Forgets agents that ended long ago, but for those that are banned.
     ///
     /// # Errors
     /// The store's.
@@ -188,17 +205,24 @@ impl Nodes {
         let now = self.clock.now();
         let ids: Vec<_> = {
             let known = self.known();
-            let over = known.values().filter(|agent| agent.expires + KEPT <= now);
-            over.map(|agent| agent.spiffe_id.clone()).collect()
+            let is_over = |agent: &&Agent| !agent.banned && agent.expires + KEPT <= now;
+            known.values().filter(is_over).map(|agent| agent.spiffe_id.clone()).collect()
         };
-        if ids.is_empty() {
-            return Ok(());
+        match ids.is_empty() {
+            true => Ok(()),
+            false => Ok(self.forget(&ids).await?),
         }
+    }
+
+    async fn forget(&self, ids: &[SpiffeId]) -> Result<(), EntryError> {
         let mut batch = Batch::new();
         ids.iter().for_each(|id| batch.delete(agent_key(id)));
         self.store.commit(batch).await?;
-        let mut known = self.known();
-        ids.iter().for_each(|id| drop(known.remove(id)));
+        {
+            let mut known = self.known();
+            ids.iter().for_each(|id| drop(known.remove(id)));
+        }
+        self.changes.send_modify(|count| *count += 1);
         Ok(())
     }
 
@@ -229,10 +253,11 @@ impl Nodes {
         Ok(NodeFacts { agent: id, server: self.server.clone(), selectors })
     }
 
-    /// Whether the node is still one.
+    /// Whether the node is still one. That of this machine always is.
     pub(crate) fn check(&self, node: &NodeFacts) -> Result<(), NodeError> {
         match self.known().get(&node.agent) {
             Some(agent) if agent.banned => Err(NodeError::Banned),
+            None if Some(&node.agent) != self.local.as_ref() => Err(NodeError::Unknown),
             _ => Ok(()),
         }
     }
@@ -255,4 +280,39 @@ fn agent_key(id: &SpiffeId) -> String {
 
 pub(super) fn hash(bytes: &[u8]) -> String {
     hex::encode(digest(&SHA256, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_barrier::MemoryEntries;
+    use holdfast_testkit::{Ca, FakeClock};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_banned_is_not_forgotten() {
+        let clock = Arc::new(FakeClock::at(1_800_000_000));
+        let store = View::new(Arc::new(MemoryEntries::default()), "");
+        let domain = TrustDomain::parse("demo.local").unwrap();
+        let open = || Nodes::open(store.clone(), &domain, clock.clone());
+        let nodes = open().await.unwrap();
+        let svid = Certificate::from_der(&Ca::new("agents").client("a").certificate_der).unwrap();
+        let [good, bad] = ["good", "bad"].map(|name| {
+            SpiffeId::parse(&format!("spiffe://demo.local/spire/agent/x509pop/{name}")).unwrap()
+        });
+        for agent in [&good, &bad] {
+            let (agent, selectors) = (agent.clone(), BTreeSet::new());
+            let attested = Attested { kind: "x509pop", agent, selectors, alias: None };
+            nodes.admit(attested, &svid).await.unwrap();
+        }
+        nodes.ban(&bad).await.unwrap();
+        clock.set(svid.not_after + KEPT + Duration::from_secs(1));
+        nodes.expire().await.unwrap();
+        let ids = |nodes: &Nodes| Vec::from_iter(nodes.list().into_iter().map(|one| one.spiffe_id));
+        assert_eq!(ids(&nodes), std::slice::from_ref(&bad));
+        assert_eq!(ids(&open().await.unwrap()), std::slice::from_ref(&bad));
+        nodes.evict(&bad).await.unwrap();
+        assert!(ids(&open().await.unwrap()).is_empty());
+        assert!(matches!(nodes.evict(&good).await, Err(NodeError::Unknown)));
+    }
 }

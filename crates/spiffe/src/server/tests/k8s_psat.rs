@@ -117,7 +117,8 @@ async fn a_node_joins_by_its_pods_token_again_and_again() {
     let asked = [REVIEW.to_owned(), format!("GET {POD}"), format!("GET {NODE}")];
     assert_eq!(world.cluster.asked(), asked.map(|asked| (asked, "reviewer".to_owned())));
     let mut operator = admin(&world.running.socket());
-    let agents = operator.list_agents(wire::ListAgentsRequest {}).await.unwrap().into_inner();
+    let agents =
+        operator.list_agents(wire::ListAgentsRequest::default()).await.unwrap().into_inner();
     assert_eq!(agents.agents[0].attestation_type, "k8s_psat");
     let selectors = agents.agents[0].selectors.iter();
     let selectors: Vec<_> =
@@ -181,7 +182,7 @@ async fn what_changed_of_a_node_is_seen_at_half_of_its_agents_svid() {
     clock.advance(Duration::from_secs(2));
     let seen = async {
         loop {
-            let agents = operator.list_agents(wire::ListAgentsRequest {}).await.unwrap();
+            let agents = operator.list_agents(wire::ListAgentsRequest::default()).await.unwrap();
             let selectors = &agents.get_ref().agents[0].selectors;
             if selectors.iter().any(|selector| selector.value.ends_with("/zone:b")) {
                 return;

@@ -56,7 +56,8 @@ async fn another_machines_agent_joins_once_and_goes_on_through_restarts() {
     joined.source.mint_jwt(&entry.id, &["a".to_owned()]).await.unwrap();
 
     let mut operator = admin(&running.socket());
-    let agents = operator.list_agents(wire::ListAgentsRequest {}).await.unwrap().into_inner();
+    let agents =
+        operator.list_agents(wire::ListAgentsRequest::default()).await.unwrap().into_inner();
     assert_eq!(agents.agents.len(), 1);
     operator.ban_agent(wire::BanAgentRequest { spiffe_id: id }).await.unwrap();
     let banned = joined.source.mint_jwt(&entry.id, &["a".to_owned()]).await;
@@ -105,6 +106,42 @@ async fn a_machine_joins_by_its_certificate_and_its_key() {
     until(&joined.source, |now| now.entries.len() == 1).await;
     let elsewhere = by("b", &other, &other).await.unwrap();
     until(&elsewhere.source, |now| now.entries.is_empty()).await;
+
+    // Evicted, it gets nothing until it joins again; banned, it never does, until that is taken back.
+    let id = joined.spiffe_id.clone();
+    let entry = operator.list_entries(wire::ListEntriesRequest::default()).await.unwrap();
+    let entry = entry.into_inner().entries.into_iter().find(|one| one.hint.is_empty()).unwrap().id;
+    let evict = wire::EvictAgentRequest { spiffe_id: id.clone() };
+    operator.evict_agent(evict.clone()).await.unwrap();
+    let refused = joined.source.mint_jwt(&entry, &["a".to_owned()]).await.unwrap_err();
+    assert!(holdfast_types::Chain(&refused).to_string().contains("not attested"), "{refused:?}");
+    assert!(operator.evict_agent(evict.clone()).await.is_err(), "there is no such agent");
+    assert_eq!(by("c", &db, &db).await.unwrap().spiffe_id, id);
+    operator.ban_agent(wire::BanAgentRequest { spiffe_id: id.clone() }).await.unwrap();
+    let refused = by("d", &db, &db).await.err().unwrap().to_string();
+    assert!(refused.contains("banned"), "{refused}");
+    operator.evict_agent(evict).await.unwrap();
+    assert_eq!(by("e", &db, &db).await.unwrap().spiffe_id, id);
+}
+
+#[tokio::test]
+async fn an_evicted_agent_that_runs_joins_again_when_it_renews() {
+    let running = Running::start().await;
+    let machine = running.nodes_ca.client("db1");
+    // Half of the SVID's life is two seconds away.
+    let clock = Arc::new(holdfast_testkit::FakeClock::at(SystemClock.now().as_second() + 3596));
+    let mut settings = joining(&running, "a", None);
+    let key = machine.key_pem.as_str().into();
+    settings.proof = Some(crate::join::Proof::Certificate(vec![machine.certificate_der], key));
+    let joined = crate::join::join(settings, clock.clone()).await.unwrap();
+    let mut operator = admin(&running.socket());
+    let spiffe_id = joined.spiffe_id.clone();
+    operator.evict_agent(wire::EvictAgentRequest { spiffe_id: spiffe_id.clone() }).await.unwrap();
+    clock.advance(Duration::from_secs(3));
+    let mut entry = wanted("postgres", 26);
+    entry.parent_id = spiffe_id;
+    operator.create_entry(entry).await.unwrap();
+    until(&joined.source, |now| now.entries.len() == 1).await;
 }
 
 #[tokio::test]
@@ -128,7 +165,8 @@ async fn an_agent_whose_svid_ended_while_it_slept_joins_again_by_its_certificate
     tokio::time::timeout(Duration::from_secs(60), again).await.expect("it joins again");
     // It goes on as the same agent, and nobody renewed what had ended.
     let mut operator = admin(&running.socket());
-    let agents = operator.list_agents(wire::ListAgentsRequest {}).await.unwrap().into_inner();
+    let agents =
+        operator.list_agents(wire::ListAgentsRequest::default()).await.unwrap().into_inner();
     let ids: Vec<_> = agents.agents.iter().map(|agent| agent.spiffe_id.as_str()).collect();
     assert_eq!(ids, [joined.spiffe_id.as_str()]);
     assert!(!running.audited().contains("agent SVID renew"), "{}", running.audited());
