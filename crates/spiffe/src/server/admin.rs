@@ -10,7 +10,7 @@ mod nodes;
 use std::sync::Arc;
 
 use holdfast_types::SpiffeId;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 
 use super::Shared;
@@ -40,6 +40,20 @@ impl AdminService {
         written.map_err(|_| Status::unavailable("the audit log cannot be written"))
     }
 
+    /// Does `work` for an operator. What is asked is audited before, and that it failed after.
+    async fn audited<T, R>(
+        &self,
+        request: Request<T>,
+        action: &str,
+        details: Value,
+        work: impl AsyncFnOnce(&Shared, T) -> Result<R, Status>,
+    ) -> Result<Response<R>, Status> {
+        let caller = self.caller(&request, action)?;
+        self.begin(&caller, action, &details)?;
+        let outcome = work(&self.0, request.into_inner()).await;
+        self.end(&caller, action, outcome)
+    }
+
     /// Audits that it failed.
     fn end<T>(
         &self,
@@ -66,181 +80,215 @@ fn optional_id(text: &str) -> Result<Option<SpiffeId>, Status> {
     SpiffeId::parse(text).map(Some).map_err(|error| invalid(format!("{text:?}: {error}")))
 }
 
-/// Each call is in the file of what it is about.
+/// What each call is audited as; the work is in the file of what it is about.
 #[tonic::async_trait]
 impl wire::admin_server::Admin for AdminService {
     async fn create_entry(
         &self,
         request: Request<wire::Entry>,
     ) -> Result<Response<wire::Entry>, Status> {
-        self.create_entry(request).await
+        let details = entries::details(request.get_ref());
+        self.audited(request, "entry create", details, entries::create).await
     }
 
     async fn update_entry(
         &self,
         request: Request<wire::Entry>,
     ) -> Result<Response<wire::Entry>, Status> {
-        self.update_entry(request).await
+        let details = entries::details(request.get_ref());
+        self.audited(request, "entry update", details, entries::update).await
     }
 
     async fn list_entries(
         &self,
         request: Request<wire::ListEntriesRequest>,
     ) -> Result<Response<wire::ListEntriesResponse>, Status> {
-        self.list_entries(request).await
+        let asked = request.get_ref();
+        let details = json!({ "entry_id": asked.entry_id, "spiffe_id": asked.spiffe_id });
+        self.audited(request, "entry show", details, entries::list).await
     }
 
     async fn delete_entry(
         &self,
         request: Request<wire::DeleteEntryRequest>,
     ) -> Result<Response<wire::Entry>, Status> {
-        self.delete_entry(request).await
+        let asked = request.get_ref();
+        let details = json!({ "entry_id": asked.entry_id });
+        self.audited(request, "entry delete", details, entries::delete).await
     }
 
     async fn count_entries(
         &self,
         request: Request<wire::CountEntriesRequest>,
     ) -> Result<Response<wire::CountEntriesResponse>, Status> {
-        self.count_entries(request).await
+        self.audited(request, "entry count", Value::Null, entries::count).await
     }
 
     async fn show_bundle(
         &self,
         request: Request<wire::ShowBundleRequest>,
     ) -> Result<Response<wire::Bundle>, Status> {
-        self.show_bundle(request).await
+        let asked = request.get_ref();
+        let details = json!({ "trust_domain": asked.trust_domain });
+        self.audited(request, "bundle show", details, bundles::show).await
     }
 
     async fn set_bundle(
         &self,
         request: Request<wire::Bundle>,
     ) -> Result<Response<wire::SetBundleResponse>, Status> {
-        self.set_bundle(request).await
+        let asked = request.get_ref();
+        let details = json!({ "trust_domain": asked.trust_domain });
+        self.audited(request, "bundle set", details, bundles::set).await
     }
 
     async fn acknowledge_jwt_keys(
         &self,
         request: Request<wire::AcknowledgeJwtKeysRequest>,
     ) -> Result<Response<wire::AcknowledgeJwtKeysResponse>, Status> {
-        self.acknowledge_jwt_keys(request).await
+        let asked = request.get_ref();
+        let details = json!({ "key_ids": asked.key_ids });
+        self.audited(request, "bundle acknowledge", details, authorities::acknowledge).await
     }
 
     async fn list_authorities(
         &self,
         request: Request<wire::AuthorityRequest>,
     ) -> Result<Response<wire::ListAuthoritiesResponse>, Status> {
-        self.list_authorities(request).await
+        let details = authorities::details(request.get_ref());
+        self.audited(request, "localauthority show", details, authorities::list).await
     }
 
     async fn prepare_authority(
         &self,
         request: Request<wire::AuthorityRequest>,
     ) -> Result<Response<wire::Authority>, Status> {
-        self.prepare_authority(request).await
+        let details = authorities::details(request.get_ref());
+        self.audited(request, "localauthority prepare", details, authorities::prepare).await
     }
 
     async fn activate_authority(
         &self,
         request: Request<wire::AuthorityRequest>,
     ) -> Result<Response<wire::Authority>, Status> {
-        self.activate_authority(request).await
+        let details = authorities::details(request.get_ref());
+        self.audited(request, "localauthority activate", details, authorities::activate).await
     }
 
     async fn taint_authority(
         &self,
         request: Request<wire::AuthorityRequest>,
     ) -> Result<Response<wire::Authority>, Status> {
-        self.taint_authority(request).await
+        let details = authorities::details(request.get_ref());
+        self.audited(request, "localauthority taint", details, authorities::taint).await
     }
 
     async fn revoke_authority(
         &self,
         request: Request<wire::AuthorityRequest>,
     ) -> Result<Response<wire::Authority>, Status> {
-        self.revoke_authority(request).await
+        let details = authorities::details(request.get_ref());
+        self.audited(request, "localauthority revoke", details, authorities::revoke).await
     }
 
     async fn mint_jwt_svid(
         &self,
         request: Request<wire::MintJwtSvidRequest>,
     ) -> Result<Response<wire::MintJwtResponse>, Status> {
-        self.mint_jwt_svid(request).await
+        self.mint(&request)
     }
 
     async fn list_bundles(
         &self,
         request: Request<wire::ListBundlesRequest>,
     ) -> Result<Response<wire::ListBundlesResponse>, Status> {
-        self.list_bundles(request).await
+        self.audited(request, "bundle list", Value::Null, bundles::list).await
     }
 
     async fn delete_bundle(
         &self,
         request: Request<wire::DeleteBundleRequest>,
     ) -> Result<Response<wire::DeleteBundleResponse>, Status> {
-        self.delete_bundle(request).await
+        let asked = request.get_ref();
+        let details =
+            json!({ "trust_domain": asked.trust_domain, "mode": format!("{:?}", asked.mode()) });
+        self.audited(request, "bundle delete", details, bundles::delete).await
     }
 
     async fn create_federation(
         &self,
         request: Request<wire::Federation>,
     ) -> Result<Response<wire::Federation>, Status> {
-        self.create_federation(request).await
+        let details = federations::details(request.get_ref());
+        self.audited(request, "federation create", details, federations::create).await
     }
 
     async fn update_federation(
         &self,
         request: Request<wire::Federation>,
     ) -> Result<Response<wire::Federation>, Status> {
-        self.update_federation(request).await
+        let details = federations::details(request.get_ref());
+        self.audited(request, "federation update", details, federations::update).await
     }
 
     async fn list_federations(
         &self,
         request: Request<wire::ListFederationsRequest>,
     ) -> Result<Response<wire::ListFederationsResponse>, Status> {
-        self.list_federations(request).await
+        self.audited(request, "federation list", Value::Null, federations::list).await
     }
 
     async fn delete_federation(
         &self,
         request: Request<wire::DeleteFederationRequest>,
     ) -> Result<Response<wire::DeleteFederationResponse>, Status> {
-        self.delete_federation(request).await
+        let asked = request.get_ref();
+        let details = json!({ "trust_domain": asked.trust_domain });
+        self.audited(request, "federation delete", details, federations::delete).await
     }
 
     async fn refresh_federation(
         &self,
         request: Request<wire::RefreshFederationRequest>,
     ) -> Result<Response<wire::RefreshFederationResponse>, Status> {
-        self.refresh_federation(request).await
+        let asked = request.get_ref();
+        let details = json!({ "trust_domain": asked.trust_domain });
+        self.audited(request, "federation refresh", details, federations::refresh).await
     }
 
     async fn generate_token(
         &self,
         request: Request<wire::GenerateTokenRequest>,
     ) -> Result<Response<wire::GenerateTokenResponse>, Status> {
-        self.generate_token(request).await
+        let asked = request.get_ref();
+        let details = json!({ "ttl": asked.ttl, "spiffe_id": asked.spiffe_id });
+        self.audited(request, "token generate", details, nodes::generate_token).await
     }
 
     async fn list_agents(
         &self,
         request: Request<wire::ListAgentsRequest>,
     ) -> Result<Response<wire::ListAgentsResponse>, Status> {
-        self.list_agents(request).await
+        let asked = request.get_ref();
+        let details = json!({ "spiffe_id": asked.spiffe_id });
+        self.audited(request, "agent list", details, nodes::list).await
     }
 
     async fn ban_agent(
         &self,
         request: Request<wire::BanAgentRequest>,
     ) -> Result<Response<wire::BanAgentResponse>, Status> {
-        self.ban_agent(request).await
+        let asked = request.get_ref();
+        let details = json!({ "spiffe_id": asked.spiffe_id });
+        self.audited(request, "agent ban", details, nodes::ban).await
     }
 
     async fn evict_agent(
         &self,
         request: Request<wire::EvictAgentRequest>,
     ) -> Result<Response<wire::EvictAgentResponse>, Status> {
-        self.evict_agent(request).await
+        let asked = request.get_ref();
+        let details = json!({ "spiffe_id": asked.spiffe_id });
+        self.audited(request, "agent evict", details, nodes::evict).await
     }
 }

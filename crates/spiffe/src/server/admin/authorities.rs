@@ -3,42 +3,85 @@
 use std::time::Duration;
 
 use holdfast_types::{Chain, SpiffeId};
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 
 use super::{AdminService, invalid};
 use crate::proto::node as wire;
 use crate::proto::node::authority_request::Kind as WireKind;
-use crate::server::authority::{Authorities, Authority, Kind, MAX_KEYS, OrderError, Standing};
+use crate::server::Shared;
+use crate::server::authority::{Authority, Kind, MAX_KEYS, OrderError, Standing};
 use crate::server::node::{check_audiences, token_details, token_to_wire};
 use crate::server::registry::check_workload;
 
-impl AdminService {
-    pub(super) async fn acknowledge_jwt_keys(
-        &self,
-        request: Request<wire::AcknowledgeJwtKeysRequest>,
-    ) -> Result<Response<wire::AcknowledgeJwtKeysResponse>, Status> {
-        const ACTION: &str = "bundle acknowledge";
-        let caller = self.caller(&request, ACTION)?;
-        let key_ids = request.into_inner().key_ids;
-        if key_ids.len() > MAX_KEYS {
-            return Err(invalid(format!("there are never more than {MAX_KEYS} keys")));
-        }
-        self.begin(&caller, ACTION, &json!({ "key_ids": key_ids }))?;
-        let outcome = self.0.authorities.acknowledge(&key_ids).await.map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "acknowledge keys");
-            Status::unavailable(error.to_string())
-        });
-        self.end(&caller, ACTION, outcome.map(|()| wire::AcknowledgeJwtKeysResponse {}))
-    }
+/// What is audited of an order.
+pub(super) fn details(asked: &wire::AuthorityRequest) -> Value {
+    json!({ "kind": asked.kind().as_str_name().to_lowercase(), "authority_id": asked.authority_id })
+}
 
-    pub(super) async fn mint_jwt_svid(
+pub(super) async fn list(
+    shared: &Shared,
+    asked: wire::AuthorityRequest,
+) -> Result<wire::ListAuthoritiesResponse, Status> {
+    let authorities = shared.authorities.list(kind(&asked)?).await.into_iter().map(to_wire);
+    Ok(wire::ListAuthoritiesResponse { authorities: authorities.collect() })
+}
+
+pub(super) async fn prepare(
+    shared: &Shared,
+    asked: wire::AuthorityRequest,
+) -> Result<wire::Authority, Status> {
+    let prepared = shared.authorities.prepare(kind(&asked)?).await;
+    prepared.map(to_wire).map_err(order_status)
+}
+
+pub(super) async fn activate(
+    shared: &Shared,
+    asked: wire::AuthorityRequest,
+) -> Result<wire::Authority, Status> {
+    let activated = shared.authorities.activate(kind(&asked)?, &asked.authority_id).await;
+    activated.map(to_wire).map_err(order_status)
+}
+
+pub(super) async fn taint(
+    shared: &Shared,
+    asked: wire::AuthorityRequest,
+) -> Result<wire::Authority, Status> {
+    let tainted = shared.authorities.taint(kind(&asked)?, &asked.authority_id).await;
+    tainted.map(to_wire).map_err(order_status)
+}
+
+pub(super) async fn revoke(
+    shared: &Shared,
+    asked: wire::AuthorityRequest,
+) -> Result<wire::Authority, Status> {
+    let revoked = shared.authorities.revoke(kind(&asked)?, &asked.authority_id).await;
+    revoked.map(to_wire).map_err(order_status)
+}
+
+pub(super) async fn acknowledge(
+    shared: &Shared,
+    asked: wire::AcknowledgeJwtKeysRequest,
+) -> Result<wire::AcknowledgeJwtKeysResponse, Status> {
+    if asked.key_ids.len() > MAX_KEYS {
+        return Err(invalid(format!("there are never more than {MAX_KEYS} keys")));
+    }
+    shared.authorities.acknowledge(&asked.key_ids).await.map_err(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "acknowledge keys");
+        Status::unavailable(error.to_string())
+    })?;
+    Ok(wire::AcknowledgeJwtKeysResponse {})
+}
+
+impl AdminService {
+    /// What is audited of a token is known when it is signed.
+    pub(super) fn mint(
         &self,
-        request: Request<wire::MintJwtSvidRequest>,
+        request: &Request<wire::MintJwtSvidRequest>,
     ) -> Result<Response<wire::MintJwtResponse>, Status> {
         const ACTION: &str = "jwt mint";
-        let caller = self.caller(&request, ACTION)?;
-        let asked = request.into_inner();
+        let caller = self.caller(request, ACTION)?;
+        let asked = request.get_ref();
         let mint = || {
             let shared = &*self.0;
             let id = SpiffeId::parse(&asked.spiffe_id).map_err(invalid)?;
@@ -53,68 +96,11 @@ impl AdminService {
             self.begin(&caller, ACTION, &token_details(&id, &asked.audience, &svid))?;
             Ok(token_to_wire(&svid))
         };
-        let outcome = mint();
-        self.end(&caller, ACTION, outcome)
-    }
-
-    pub(super) async fn list_authorities(
-        &self,
-        request: Request<wire::AuthorityRequest>,
-    ) -> Result<Response<wire::ListAuthoritiesResponse>, Status> {
-        const ACTION: &str = "localauthority show";
-        let caller = self.caller(&request, ACTION)?;
-        let kind = kind(request.get_ref())?;
-        self.begin(&caller, ACTION, &json!({ "kind": kind.to_string() }))?;
-        let authorities = self.0.authorities.list(kind).await.into_iter().map(to_wire).collect();
-        Ok(Response::new(wire::ListAuthoritiesResponse { authorities }))
-    }
-
-    pub(super) async fn prepare_authority(
-        &self,
-        request: Request<wire::AuthorityRequest>,
-    ) -> Result<Response<wire::Authority>, Status> {
-        let prepare = async |all: &Authorities, kind, _: &str| all.prepare(kind).await;
-        self.order(request, "localauthority prepare", prepare).await
-    }
-
-    pub(super) async fn activate_authority(
-        &self,
-        request: Request<wire::AuthorityRequest>,
-    ) -> Result<Response<wire::Authority>, Status> {
-        self.order(request, "localauthority activate", Authorities::activate).await
-    }
-
-    pub(super) async fn taint_authority(
-        &self,
-        request: Request<wire::AuthorityRequest>,
-    ) -> Result<Response<wire::Authority>, Status> {
-        self.order(request, "localauthority taint", Authorities::taint).await
-    }
-
-    pub(super) async fn revoke_authority(
-        &self,
-        request: Request<wire::AuthorityRequest>,
-    ) -> Result<Response<wire::Authority>, Status> {
-        self.order(request, "localauthority revoke", Authorities::revoke).await
-    }
-
-    /// Carries out an order for one of them.
-    async fn order(
-        &self,
-        request: Request<wire::AuthorityRequest>,
-        action: &str,
-        order: impl AsyncFnOnce(&Authorities, Kind, &str) -> Result<Authority, OrderError>,
-    ) -> Result<Response<wire::Authority>, Status> {
-        let caller = self.caller(&request, action)?;
-        let asked = request.into_inner();
-        let kind = kind(&asked)?;
-        let id = &asked.authority_id;
-        self.begin(&caller, action, &json!({ "kind": kind.to_string(), "authority_id": id }))?;
-        let outcome = order(&self.0.authorities, kind, id).await.map_err(order_status);
-        self.end(&caller, action, outcome.map(to_wire))
+        self.end(&caller, ACTION, mint())
     }
 }
 
+/// Of what kind.
 fn kind(asked: &wire::AuthorityRequest) -> Result<Kind, Status> {
     match WireKind::try_from(asked.kind) {
         Ok(WireKind::X509) => Ok(Kind::X509),

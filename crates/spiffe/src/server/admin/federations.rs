@@ -2,88 +2,55 @@
 
 use holdfast_types::{Chain, TrustDomain};
 use serde_json::{Value, json};
-use tonic::{Request, Response, Status};
+use tonic::Status;
 
-use super::{AdminService, invalid, optional_id};
+use super::{invalid, optional_id};
 use crate::proto::node as wire;
+use crate::server::Shared;
 use crate::server::federation::{FederationError, Profile, Relationship};
 
-impl AdminService {
-    pub(super) async fn create_federation(
-        &self,
-        request: Request<wire::Federation>,
-    ) -> Result<Response<wire::Federation>, Status> {
-        const ACTION: &str = "federation create";
-        let caller = self.caller(&request, ACTION)?;
-        let asked = request.into_inner();
-        self.begin(&caller, ACTION, &federation_details(&asked))?;
-        let outcome = async {
-            let new = federation_from_wire(asked)?;
-            self.0.federation.create(new.clone()).await.map_err(federation_status)?;
-            Ok(federation_to_wire(&new))
-        };
-        let outcome = outcome.await;
-        self.end(&caller, ACTION, outcome)
-    }
+pub(super) async fn create(
+    shared: &Shared,
+    asked: wire::Federation,
+) -> Result<wire::Federation, Status> {
+    let new = from_wire(asked)?;
+    shared.federation.create(new.clone()).await.map_err(federation_status)?;
+    Ok(to_wire(&new))
+}
 
-    pub(super) async fn update_federation(
-        &self,
-        request: Request<wire::Federation>,
-    ) -> Result<Response<wire::Federation>, Status> {
-        const ACTION: &str = "federation update";
-        let caller = self.caller(&request, ACTION)?;
-        let asked = request.into_inner();
-        self.begin(&caller, ACTION, &federation_details(&asked))?;
-        let outcome = async {
-            let new = federation_from_wire(asked)?;
-            self.0.federation.update(new.clone()).await.map_err(federation_status)?;
-            Ok(federation_to_wire(&new))
-        };
-        let outcome = outcome.await;
-        self.end(&caller, ACTION, outcome)
-    }
+pub(super) async fn update(
+    shared: &Shared,
+    asked: wire::Federation,
+) -> Result<wire::Federation, Status> {
+    let new = from_wire(asked)?;
+    shared.federation.update(new.clone()).await.map_err(federation_status)?;
+    Ok(to_wire(&new))
+}
 
-    pub(super) async fn list_federations(
-        &self,
-        request: Request<wire::ListFederationsRequest>,
-    ) -> Result<Response<wire::ListFederationsResponse>, Status> {
-        const ACTION: &str = "federation list";
-        let caller = self.caller(&request, ACTION)?;
-        self.begin(&caller, ACTION, &Value::Null)?;
-        let known = self.0.federation.relationships();
-        let federations = known.iter().map(federation_to_wire).collect();
-        Ok(Response::new(wire::ListFederationsResponse { federations }))
-    }
+pub(super) async fn list(
+    shared: &Shared,
+    _: wire::ListFederationsRequest,
+) -> Result<wire::ListFederationsResponse, Status> {
+    let federations = shared.federation.relationships().iter().map(to_wire).collect();
+    Ok(wire::ListFederationsResponse { federations })
+}
 
-    pub(super) async fn delete_federation(
-        &self,
-        request: Request<wire::DeleteFederationRequest>,
-    ) -> Result<Response<wire::DeleteFederationResponse>, Status> {
-        const ACTION: &str = "federation delete";
-        let caller = self.caller(&request, ACTION)?;
-        let name = request.into_inner().trust_domain;
-        self.begin(&caller, ACTION, &json!({ "trust_domain": name }))?;
-        let outcome = match domain(&name) {
-            Ok(name) => self.0.federation.delete(&name).await.map_err(federation_status),
-            Err(status) => Err(status),
-        };
-        self.end(&caller, ACTION, outcome.map(|()| wire::DeleteFederationResponse {}))
-    }
+pub(super) async fn delete(
+    shared: &Shared,
+    asked: wire::DeleteFederationRequest,
+) -> Result<wire::DeleteFederationResponse, Status> {
+    let name = domain(&asked.trust_domain)?;
+    shared.federation.delete(&name).await.map_err(federation_status)?;
+    Ok(wire::DeleteFederationResponse {})
+}
 
-    pub(super) async fn refresh_federation(
-        &self,
-        request: Request<wire::RefreshFederationRequest>,
-    ) -> Result<Response<wire::RefreshFederationResponse>, Status> {
-        const ACTION: &str = "federation refresh";
-        let caller = self.caller(&request, ACTION)?;
-        let name = request.into_inner().trust_domain;
-        self.begin(&caller, ACTION, &json!({ "trust_domain": name }))?;
-        let outcome = match domain(&name) {
-            Ok(name) => self.0.federation.refresh(&name).await.map_err(federation_status),
-            Err(status) => Err(status),
-        };
-        self.end(&caller, ACTION, outcome.map(|()| wire::RefreshFederationResponse {}))
-    }
+pub(super) async fn refresh(
+    shared: &Shared,
+    asked: wire::RefreshFederationRequest,
+) -> Result<wire::RefreshFederationResponse, Status> {
+    let name = domain(&asked.trust_domain)?;
+    shared.federation.refresh(&name).await.map_err(federation_status)?;
+    Ok(wire::RefreshFederationResponse {})
 }
 
 pub(super) fn federation_status(error: FederationError) -> Status {
@@ -109,7 +76,7 @@ pub(super) fn domain(text: &str) -> Result<TrustDomain, Status> {
     TrustDomain::parse(name).map_err(|error| invalid(format!("{text:?}: {error}")))
 }
 
-fn federation_from_wire(asked: wire::Federation) -> Result<Relationship, Status> {
+fn from_wire(asked: wire::Federation) -> Result<Relationship, Status> {
     let profile = match optional_id(&asked.endpoint_spiffe_id)? {
         Some(endpoint_spiffe_id) => Profile::HttpsSpiffe { endpoint_spiffe_id },
         None => Profile::HttpsWeb,
@@ -121,15 +88,15 @@ fn federation_from_wire(asked: wire::Federation) -> Result<Relationship, Status>
     })
 }
 
-/// What the audit log has of it.
-fn federation_details(asked: &wire::Federation) -> Value {
+/// What is audited of a relationship that is to be made or changed.
+pub(super) fn details(asked: &wire::Federation) -> Value {
     json!({
         "trust_domain": asked.trust_domain, "bundle_endpoint_url": asked.bundle_endpoint_url,
         "endpoint_spiffe_id": asked.endpoint_spiffe_id,
     })
 }
 
-fn federation_to_wire(one: &Relationship) -> wire::Federation {
+fn to_wire(one: &Relationship) -> wire::Federation {
     wire::Federation {
         trust_domain: one.trust_domain.to_string(),
         bundle_endpoint_url: one.endpoint_url.clone(),
