@@ -171,12 +171,13 @@ impl Common {
             Output::Json => {
                 let mut told = Map::new();
                 for (name, state) in STANDINGS {
-                    let Some(newest) = of(state).next() else { continue };
-                    let mut newest_told = to_json(newest);
-                    if newest.tainted {
-                        newest_told["tainted"] = json!(true);
+                    if let Some(newest) = of(state).next() {
+                        told.insert(name.to_lowercase(), shown_json(newest));
                     }
-                    told.insert(name.to_lowercase(), newest_told);
+                }
+                let older: Vec<_> = of(State::Old).skip(1).map(shown_json).collect();
+                if !older.is_empty() {
+                    told.insert("older".to_owned(), older.into());
                 }
                 anstream::println!("{:#}", Value::Object(told));
             }
@@ -228,4 +229,13 @@ fn to_json(authority: &wire::Authority) -> Value {
         "authority_id": authority.id, "expires_at": authority.expires_at.to_string(),
         "upstream_authority_subject_key_id": authority.upstream_id,
     })
+}
+
+/// The same, with what only we say.
+fn shown_json(authority: &wire::Authority) -> Value {
+    let mut told = to_json(authority);
+    if authority.tainted {
+        told["tainted"] = json!(true);
+    }
+    told
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::builder::ArgAction;
 use clap::{Arg, Command};
+use holdfast_types::closest;
 
 use super::output::warn;
 use super::values::boolean;
@@ -19,8 +20,9 @@ const UNBOUNDED: usize = 1 << 32;
 /// What is wrong with a command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
-    /// No such command; the commands on the way to it. The help of the last one is shown.
-    NoCommand(Vec<String>),
+    /// No such command, or none at all; the commands on the way to it. The help of the last one is
+    /// shown.
+    NoCommand { path: Vec<String>, word: Option<String> },
     /// A sentence, the same as the official client's.
     Usage(String),
 }
@@ -51,7 +53,10 @@ pub(crate) fn normalise(
             }
             // One that does something by itself, too.
             (_, None) if command.get_arguments().next().is_some() => break,
-            (_, None) => return Err(Problem::NoCommand(path)),
+            (word, None) => {
+                let word = word.filter(|word| !word.starts_with('-')).map(str::to_owned);
+                return Err(Problem::NoCommand { path, word });
+            }
         }
     }
     words.flags(command)?;
@@ -64,11 +69,21 @@ impl Problem {
     pub(crate) fn report(&self, mut command: Command) -> ExitCode {
         match self {
             Self::Usage(text) => super::report(text, 1),
-            Self::NoCommand(path) => {
+            Self::NoCommand { path, word } => {
                 command.build();
                 let group = path.iter().try_fold(&command, |at, name| at.find_subcommand(name));
-                let help = group.unwrap_or(&command).clone().render_help();
-                anstream::eprintln!("{}", help.ansi());
+                let group = group.unwrap_or(&command);
+                anstream::eprintln!("{}", group.clone().render_help().ansi());
+                // Below the help, where it is seen; the official client leaves it at that.
+                if let Some(word) = word {
+                    let names = group.get_subcommands().map(Command::get_name);
+                    let meant = closest(word, names);
+                    let meant = meant.map(|name| format!("; did you mean {name:?}?"));
+                    anstream::eprintln!(
+                        "Error: there is no command {word:?}{}",
+                        meant.unwrap_or_default()
+                    );
+                }
                 // Of the command itself 127, of a group of commands 1, as in the official client.
                 ExitCode::from(if path.is_empty() { 127 } else { 1 })
             }
@@ -268,10 +283,16 @@ mod tests {
 
     #[test]
     fn an_unknown_command_names_the_group_it_was_sought_in() {
-        for (line, want) in [("frob", &[][..]), ("kv frob", &["kv"]), ("kv", &["kv"])] {
+        for (line, path, word) in [
+            ("frob", &[][..], Some("frob")),
+            ("kv frob", &["kv"], Some("frob")),
+            ("kv", &["kv"], None),
+            ("kv -frob", &["kv"], None),
+        ] {
             let arguments: Vec<OsString> = line.split(' ').map(Into::into).collect();
-            let want = want.iter().map(|name| (*name).to_owned()).collect();
-            assert_eq!(normalise(&command(), &arguments), Err(Problem::NoCommand(want)), "{line}");
+            let path = path.iter().map(|name| (*name).to_owned()).collect();
+            let want = Problem::NoCommand { path, word: word.map(str::to_owned) };
+            assert_eq!(normalise(&command(), &arguments), Err(want), "{line}");
         }
     }
 }

@@ -106,4 +106,10 @@ fn an_upstream_keeps_what_it_signed() {
     assert!(!refused.status.success() && told.contains("signed by an upstream"), "{told}");
     assert!(told.contains("trusted until its end, 20"), "{told}");
     assert_eq!(world.order(&["show"])["old"]["tainted"], true);
+
+    // One of several that are old can be named, too.
+    let second = world.replace();
+    let shown = world.order(&["show"]);
+    assert_eq!(shown["old"]["authority_id"], second);
+    assert_eq!(shown["older"][0]["authority_id"], first);
 }
