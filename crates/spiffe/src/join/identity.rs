@@ -95,6 +95,18 @@ impl Identity {
     }
 }
 
+/// Says of a server whose certificate is not verified what is to be done.
+fn unknown(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(_)) => io::Error::other(format!(
+            "{error}: the bundle that the agent has does not verify the server; start the agent with the \
+             server's bundle of now (`holdfast spiffe bundle show`) and something to join with"
+        )),
+        _ => error,
+    }
+}
+
 /// A channel that does each handshake with what the agent has then.
 pub(super) fn channel(server: &str, identity: Arc<Identity>) -> Channel {
     let server: Arc<str> = server.into();
@@ -106,7 +118,8 @@ pub(super) fn channel(server: &str, identity: Arc<Identity>) -> Channel {
             stream.set_nodelay(true)?;
             // Which host it is does not matter: the certificate must be the server's.
             let name = ServerName::try_from("server.invalid").map_err(io::Error::other)?;
-            let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+            let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+            let stream = stream.map_err(unknown)?;
             Ok::<_, io::Error>(TokioIo::new(stream))
         }
     });

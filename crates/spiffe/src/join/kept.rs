@@ -10,6 +10,7 @@ use holdfast_types::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::JoinError;
+use super::given::Given;
 use crate::proto::node as wire;
 
 /// What an agent keeps.
@@ -24,6 +25,9 @@ pub(super) struct Kept {
     /// Seconds since 1970.
     pub(super) issued_at: i64,
     pub(super) expires_at: i64,
+    /// What it joined with.
+    #[serde(default)]
+    pub(super) given: Given,
 }
 
 impl Kept {
@@ -44,6 +48,7 @@ impl Kept {
             bundle: encode(&bundle),
             issued_at: now,
             expires_at: svid.expires_at,
+            given: Given::default(),
         })
     }
 

@@ -3,6 +3,7 @@
 //! The agent keeps its key, its SVID and the bundle in a file, so that a restart needs nothing from
 //! anybody. An agent that was off for longer than its SVID lives joins anew.
 
+mod given;
 mod identity;
 mod kept;
 mod proof;
@@ -15,12 +16,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_keys::x509::{Certificate, X509Error};
-use holdfast_types::{Clock, Timestamp, TrustDomain};
+use holdfast_types::{Chain, Clock, Timestamp, TrustDomain};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
+use self::given::Given;
 use self::identity::{Identity, channel};
 use self::kept::Kept;
 pub use self::proof::Proof;
@@ -55,7 +57,7 @@ pub enum JoinError {
     #[error("the agent has no valid SVID: it needs something to join with")]
     NoProof,
     /// The server refused, or did not answer.
-    #[error("join: {}", .0.message())]
+    #[error("join: {}", told(.0))]
     Refused(Box<Status>),
     /// The service account's token cannot be read.
     #[error("read the service account's token {}", path.display())]
@@ -139,7 +141,9 @@ impl Drop for Joined {
 
 /// Joins, or goes on with the SVID that the agent has.
 ///
-/// With a service account's token it joins anew where it can: what that proves is of this moment.
+/// With a service account's token it joins anew where it can: what that proves is of this moment. With a
+/// bundle or a proof that it was not given before, it does where the SVID that it has is of no use any
+/// more: one whose authority was revoked, say.
 ///
 /// # Errors
 /// See [`JoinError`].
@@ -149,11 +153,25 @@ pub async fn join(settings: JoinSettings, clock: Arc<dyn Clock>) -> Result<Joine
     let kept = kept.map_err(|source| JoinError::State { path: state.clone(), source })?;
     let now = clock.now();
     let kept = kept.filter(|kept| now.as_second() < kept.expires_at);
+    let given = Given::of(&bundle, proof.as_ref());
+    let (has_new_bundle, has_new_proof) = kept.as_ref().map_or((false, false), |kept| {
+        (given.has_new_bundle(&kept.given), given.has_new_proof(&kept.given))
+    });
+    let kept = match kept {
+        // The one that is given may be the older one: both are good until the server is asked.
+        Some(kept) if has_new_bundle => {
+            let both = [kept.bundle(), bundle.clone()].concat();
+            Some(kept.knowing(&both))
+        }
+        kept => kept,
+    };
     let identity = Arc::new(Identity::new(trust_domain, bundle, kept.clone()));
-    let agent = Joining { server, identity, state, proof };
+    let agent = Joining { server, identity, state, proof, given };
     let is_current = agent.proof.as_ref().is_some_and(Proof::is_current);
+    let is_unknown = (has_new_bundle || has_new_proof) && !agent.is_known(now).await;
+    let is_anew = is_current || (is_unknown && agent.proof.is_some());
     let spiffe_id = match kept {
-        Some(kept) if !is_current => kept.spiffe_id,
+        Some(kept) if !is_anew => kept.spiffe_id,
         kept => match (agent.attest(now).await, kept) {
             (Ok(spiffe_id), _) => spiffe_id,
             (Err(error), Some(kept)) if error.is_passing() => {
@@ -199,6 +217,7 @@ struct Joining {
     identity: Arc<Identity>,
     state: PathBuf,
     proof: Option<Proof>,
+    given: Given,
 }
 
 impl Joining {
@@ -211,10 +230,21 @@ impl Joining {
     async fn attest(&self, now: Timestamp) -> Result<String, JoinError> {
         let proof = self.proof.as_ref().ok_or(JoinError::NoProof)?;
         let channel = channel(&self.server, Arc::new(self.identity.anonymous()));
-        let next = attest(channel, proof, now.as_second()).await?;
+        let mut next = attest(channel, proof, now.as_second()).await?;
+        next.given = self.given.clone();
         let spiffe_id = next.spiffe_id.clone();
         self.identity.keep(&self.state, next)?;
         Ok(spiffe_id)
+    }
+
+    /// Whether the server renews the SVID that the agent has, and each knows the other.
+    async fn is_known(&self, now: Timestamp) -> bool {
+        let renewed = renew_once(self.channel(), &self.identity, &self.state, now).await;
+        if let Err(error) = &renewed {
+            let error: &dyn std::error::Error = error;
+            tracing::warn!(error, "the SVID that the agent has is not renewed");
+        }
+        renewed.is_ok()
     }
 
     /// Keeps the SVID new: at half of its life or when it is tainted, and again until it works. One that
@@ -283,6 +313,12 @@ impl Joining {
     }
 }
 
+/// What the server said, or why it said nothing.
+fn told(status: &Status) -> String {
+    let cause = std::error::Error::source(status);
+    cause.map_or_else(|| status.message().to_owned(), |cause| Chain(cause).to_string())
+}
+
 /// Whether the agent's own SVID is by an authority that is not to be relied on.
 fn is_tainted(kept: &Kept, snapshot: &Option<Arc<Snapshot>>) -> bool {
     let leaf = kept.chain().first().and_then(|der| Certificate::from_der(der).ok());
@@ -300,6 +336,7 @@ async fn renew_once(
     let call = client.renew(wire::RenewRequest { csr });
     let answer = tokio::time::timeout(CALL_LIMIT, call).await;
     let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")))?;
-    let next = Kept::of(&key, answer.into_inner(), now.as_second())?;
+    let mut next = Kept::of(&key, answer.into_inner(), now.as_second())?;
+    next.given = identity.kept().map(|kept| kept.given).unwrap_or_default();
     identity.keep(path, next)
 }

@@ -130,9 +130,11 @@ async fn supervise(options: Options) -> anyhow::Result<()> {
     let platform = Platform::read(&options.platform)?;
     let state = State::create(&options.state)?;
     let lock = state.lock()?;
-    let _lock = lock.with_context(|| {
+    let lock = lock.with_context(|| {
         format!("another supervisor has {}; see `holdfast status`", state.directory().display())
     })?;
+    // The kernel lets go of it with this process: whoever has it next finds nothing of this one.
+    std::mem::forget(lock);
     leftovers::end_services(&state, &platform.name)?;
     leftovers::reap(&state).await?;
     let running = Rc::new(open(options, platform, state)?);

@@ -95,6 +95,49 @@ fn an_authority_is_ended_and_an_agent_elsewhere_goes_on() {
 }
 
 #[test]
+fn an_agent_that_was_away_is_told_what_to_do_and_joins_anew() {
+    let mut world = World::new();
+    let flags = ["-bindAddress=127.0.0.1:0".to_owned(), "-selfSigned".to_owned()];
+    world.server("server", "demo.local", &flags);
+    let address = world.address("server", "agents");
+    let give = |world: &World| {
+        fs::write(world.path("bundle.pem"), world.tool("server", &["bundle", "show"], &[]))
+            .unwrap();
+        let made = world.tool("server", &["token", "generate"], &[]);
+        fs::write(world.path("token"), made.strip_prefix("Token: ").unwrap()).unwrap();
+    };
+    give(&world);
+    let proof = format!("-joinTokenFile={}", world.path("token").display());
+    let arguments = remote_agent(&world, address, &[proof]);
+    let start = |world: &mut World| {
+        world.spawn("agent", &arguments);
+        world.wait(&world.socket("agent"), "agent");
+        world.kept()["spiffe_id"].clone()
+    };
+    let joined = start(&mut world);
+    world.kill("agent");
+    let old = world.replace();
+    world.order(&["taint", "-authorityID", &old]);
+    world.order(&["revoke", "-authorityID", &old]);
+
+    assert_eq!(start(&mut world), joined, "with what it has");
+    let hint = "start the agent with the server's bundle of now";
+    world.until("the agent to say what is wrong", || world.log("agent").contains(hint));
+    world.kill("agent");
+    give(&world);
+    assert_ne!(start(&mut world), joined);
+    world.until("the agent to be known", || {
+        world.tool("server", &["agents", "list"], &[]).contains("Found 2 attested agents:")
+    });
+    let again = world.kept()["spiffe_id"].clone();
+    world.kill("agent");
+
+    // Something new to join with is not needed where what it has is good.
+    give(&world);
+    assert_eq!(start(&mut world), again);
+}
+
+#[test]
 fn an_upstream_keeps_what_it_signed() {
     let mut world = World::new();
     world.server("server", "demo.local", &[]);
