@@ -10,6 +10,7 @@ mod renewal;
 mod services;
 
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -134,7 +135,7 @@ async fn supervise(options: Options) -> anyhow::Result<()> {
         format!("another supervisor has {}; see `holdfast status`", state.directory().display())
     })?;
     // The kernel lets go of it with this process: whoever has it next finds nothing of this one.
-    std::mem::forget(lock);
+    let _lock = ManuallyDrop::new(lock);
     leftovers::end_services(&state, &platform.name)?;
     leftovers::reap(&state).await?;
     let running = Rc::new(open(options, platform, state)?);
