@@ -6,6 +6,7 @@
 
 mod connections;
 mod databases;
+mod last;
 mod programs;
 mod settings;
 
@@ -16,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid};
+use nix::sys::signal::Signal;
+use nix::unistd::Uid;
 use tokio_postgres::{Client, NoTls};
 
 use super::account::Account;
@@ -149,7 +150,7 @@ impl Server {
         let server = Arc::new(self.clone());
         let prepare: Prepare = {
             let server = server.clone();
-            Box::new(move || server.wait_for_the_last())
+            Box::new(move || last::check(&server.data))
         };
         let probe: Probe = Arc::new(move || {
             let server = server.clone();
@@ -164,6 +165,14 @@ impl Server {
             stop_signal: Signal::SIGINT,
             patience: Duration::from_secs(30),
         }
+    }
+
+    /// Waits until no server of the last run has the data.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub(crate) async fn wait_for_the_last(&self) -> anyhow::Result<()> {
+        last::wait(&self.data).await
     }
 
     /// A session as superuser, over the Unix socket.
@@ -186,23 +195,6 @@ impl Server {
     /// The address and port that clients on this machine reach it by.
     pub(crate) fn dialled(&self) -> SocketAddr {
         SocketAddr::new(settings::dialled(self.address.ip()), self.address.port())
-    }
-
-    /// Waits for a server that a killed supervisor left on its way out: two must never share a
-    /// data directory.
-    fn wait_for_the_last(&self) -> anyhow::Result<()> {
-        let Some(file) = files::read(&self.data.join("postmaster.pid"))? else { return Ok(()) };
-        let text = String::from_utf8_lossy(&file);
-        let Some(pid) = text.lines().next().and_then(|line| line.trim().parse().ok()) else {
-            return Ok(());
-        };
-        let pid = Pid::from_raw(pid);
-        let ours = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == self.data);
-        if ours && kill(pid, None).is_ok() {
-            let _ = kill(pid, Signal::SIGQUIT);
-            anyhow::bail!("the server of the last run (pid {pid}) is still on its way out");
-        }
-        Ok(())
     }
 
     fn launch(&self, program: PathBuf) -> Launch {

@@ -224,6 +224,7 @@ async fn start_postgres(running: &Rc<Running>, config: &config::Postgres) -> any
         .borrow_mut()
         .push((postgres::NAME.to_owned(), server.programs.version.clone()));
     *running.postgres.borrow_mut() = Some(server.clone());
+    server.wait_for_the_last().await?;
     let part = running.start(server.plan())?;
     part.wait_ready(READY_LIMIT).await?;
     server.make_databases(config).await
