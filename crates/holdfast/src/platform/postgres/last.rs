@@ -91,7 +91,7 @@ fn holder(pid: Pid, data: &Path) -> Holder {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::process::Command;
 
     use super::*;
 
@@ -115,6 +115,7 @@ mod tests {
         write(server.id());
         let told = check(folder.path()).unwrap_err().to_string();
         assert!(told.contains("is still on its way out"), "{told}");
+        server.kill().unwrap();
         while check(folder.path()).is_err() {
             std::thread::yield_now();
         }
@@ -128,22 +129,19 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_ends_is_waited_for() {
         let folder = tempfile::tempdir().unwrap();
-        let mut server = Command::new("sh");
-        // It takes its time.
-        server.args([
-            "-c",
-            "trap 'read -r line; exit' QUIT; echo ready; while :; do sleep 0.01; done",
-        ]);
-        server.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // It passes over the signal.
+        let mut server = Command::new("env");
+        server.args(["--ignore-signal=QUIT", "sleep", "600"]).current_dir(folder.path());
         let mut server = server.spawn().unwrap();
-        let mut ready = String::new();
-        let out = server.stdout.take().unwrap();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut ready).unwrap();
+        // By now `env` may not have done that yet.
+        while fs::read_to_string(format!("/proc/{}/comm", server.id())).unwrap() != "sleep\n" {
+            std::thread::yield_now();
+        }
         fs::write(folder.path().join("postmaster.pid"), server.id().to_string()).unwrap();
         let waiting = wait(folder.path());
         let mut waiting = std::pin::pin!(waiting);
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        drop(server.stdin.take());
+        server.kill().unwrap();
         waiting.await.unwrap();
         server.wait().unwrap();
     }
